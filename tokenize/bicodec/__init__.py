@@ -1,0 +1,1 @@
+"""BiCodec (Spark-TTS): speech as semantic and global tokens, and back."""

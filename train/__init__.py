@@ -1,0 +1,1 @@
+"""Model sizes, packing and the Trainer."""
