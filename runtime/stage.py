@@ -86,11 +86,13 @@ class Attempts(Protocol):
 class Stage(ABC):
     """One step of the recipe.
 
-    `name` is unique in a pipeline and names the folder of the artifacts; `version` is raised
+    `step` is the recipe's word for it (and its file in `curation/`); `name` is unique in a
+    pipeline and names what it makes, which is the folder of its artifacts; `version` is raised
     whenever the code would give other bytes for the same input; `inputs` names the stages whose
     artifacts `process` is handed.
     """
 
+    step: ClassVar[str]
     version: ClassVar[int] = 1
 
     def __init__(self, name: str, config: Config, inputs: Sequence[str] = ()):
