@@ -16,6 +16,7 @@ from typing import ClassVar, Protocol
 import pyarrow as pa
 
 from gpa.runtime.config import Config, digest
+from gpa.runtime.models import Facts
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,16 @@ class Stage(ABC):
         self.config = config
         self.inputs = tuple(inputs)
 
+    def models(self) -> Mapping[str, Facts]:
+        """The models of this stage, by the name that reports give them; none are loaded.
+
+        Raises UserError with the remedy where a library or weights are missing.
+        """
+        return {}
+
     def model_identity(self) -> str:
         """What the models of this stage are, down to their weights; empty where it has none."""
-        return ""
+        return "; ".join(facts.identity for facts in self.models().values())
 
     def load(self) -> None:  # noqa: B027 - most stages have no model
         """Load models; called once in every worker, before the first `process`."""

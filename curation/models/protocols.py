@@ -9,41 +9,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gpa.runtime.models import Facts, Weights
+
+__all__ = [
+    "ASR",
+    "MOS",
+    "Adapter",
+    "Aligner",
+    "Denoiser",
+    "Diarization",
+    "Diarizer",
+    "Facts",
+    "Hypothesis",
+    "QualityScorer",
+    "Turn",
+    "Waveform",
+    "Weights",
+    "Word",
+    "WordAlignment",
+]
+
 Waveform = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Where a model's weights were found: `origin` is folder, hub or wheel."""
-
-    name: str
-    origin: str
-    path: str
-    sha256: str
-    licence: str
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What an adapter declares about itself, without loading anything."""
-
-    model: str
-    library: str  # "faster-whisper 1.2.1"
-    licence: str
-    weights: tuple[Weights, ...]
-    languages: frozenset[str] | None = None  # None: any
-    sample_rate: int = 16000
-    gpu_share: float = 0.0
-    memory_mb: int = 0
-    longest_input_s: float | None = None
-    word_times: bool = False
-    # What a confidence of this adapter means, for the docs and the report; empty: gives none.
-    confidence_means: str = ""
 
 
 class Adapter(Protocol):
@@ -168,9 +159,6 @@ class WordAlignment:
     words: tuple[Word, ...] = ()
     error: str | None = None
     score: float | None = None
-
-
-AlignerKind = Literal["pocketsphinx", "mfa"]
 
 
 class Aligner(Adapter, Protocol):

@@ -1,0 +1,127 @@
+"""A pipeline of `pipelines.yaml` as typed config, and the stages that it stands for."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gpa.curation.consensus import ConsensusConfig, ConsensusStage
+from gpa.curation.denoise import DenoiseConfig, DenoiseStage
+from gpa.curation.ingest import IngestConfig
+from gpa.curation.normalize import NormalizeConfig, NormalizeStage
+from gpa.curation.package import PackageConfig, PackageStage
+from gpa.curation.punctuate import PunctuateConfig, PunctuateStage
+from gpa.curation.quality import QualityConfig, QualityStage
+from gpa.curation.segment import SegmentConfig, SegmentStage
+from gpa.curation.transcribe import TranscribeConfig, transcribe_stages
+from gpa.runtime.config import Config, parse, read_yaml
+from gpa.runtime.errors import UserError
+from gpa.runtime.execution import Resources
+from gpa.runtime.models import Facts
+from gpa.runtime.stage import Stage
+
+# The version of RECORDINGS tables, which ingest writes itself: their fingerprint.
+RECORDINGS_FINGERPRINT = "1"
+
+
+class PipelineConfig(Config):
+    """One pipeline: the recipe's steps in their order, and what they run on."""
+
+    description: str
+    corpus_licence: str = "unknown"  # carried into the dataset card
+    ingest: IngestConfig = IngestConfig()
+    normalize: NormalizeConfig = NormalizeConfig()
+    denoise: DenoiseConfig
+    segment: SegmentConfig
+    quality: QualityConfig
+    transcribe: TranscribeConfig
+    consensus: ConsensusConfig
+    punctuate: PunctuateConfig
+    package: PackageConfig = PackageConfig()
+    resources: Resources = Resources()
+
+
+def read_pipeline(file: Path, name: str) -> PipelineConfig:
+    """The pipeline of that name; raises UserError with the nearest name or key."""
+    pipelines = read_yaml(file).get("pipelines")
+    if not isinstance(pipelines, dict) or not pipelines:
+        raise UserError(f"{file} has no section `pipelines`.")
+    if name not in pipelines:
+        nearest = difflib.get_close_matches(name, pipelines, n=1)
+        advice = f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(pipelines)}."
+        raise UserError(f"{file} has no pipeline {name!r}; {advice}")
+    config = parse(PipelineConfig, pipelines[name], f"{file}, pipeline {name}")
+    check(config, f"{file}, pipeline {name}")
+    return config
+
+
+def check(config: PipelineConfig, where: str) -> None:
+    """What no single section can see; raises UserError."""
+    asrs = set(config.transcribe.asr)
+    denoised = config.denoise.model != "none"
+    for section in ("segment", "transcribe", "punctuate"):
+        if getattr(config, section).hears == "denoised" and not denoised:
+            raise UserError(f"{where}: {section}.hears is denoised, but denoise.model is none.")
+    for language, panel in config.consensus.panels.items():
+        for asr in [*panel.voters, *([panel.verifier] if panel.verifier else [])]:
+            if asr not in asrs:
+                nearest = difflib.get_close_matches(asr, asrs, n=1)
+                advice = f"did you mean {nearest[0]!r}?" if nearest else "transcribe.asr has it not."
+                raise UserError(
+                    f"{where}: consensus.panels.{language} names the ASR {asr!r}; {advice}"
+                )
+
+
+def build_stages(config: PipelineConfig) -> list[Stage]:
+    """The stages after ingest, in the order in which they run."""
+    versions = ["normalized"]
+    stages: list[Stage] = [NormalizeStage("normalized", config.normalize, ["recordings"])]
+    if config.denoise.model != "none":
+        stages.append(DenoiseStage("denoised", config.denoise, ["normalized"]))
+        versions.append("denoised")
+    stages += [
+        SegmentStage("utterances", config.segment, ["recordings", *versions]),
+        QualityStage("quality", config.quality, ["utterances"]),
+    ]
+    transcribers = transcribe_stages(config.transcribe)
+    heard = [stage.name for stage in transcribers]
+    stages += [
+        *transcribers,
+        ConsensusStage("consensus", config.consensus, ["utterances", *heard]),
+        PunctuateStage("alignment", config.punctuate, ["utterances", "consensus", *heard]),
+    ]
+    everything = ["recordings", "utterances", "quality", *heard, "consensus", "alignment"]
+    stages.append(PackageStage("packaged", config.package, everything, describe(models(stages))))
+    return stages
+
+
+def models(stages: list[Stage]) -> dict[str, Facts]:
+    """All models of a pipeline, by `<step>` or `<step>/<name>`."""
+    return {
+        f"{stage.step}/{name}": facts
+        for stage in stages
+        for name, facts in stage.models().items()
+    }
+
+
+def describe(facts: Mapping[str, Facts]) -> dict[str, str]:
+    """Models as KEY.json names them."""
+    return {name: f"{fact.model} ({fact.library})" for name, fact in facts.items()}
+
+
+def model_table(facts: Mapping[str, Facts]) -> dict[str, dict[str, Any]]:
+    """Models as reports name them: version, licence, and where the weights came from."""
+    return {
+        name: {
+            "model": fact.model,
+            "library": fact.library,
+            "licence": fact.licence,
+            "weights": [
+                {"name": w.name, "origin": w.origin, "sha256": w.sha256, "licence": w.licence}
+                for w in fact.weights
+            ],
+        }
+        for name, fact in facts.items()
+    }

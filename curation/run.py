@@ -1,0 +1,206 @@
+"""`gpa curate`: the whole recipe from a corpus to shards, and `gpa verify`, its auditor."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+from rich.console import Console
+
+from gpa.curation import books, corpus, ingest, package, summary
+from gpa.curation.doctor import examine
+from gpa.curation.pipeline import (
+    RECORDINGS_FINGERPRINT,
+    PipelineConfig,
+    build_stages,
+    model_table,
+    models,
+)
+from gpa.runtime import attempts, record
+from gpa.runtime.errors import UserError
+from gpa.runtime.execution import Engine
+from gpa.runtime.lock import only_run
+from gpa.runtime.recipe import Recipe, fingerprints
+from gpa.runtime.record import RunRecord
+from gpa.runtime.stage import Artifact, Stage, rows
+from gpa.runtime.storage import ArtifactStore, Store, parquet_bytes, read_parquet
+
+CORPUS_TABLE = "corpus.parquet"
+REJECTED_TABLE = "rejected.parquet"
+
+
+def curate(
+    corpus_url: str, out: str, name: str, config: PipelineConfig, console: Console
+) -> dict:
+    """Run a pipeline on a corpus; returns the content of `report/summary.json`.
+
+    Raises UserError before any work where something is missing or misspelt; a run that was
+    interrupted goes on where it ended.
+    """
+    store = Store(out)
+    with only_run(store):
+        stages = build_stages(config)
+        examine(stages, store, config.resources, console)
+        files = corpus.find(corpus_url, config.ingest.allow_outside)
+        if not any(file.claimed for file in files):
+            raise UserError(
+                f"Corpus {corpus_url} holds no audio file; name a folder with recordings."
+            )
+        artifacts = ArtifactStore(store)
+        run = RunRecord(
+            store,
+            {
+                "pipeline": name,
+                "corpus": corpus_url,
+                "config": config.model_dump(mode="json"),
+                "models": model_table(models(stages)),
+            },
+        )
+        console.print(f"[bold]{name}[/bold]: {config.description}")
+        console.print(f"{len(files)} files in {corpus_url}", soft_wrap=True)
+        with Engine(config.resources) as engine:
+            recipe = Recipe(artifacts, engine, run, console)
+            found = _ingest(files, config, artifacts, recipe)
+            named = fingerprints(stages, {"recordings": RECORDINGS_FINGERPRINT})
+            seconds = {
+                partition: sum(table["duration_s"].to_pylist())
+                for partition, table in found.partitions.items()
+            }
+            for stage in stages:
+                recipe.make(stage, named, seconds)
+            _write_shards(engine, artifacts, config, named, list(found.partitions))
+        run.content["fingerprints"] = named
+        run.content["partitions"] = list(found.partitions)
+        result, account = _close(artifacts, run, stages)
+        store.remove(attempts.FOLDER)
+        run.finish()
+    summary.show(result, account, out, console)
+    return result
+
+
+def _ingest(
+    files: Sequence[corpus.RawFile],
+    config: PipelineConfig,
+    artifacts: ArtifactStore,
+    recipe: Recipe,
+) -> ingest.Corpus:
+    """Probe what is new, give every file its state, and write the partitions' tables."""
+    stage = ingest.ProbeStage("probed", ingest.ProbeConfig(), ["listing"])
+    listed = {"listing": "1"}
+    chunks = ingest.chunks(files)
+    there = artifacts.done("listing", listed["listing"])
+    for chunk, table in chunks.items():
+        if chunk not in there:
+            artifacts.write("listing", listed["listing"], chunk, Artifact(table))
+    named = fingerprints([stage], listed)
+    recipe.make(stage, named, dict.fromkeys(chunks, 0.0))
+    probed = (
+        row for chunk in chunks for row in rows(artifacts.table("probed", named["probed"], chunk))
+    )
+    found = ingest.arrange(probed, config.ingest)
+    there = artifacts.done("recordings", RECORDINGS_FINGERPRINT)
+    for partition, table in found.partitions.items():
+        # The same recordings may have moved since: then only their places are written anew.
+        if partition not in there or not artifacts.table(
+            "recordings", RECORDINGS_FINGERPRINT, partition
+        ).equals(table):
+            artifacts.write("recordings", RECORDINGS_FINGERPRINT, partition, Artifact(table))
+    artifacts.store.write(CORPUS_TABLE, parquet_bytes(found.table))
+    return found
+
+
+def _write_shards(
+    engine: Engine,
+    artifacts: ArtifactStore,
+    config: PipelineConfig,
+    named: Mapping[str, str],
+    partitions: Sequence[str],
+) -> None:
+    """Write the shards that are missing, then the manifest."""
+    selected = named["packaged"]
+    sizes = list(package.sizes_of(artifacts, selected, partitions))
+    shards = package.plan_shards(sizes, config.package.shard_mb * 1e6)
+    store = artifacts.store
+    missing = package.missing_shards(store, selected, shards)
+    items = [{"name": shard.name, "parts": json.dumps(shard.parts)} for shard in missing]
+    arguments = (store.url, selected, named["utterances"], selected)
+    pool = config.resources.pool("package")
+    for _ in engine.map(package.ShardWriter, arguments, items, pool):
+        pass
+    if missing or not store.exists(package.MANIFEST):
+        package.write_manifest(store, selected, shards)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The tables that an audit starts from."""
+
+    corpus: pa.Table
+    manifest: pa.Table
+    shards: Mapping[str, str]  # name -> sha256
+    rejected: pa.Table
+
+
+def _close(
+    artifacts: ArtifactStore, run: RunRecord, stages: Sequence[Stage]
+) -> tuple[dict, books.Books]:
+    """Write `rejected.parquet` and `report/summary.json`."""
+    store = artifacts.store
+    named, partitions = run.content["fingerprints"], run.content["partitions"]
+    files = read_parquet(store.read(CORPUS_TABLE))
+    tables = [books.StageTables(s.step, s.name, named[s.name]) for s in stages]
+    rejected = pa.concat_tables(
+        [
+            books.corpus_rejects(files),
+            *books.stage_rejects(artifacts, tables, named["recordings"], partitions),
+        ]
+    )
+    store.write(REJECTED_TABLE, parquet_bytes(rejected))
+    manifest, _ = package.read_manifest(store)
+    account = books.keep(artifacts, files, named, partitions, manifest, rejected)
+    agreement = summary.pairwise_wer(artifacts, named["consensus"], partitions)
+    result = summary.summarise(account, agreement, run.content)
+    store.write(summary.NAME, json.dumps(result, indent=1, ensure_ascii=False).encode())
+    return result, account
+
+
+def verify(out: str) -> list[str]:
+    """Everything that is wrong with an OUT, in words; empty where all is whole and balanced.
+
+    Raises UserError where there is no finished run.
+    """
+    store = Store(out)
+    content = record.read(store)
+    if content is None:
+        raise UserError(f"{out} holds no run; make one with `gpa curate --out {out}`.")
+    if not content.get("finished"):
+        raise UserError(f"The run in {out} is not finished; `gpa curate` goes on with it.")
+    if content["layout_version"] != record.LAYOUT_VERSION:
+        raise UserError(
+            f"{out} has layout {content['layout_version']}, this program reads "
+            f"{record.LAYOUT_VERSION}; curate into a new folder."
+        )
+    artifacts = ArtifactStore(store)
+    named, partitions = content["fingerprints"], content["partitions"]
+    problems = [
+        problem
+        for name, fingerprint in named.items()
+        for partition in partitions
+        if (problem := artifacts.damage(name, fingerprint, partition))
+    ]
+    try:
+        files = read_parquet(store.read(CORPUS_TABLE))
+        rejected = read_parquet(store.read(REJECTED_TABLE))
+        manifest, shards = package.read_manifest(store)
+    except (OSError, pa.ArrowException) as error:
+        return [*problems, f"a table of {out} can't be read: {error}"]
+    problems += package.shard_problems(store, manifest, shards)
+    if not problems:
+        account = books.keep(artifacts, files, named, partitions, manifest, rejected)
+        problems += account.differences
+        figures = json.loads(store.read(summary.NAME))["seconds"]
+        if abs(figures["kept"] - account.kept_s) > books.TOLERANCE_S:
+            problems.append(f"{summary.NAME} says {figures['kept']} s kept, not {account.kept_s}")
+    return problems

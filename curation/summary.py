@@ -1,0 +1,122 @@
+"""`report/summary.json` and the few lines that a run ends with."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from rich.console import Console
+from rich.table import Table
+
+from gpa.curation.books import NON_SPEECH, QUARANTINED, Books
+from gpa.runtime.stage import rows
+from gpa.runtime.storage import ArtifactStore
+
+NAME = "report/summary.json"
+
+
+def pairwise_wer(
+    artifacts: ArtifactStore, fingerprint: str, partitions: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Mean WER between each two ASRs over the utterances on which both voted.
+
+    Keys are `<asr>|<asr>` in alphabetical order; WER is the mean of both directions, each
+    capped at 1.
+    """
+    total: dict[str, float] = defaultdict(float)
+    count: Counter[str] = Counter()
+    for partition in partitions:
+        table = artifacts.table("consensus", fingerprint, partition)
+        for row in rows(table.select(["voters", "wer_matrix"])):
+            matrix = np.minimum(np.array(row["wer_matrix"], float), 1.0)
+            for i, first in enumerate(row["voters"]):
+                for j, second in enumerate(row["voters"][:i]):
+                    pair = "|".join(sorted((first, second)))
+                    total[pair] += (matrix[i, j] + matrix[j, i]) / 2
+                    count[pair] += 1
+    return {
+        pair: {"wer": round(total[pair] / count[pair], 4), "utterances": count[pair]}
+        for pair in sorted(total)
+    }
+
+
+def summarise(
+    books: Books,
+    agreement: Mapping[str, Any],
+    record: Mapping[str, Any],
+    consensus: pa.Table | None = None,
+) -> dict[str, Any]:
+    """The content of `report/summary.json`; seconds rounded to milliseconds."""
+    dropped = {
+        reason: round(seconds, 3)
+        for reason, seconds in sorted(books.dropped_s.items())
+        if reason not in (NON_SPEECH, QUARANTINED)
+    }
+    return {
+        "pipeline": record["pipeline"],
+        "seconds": {
+            "in": round(books.in_s, 3),
+            "kept": round(books.kept_s, 3),
+            "dropped": dropped,
+            "non_speech": round(books.non_speech_s, 3),
+            "quarantined": round(books.quarantined_s, 3),
+            "unaccounted": round(books.balance_s, 3) + 0.0,
+        },
+        "utterances": {
+            "kept": books.kept_utterances,
+            "dropped": dict(sorted(books.dropped_utterances.items())),
+        },
+        "recordings": dict(sorted(books.recordings.items())),
+        "balanced": not books.differences,
+        "pairwise_wer": {pair: entry["wer"] for pair, entry in agreement.items()},
+        "pairwise_utterances": {pair: entry["utterances"] for pair, entry in agreement.items()},
+        "stages": record["stages"],
+        "models": record["models"],
+        "versions": record["versions"],
+    }
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.2f} h" if seconds >= 3600 else f"{seconds / 60:.2f} min"
+
+
+def show(summary: Mapping[str, Any], books: Books, out: str, console: Console) -> None:
+    """Print the funnel, the agreement, and where things are."""
+    in_s = summary["seconds"]["in"] or 1.0
+    funnel = Table(title="Where every second went", title_justify="left", box=None)
+    for column, justify in (("", "left"), ("", "left"), ("audio", "right"), ("share", "right")):
+        funnel.add_column(column, justify=justify)  # type: ignore[arg-type]
+    funnel.add_row("in", "", _hours(in_s), "")
+    for (step, reason), seconds in sorted(books.dropped_by_step_s.items(), key=_recipe_order):
+        funnel.add_row(f"  {step}", reason, _hours(seconds), f"{seconds / in_s:.1%}")
+    funnel.add_row("kept", "", _hours(books.kept_s), f"{books.kept_s / in_s:.1%}", style="bold")
+    console.print(funnel)
+    if summary["pairwise_wer"]:
+        pairs = ", ".join(
+            f"{pair.replace('|', ' and ')} {wer:.1%}" for pair, wer in summary["pairwise_wer"].items()
+        )
+        console.print(f"WER between the ASRs: {pairs}")
+    states = ", ".join(f"{count} {state}" for state, count in summary["recordings"].items())
+    console.print(f"Files: {states}. Utterances kept: {books.kept_utterances}.")
+    if summary["balanced"]:
+        console.print("The books balance: every file, utterance and second is accounted for.")
+    for difference in books.differences[:10]:
+        console.print(f"[red]The books do not balance: {difference}[/red]", markup=True)
+    for what, where in (
+        ("Shards", f"{out}/curated"),
+        ("Dropped, and why", f"{out}/rejected.parquet"),
+        ("Figures", f"{out}/report/summary.json"),
+    ):
+        console.print(f"{what + ':':<18} {where}", soft_wrap=True)
+
+
+STEPS = ("ingest", "normalize", "denoise", "segment", "quality", "transcribe", "consensus",
+         "punctuate", "package")  # fmt: skip
+
+
+def _recipe_order(item: tuple[tuple[str, str], float]) -> tuple[int, float]:
+    (step, _), seconds = item
+    return STEPS.index(step), -seconds

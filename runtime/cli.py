@@ -1,0 +1,94 @@
+"""The `gpa` command: one function a subcommand, each a thin face of a function elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from gpa.runtime.errors import UserError
+from gpa.runtime.execution import QUIET
+
+# Before any library that reads them is imported.
+os.environ.update(QUIET)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Raw speech recordings in, audited training data and a model of speech out.",
+)
+console = Console(highlight=False)
+
+ConfigFile = Annotated[Path, typer.Option("--config", help="The file with the pipelines.")]
+Pipeline = Annotated[str, typer.Option(help="Which pipeline of the config file.")]
+PIPELINES = Path("pipelines.yaml")
+
+
+@app.command()
+def curate(
+    corpus: Annotated[
+        str,
+        typer.Option(
+            help="Folder, fsspec URL, or JSONL or CSV manifest; default: the sample corpus."
+        ),
+    ] = "",
+    out: Annotated[str, typer.Option(help="Folder or fsspec URL for all that is made.")] = "out",
+    pipeline: Pipeline = "laptop",
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Turn raw recordings into curated WebDataset shards, and say what was dropped and why."""
+    from gpa.curation import run, sample
+    from gpa.curation.pipeline import read_pipeline
+
+    settings = read_pipeline(config, pipeline)
+    if not corpus:
+        corpus = str(sample.write(Path("sample")))
+    run.curate(corpus, out, pipeline, settings, console)
+
+
+@app.command()
+def doctor(
+    pipeline: Pipeline = "laptop",
+    out: Annotated[str, typer.Option(help="Where a run would write.")] = "out",
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Check every model, library, permission and device that a pipeline needs."""
+    from gpa.curation import doctor as examiner
+    from gpa.curation.pipeline import build_stages, read_pipeline
+    from gpa.runtime.storage import Store
+
+    settings = read_pipeline(config, pipeline)
+    if not examiner.show(build_stages(settings), Store(out), settings.resources, console):
+        raise typer.Exit(1)
+
+
+@app.command()
+def verify(out: Annotated[str, typer.Argument(help="The OUT of a finished run.")]) -> None:
+    """Check that the books balance and that every shard and table is whole."""
+    from gpa.curation import run
+
+    problems = run.verify(out)
+    for problem in problems:
+        console.print(problem, markup=False, soft_wrap=True)
+    if problems:
+        raise typer.Exit(1)
+    console.print(f"{out}: the books balance, and every shard and table is whole.", markup=False)
+
+
+def main() -> NoReturn:
+    """Run the command line; what is a person's to mend is one sentence and exit status 2."""
+    try:
+        app(standalone_mode=True)
+    except UserError as error:
+        print(f"gpa: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("gpa: interrupted; the same command goes on from here.", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(0)

@@ -1,0 +1,255 @@
+"""Runs a stage over partitions on Ray Data: ids go in, counters come out, artifacts stay.
+
+One stage is one job with one fixed pool of actors, each with its model loaded once. What flows
+through Ray are partition ids and a few numbers; audio and tables never enter its object store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field
+
+from gpa.runtime.attempts import PartitionAttempts
+from gpa.runtime.config import Config
+from gpa.runtime.errors import UserError
+from gpa.runtime.stage import Artifact, Stage
+from gpa.runtime.storage import ArtifactStore, Store
+
+# Telemetry off, no hub unless a pipeline says so, and threads that sleep while they wait:
+# two OpenMP threads on a shared core otherwise spin each other to a standstill.
+QUIET = {
+    "OTEL_SDK_DISABLED": "true",
+    "PYANNOTE_METRICS_ENABLED": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TOKENIZERS_PARALLELISM": "false",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "GOMP_SPINCOUNT": "0",
+    "KMP_BLOCKTIME": "0",
+}
+# A block of partition ids is the unit that Ray schedules; more than this many only cost time.
+MAX_BLOCKS = 4000
+
+
+class Pool(Config):
+    """What one stage gets: how many workers, and what each of them holds."""
+
+    workers: int | Literal["auto"] = "auto"  # auto: as many as the cluster has room for
+    cpus: float = Field(1.0, gt=0)
+    gpus: float = Field(0.0, ge=0)
+    threads: int = Field(1, ge=1)  # of torch, OpenMP and the like, in each worker
+
+
+class Resources(Config):
+    """Where stages run."""
+
+    address: str | None = None  # of a running Ray cluster; none: start one on this machine
+    cpus: int | None = Field(None, ge=1)  # of the local one; none: all there are
+    offline: bool = False  # never ask a hub
+    default: Pool = Pool()
+    steps: dict[str, Pool] = {}  # by step of the recipe, where it differs from `default`
+
+    def pool(self, step: str) -> Pool:
+        """The pool of a step of the recipe."""
+        return self.steps.get(step, self.default)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A stage with the fingerprints that name its artifacts and its inputs."""
+
+    stage: Stage
+    fingerprint: str
+    inputs: Mapping[str, str]  # stage name -> fingerprint
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a worker reports of one partition."""
+
+    partition: str
+    wall_s: float
+    audio_s: float
+    rows: int
+    rejects: int
+
+
+class StageWorker:
+    """The actor that runs one stage; made once a worker, called once a partition."""
+
+    def __init__(self, job: Job, url: str, run_id: str, threads: int):
+        _set_threads(threads)
+        self._job = job
+        self._artifacts = ArtifactStore(Store(url))
+        self._run_id = run_id
+        self._loaded = False
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+        partition = str(batch["partition"][0])
+        started = time.perf_counter()
+        try:
+            artifact = self._process(partition)
+            failure = ""
+        except Exception:
+            artifact = None
+            failure = traceback.format_exc()
+        return {
+            "partition": [partition],
+            "wall_s": [time.perf_counter() - started],
+            "audio_s": [artifact.audio_s if artifact else 0.0],
+            "rows": [artifact.table.num_rows if artifact else 0],
+            "rejects": [len(artifact.rejects) if artifact else 0],
+            "failure": [failure],
+        }
+
+    def _process(self, partition: str) -> Artifact | None:
+        stage, fingerprint = self._job.stage, self._job.fingerprint
+        if self._artifacts.exists(stage.name, fingerprint, partition):
+            return None  # made before this block was scheduled anew
+        attempts = PartitionAttempts(
+            self._artifacts.store, f"{stage.name}/{fingerprint}", partition, self._run_id
+        )
+        try:
+            if not self._loaded:
+                stage.load()
+                self._loaded = True
+            inputs = {
+                name: self._artifacts.read(name, upstream, partition)
+                for name, upstream in self._job.inputs.items()
+            }
+            artifact = stage.process(partition, inputs, attempts)
+            self._artifacts.write(stage.name, fingerprint, partition, artifact)
+        finally:
+            attempts.finished()
+        return artifact
+
+
+def _set_threads(threads: int) -> None:
+    """Hold torch to the stage's share of cores; the environment did so for OpenMP."""
+    import torch
+
+    torch.set_num_threads(threads)
+    with contextlib.suppress(RuntimeError):  # already set in this process
+        torch.set_num_interop_threads(1)
+
+
+class Engine:
+    """A Ray cluster, joined or started here, as a context manager."""
+
+    def __init__(self, resources: Resources):
+        self._resources = resources
+        self._environment = {**QUIET, **({"HF_HUB_OFFLINE": "1"} if resources.offline else {})}
+
+    def __enter__(self) -> Engine:
+        # Ray reads these when it starts and hands them to its workers.
+        os.environ.update(self._environment)
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        import ray
+
+        local = self._resources.address is None
+        try:
+            ray.init(
+                address=self._resources.address or "local",
+                num_cpus=self._resources.cpus if local else None,
+                include_dashboard=False if local else None,
+                configure_logging=True,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+            )
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise UserError(
+                f"Ray can't be reached at {self._resources.address!r}: {error}; "
+                "start it with `ray start` or leave resources.address out."
+            ) from None
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.print_on_execution_start = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        import ray
+
+        ray.shutdown()
+
+    def workers(self, pool: Pool, items: int) -> int:
+        """How many workers a pool really gets for so many items."""
+        import ray
+
+        have = ray.cluster_resources()
+        room = int(have.get("CPU", 1) // pool.cpus)
+        if pool.gpus > 0:
+            room = min(room, int(have.get("GPU", 0) // pool.gpus))
+        if room < 1:
+            raise UserError(
+                f"A worker needs {pool.cpus:g} CPUs and {pool.gpus:g} GPUs, and Ray has "
+                f"{have.get('CPU', 0):g} and {have.get('GPU', 0):g}; lower resources in "
+                "pipelines.yaml or join a larger cluster."
+            )
+        wanted = room if pool.workers == "auto" else min(pool.workers, room)
+        return max(1, min(wanted, items))
+
+    def run(
+        self, job: Job, partitions: Sequence[str], url: str, run_id: str
+    ) -> Iterator[Outcome]:
+        """Make the artifacts of `partitions`, longest first if so ordered; yields as they end.
+
+        Raises UserError when a stage fails as a whole on some partition: the rest has been
+        committed and is not done again.
+        """
+        pool = self._resources.pool(job.stage.step)
+        items = [{"partition": partition} for partition in partitions]
+        arguments = (job, url, run_id, pool.threads)
+        for row in self.map(StageWorker, arguments, items, pool):
+            if row["failure"]:
+                raise UserError(_explain(job.stage.name, row["partition"], row["failure"]))
+            yield Outcome(
+                row["partition"], row["wall_s"], row["audio_s"], row["rows"], row["rejects"]
+            )
+
+    def map(
+        self,
+        worker: type,
+        arguments: tuple[Any, ...],
+        items: Sequence[Mapping[str, Any]],
+        pool: Pool,
+    ) -> Iterator[dict[str, Any]]:
+        """Call `worker(*arguments)({column: [value]})` once an item on a fixed pool of actors.
+
+        Ray Data starts a worker that died again, and its item with it, without end: the guard
+        in `gpa.runtime.attempts` finds the recording that keeps killing it.
+        """
+        import ray
+
+        if not items:
+            return
+        threads = str(pool.threads)
+        dataset = ray.data.from_items(
+            [dict(item) for item in items], override_num_blocks=min(len(items), MAX_BLOCKS)
+        ).map_batches(
+            worker,
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(
+                size=self.workers(pool, len(items)), max_tasks_in_flight_per_actor=1
+            ),
+            fn_constructor_args=arguments,
+            num_cpus=pool.cpus,
+            num_gpus=pool.gpus or None,
+            runtime_env={"env_vars": {**self._environment, "OMP_NUM_THREADS": threads}},
+        )
+        yield from dataset.iter_rows()
+
+
+def _explain(stage: str, partition: str, failure: str) -> str:
+    last = failure.strip().splitlines()[-1]
+    name, _, message = last.partition(": ")
+    if name.endswith("UserError"):
+        return message
+    return f"Stage {stage} failed on {partition}; nothing done is lost, run again after mending it:\n{failure}"

@@ -1,0 +1,80 @@
+"""Runs stages one after the other over partitions, making only what is missing."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+
+from gpa.runtime.execution import Engine, Job
+from gpa.runtime.progress import StageProgress
+from gpa.runtime.record import RunRecord
+from gpa.runtime.stage import Stage
+from gpa.runtime.storage import ArtifactStore
+
+
+def fingerprints(stages: Sequence[Stage], given: Mapping[str, str]) -> dict[str, str]:
+    """The fingerprint of each stage, in order; `given` names those that are no stages."""
+    found = dict(given)
+    for stage in stages:
+        found[stage.name] = stage.fingerprint(found)
+    return found
+
+
+class Recipe:
+    """Stages on an engine, with progress shown and time recorded."""
+
+    def __init__(
+        self, artifacts: ArtifactStore, engine: Engine, record: RunRecord, console: Console
+    ):
+        self._artifacts = artifacts
+        self._engine = engine
+        self._record = record
+        self._console = console
+        self._run_id = uuid.uuid4().hex
+
+    def make(
+        self, stage: Stage, named: Mapping[str, str], partitions: Mapping[str, float]
+    ) -> None:
+        """Make what is missing of one stage.
+
+        `named` holds the fingerprints of this stage and its inputs, `partitions` the audio
+        seconds of each. Raises UserError where the stage fails as a whole.
+        """
+        fingerprint = named[stage.name]
+        done = self._artifacts.done(stage.name, fingerprint)
+        # The longest first: no worker is left with a long one when the others have ended.
+        missing = sorted(partitions.keys() - done, key=lambda p: (-partitions[p], p))
+        began = time.monotonic()
+        made_s = 0.0
+        job = Job(stage, fingerprint, {name: named[name] for name in stage.inputs})
+        total_s = sum(partitions[partition] for partition in missing)
+        with StageProgress(self._console, stage.name, total_s).shown() as progress:
+            for outcome in self._engine.run(
+                job, missing, self._artifacts.store.url, self._run_id
+            ):
+                self._record.add_work(
+                    stage.name, fingerprint, outcome.wall_s, outcome.audio_s
+                )
+                made_s += partitions[outcome.partition]
+                progress.advance(partitions[outcome.partition])
+        wall_s = time.monotonic() - began
+        work = self._record.work(stage.name, fingerprint)
+        self._record.content["stages"][stage.name] = {
+            "step": stage.step,
+            "fingerprint": fingerprint,
+            "partitions": len(partitions),
+            "cached": len(partitions) - len(missing),
+            "wall_s": round(wall_s, 3),
+            "worker_s": round(work["worker_s"], 3),  # over all runs that made these artifacts
+            "audio_s": round(work["audio_s"], 3),
+        }
+        self._record.save()
+        cached = len(partitions) - len(missing)
+        speed = f"{made_s / wall_s:7.1f}x real time" if missing else " " * 18
+        note = f"{cached} of {len(partitions)} partitions were done" if cached else ""
+        self._console.print(
+            f"  {stage.name:<28} {made_s / 3600:7.2f} h  {wall_s:7.1f} s {speed}  [dim]{note}[/dim]"
+        )

@@ -1,0 +1,103 @@
+"""`run.json`: what made an OUT, and how long it took.
+
+Versions, machine and times are kept here and never in artifacts, which stay the same bytes from
+run to run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+from gpa.runtime.storage import Store
+
+NAME = "run.json"
+# Version of the layout of OUT; a later program refuses what it does not understand.
+LAYOUT_VERSION = 1
+LIBRARIES = ("ray", "torch", "numpy", "pyarrow", "soundfile", "soxr", "av", "webdataset")
+
+
+class RunRecord:
+    """The record of one run, saved after every stage; work done by earlier runs adds up in it."""
+
+    def __init__(self, store: Store, command: Mapping[str, Any]):
+        self._store = store
+        before = read(store) or {}
+        self._work: dict[str, dict[str, float]] = before.get("work", {})
+        self.content: dict[str, Any] = {
+            "layout_version": LAYOUT_VERSION,
+            "finished": False,
+            **command,
+            "started_at": _now(),
+            "versions": _versions(),
+            "machine": {
+                "host": platform.node(),
+                "system": platform.platform(),
+                "cpus": os.cpu_count(),
+                "python": sys.version.split()[0],
+            },
+            "stages": {},
+            "work": self._work,
+            "earlier_runs": [
+                *before.get("earlier_runs", []),
+                *([_short(before)] if before else []),
+            ],
+        }
+
+    def add_work(self, stage: str, fingerprint: str, wall_s: float, audio_s: float) -> None:
+        """Count a worker's time on one partition, whichever run it falls in."""
+        entry = self._work.setdefault(
+            f"{stage}/{fingerprint}", {"worker_s": 0.0, "audio_s": 0.0, "partitions": 0}
+        )
+        entry["worker_s"] += wall_s
+        entry["audio_s"] += audio_s
+        entry["partitions"] += 1
+
+    def work(self, stage: str, fingerprint: str) -> dict[str, float]:
+        """All the time that workers spent on a stage's artifacts, over all runs."""
+        return self._work.get(
+            f"{stage}/{fingerprint}", {"worker_s": 0.0, "audio_s": 0.0, "partitions": 0}
+        )
+
+    def save(self) -> None:
+        """Write the record in place."""
+        self._store.write(NAME, json.dumps(self.content, indent=1, ensure_ascii=False).encode())
+
+    def finish(self) -> None:
+        """Say that all the outputs are there."""
+        self.content.update(finished=True, finished_at=_now())
+        self.save()
+
+
+def read(store: Store) -> dict[str, Any] | None:
+    """The record of the last run on an OUT, or None where there was none."""
+    try:
+        return json.loads(store.read(NAME))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        return None
+
+
+def _short(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: record.get(key) for key in ("started_at", "finished_at", "finished", "pipeline")}
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _versions() -> dict[str, str]:
+    versions = {"gpa": metadata.version("gpa")}
+    for library in LIBRARIES:
+        try:
+            versions[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

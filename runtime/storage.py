@@ -1,0 +1,262 @@
+"""Where artifacts lie, and how they are committed so that a kill at any moment loses nothing.
+
+An artifact is up to three files, `<stage>/<fingerprint>/<partition>.{tar,rejects.parquet,parquet}`,
+written in that order: the last one carries the checksums of the others and says that all is
+done. Each file is written beside its place, synced and renamed; on object stores it is one PUT.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import tarfile
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import webdataset
+
+from gpa.runtime.errors import UserError
+from gpa.runtime.stage import REJECT_SCHEMA, Artifact, Reject
+
+
+class Store:
+    """Files under one root: a folder, or any URL that fsspec knows."""
+
+    def __init__(self, url: str):
+        self.url = url
+        try:
+            self.filesystem, root = fsspec.core.url_to_fs(url)
+        except (ValueError, ImportError) as error:
+            raise UserError(f"{url} is no place that fsspec can write to: {error}.") from None
+        self.root = str(root).rstrip("/") or "/"
+        protocol = self.filesystem.protocol
+        self.is_local = "file" in ((protocol,) if isinstance(protocol, str) else protocol)
+
+    def path(self, name: str) -> str:
+        """The place of `name` (slashes between folders), as the file system calls it."""
+        return f"{self.root}/{name}"
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a file of that name."""
+        return bool(self.filesystem.exists(self.path(name)))
+
+    def read(self, name: str) -> bytes:
+        """The whole of a file; raises FileNotFoundError."""
+        return self.filesystem.cat_file(self.path(name))
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put a file in place, whole or not at all."""
+        if not self.is_local:
+            self.filesystem.pipe_file(self.path(name), data)
+            return
+        target = Path(self.path(name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+        try:
+            with beside.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(target)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+        _sync_folder(target.parent)
+
+    def names(self, folder: str) -> list[str]:
+        """Names of the files directly in a folder, sorted; empty where there is no folder."""
+        try:
+            found = self.filesystem.ls(self.path(folder), detail=True, refresh=True)
+        except FileNotFoundError:
+            return []
+        names = (entry["name"].rsplit("/", 1)[-1] for entry in found if entry["type"] == "file")
+        return sorted(name for name in names if not name.endswith(".partial"))
+
+    def folders(self, folder: str) -> list[str]:
+        """Names of the folders directly in a folder, sorted."""
+        try:
+            found = self.filesystem.ls(self.path(folder), detail=True, refresh=True)
+        except FileNotFoundError:
+            return []
+        return sorted(
+            entry["name"].rstrip("/").rsplit("/", 1)[-1]
+            for entry in found
+            if entry["type"] == "directory"
+        )
+
+    def remove(self, name: str) -> None:
+        """Delete a file or a folder with all in it; nothing happens where there is none."""
+        with contextlib.suppress(FileNotFoundError):
+            self.filesystem.rm(self.path(name), recursive=True)
+
+    def open(self, name: str) -> io.BufferedIOBase:
+        """A file to read from, with seek."""
+        return self.filesystem.open(self.path(name), "rb")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def tar_bytes(files: Mapping[str, bytes]) -> bytes:
+    """A tar of `files` in their order, the same bytes whenever and wherever it is made.
+
+    A name is `<key>.<extension>`; the key has no dot, so that WebDataset groups what belongs
+    together.
+    """
+    buffer = io.BytesIO()
+    with webdataset.TarWriter(buffer, encoder=False, mtime=0, user="gpa", group="gpa") as writer:
+        for name, data in files.items():
+            key, extension = name.split(".", 1)
+            writer.write({"__key__": key, extension: data})
+    return buffer.getvalue()
+
+
+class TarFiles(Mapping[str, bytes]):
+    """The files of a stored tar, each read only when asked for."""
+
+    def __init__(self, store: Store, name: str):
+        self._store = store
+        self._name = name
+        self._members: dict[str, tuple[int, int]] | None = None
+        self._file: io.BufferedIOBase | None = None
+
+    def _open(self) -> tuple[dict[str, tuple[int, int]], io.BufferedIOBase]:
+        if self._members is None or self._file is None:
+            # A remote tar is fetched whole: one request instead of one a member.
+            local = self._store.is_local
+            self._file = (
+                self._store.open(self._name) if local else io.BytesIO(self._store.read(self._name))
+            )
+            with tarfile.open(fileobj=self._file, mode="r:") as tar:
+                self._members = {m.name: (m.offset_data, m.size) for m in tar.getmembers()}
+        return self._members, self._file
+
+    def __getitem__(self, name: str) -> bytes:
+        members, file = self._open()
+        offset, size = members[name]
+        file.seek(offset)
+        return file.read(size)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._open()[0])
+
+    def __len__(self) -> int:
+        return len(self._open()[0])
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """A table as Parquet with checksums in its pages, the same bytes for the same rows."""
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
+    return buffer.getvalue()
+
+
+def read_parquet(data: bytes) -> pa.Table:
+    """A table from Parquet; raises OSError or ArrowException where a byte was changed."""
+    return pq.read_table(io.BytesIO(data), page_checksum_verification=True)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+class ArtifactStore:
+    """Artifacts of all stages under one OUT, by stage, fingerprint and partition."""
+
+    def __init__(self, store: Store):
+        self.store = store
+
+    @staticmethod
+    def _name(stage: str, fingerprint: str, partition: str, suffix: str) -> str:
+        return f"{stage}/{fingerprint}/{partition}{suffix}"
+
+    def done(self, stage: str, fingerprint: str) -> set[str]:
+        """Partitions whose artifact is whole: one listing, however many there are."""
+        suffix = ".parquet"
+        return {
+            name.removesuffix(suffix)
+            for name in self.store.names(f"{stage}/{fingerprint}")
+            if name.endswith(suffix) and not name.endswith(".rejects.parquet")
+        }
+
+    def exists(self, stage: str, fingerprint: str, partition: str) -> bool:
+        """Whether a partition's artifact is whole."""
+        return self.store.exists(self._name(stage, fingerprint, partition, ".parquet"))
+
+    def write(self, stage: str, fingerprint: str, partition: str, artifact: Artifact) -> None:
+        """Commit an artifact; readers see all of it or nothing."""
+        metadata = {b"gpa.stage": stage, b"gpa.fingerprint": fingerprint}
+        if artifact.files:
+            tar = tar_bytes(artifact.files)
+            metadata[b"gpa.tar_sha256"] = _sha256(tar)
+            self.store.write(self._name(stage, fingerprint, partition, ".tar"), tar)
+        if artifact.rejects:
+            rejects = parquet_bytes(
+                pa.Table.from_pylist([vars(reject) for reject in artifact.rejects], REJECT_SCHEMA)
+            )
+            metadata[b"gpa.rejects_sha256"] = _sha256(rejects)
+            self.store.write(
+                self._name(stage, fingerprint, partition, ".rejects.parquet"), rejects
+            )
+        table = artifact.table.replace_schema_metadata(metadata)
+        self.store.write(
+            self._name(stage, fingerprint, partition, ".parquet"), parquet_bytes(table)
+        )
+
+    def table(self, stage: str, fingerprint: str, partition: str) -> pa.Table:
+        """The rows of an artifact."""
+        name = self._name(stage, fingerprint, partition, ".parquet")
+        return read_parquet(self.store.read(name))
+
+    def rejects(self, stage: str, fingerprint: str, partition: str) -> pa.Table:
+        """What the stage dropped, in REJECT_SCHEMA."""
+        try:
+            data = self.store.read(self._name(stage, fingerprint, partition, ".rejects.parquet"))
+        except FileNotFoundError:
+            return REJECT_SCHEMA.empty_table()
+        return read_parquet(data)
+
+    def read(self, stage: str, fingerprint: str, partition: str) -> Artifact:
+        """An artifact as later stages see it: its table now, its files when asked for."""
+        files = TarFiles(self.store, self._name(stage, fingerprint, partition, ".tar"))
+        rejects = self.rejects(stage, fingerprint, partition).to_pylist()
+        return Artifact(
+            self.table(stage, fingerprint, partition), files, [Reject(**row) for row in rejects]
+        )
+
+    def remove(self, stage: str, fingerprint: str, partition: str) -> None:
+        """Forget an artifact, so that the next run makes it again."""
+        for suffix in (".parquet", ".rejects.parquet", ".tar"):
+            self.store.remove(self._name(stage, fingerprint, partition, suffix))
+
+    def damage(self, stage: str, fingerprint: str, partition: str) -> str | None:
+        """What is wrong with an artifact's bytes, or None where every checksum holds."""
+        place = f"{stage}/{fingerprint}/{partition}"
+        try:
+            table = self.table(stage, fingerprint, partition)
+        except (OSError, pa.ArrowException) as error:
+            return f"{place}.parquet can't be read ({type(error).__name__})"
+        metadata = table.schema.metadata or {}
+        for suffix, key in ((".tar", b"gpa.tar_sha256"), (".rejects.parquet", b"gpa.rejects_sha256")):
+            if key not in metadata:
+                continue
+            try:
+                data = self.store.read(f"{place}{suffix}")
+            except FileNotFoundError:
+                return f"{place}{suffix} is gone"
+            if _sha256(data) != metadata[key].decode():
+                return f"{place}{suffix} has other bytes than were written"
+        return None
+

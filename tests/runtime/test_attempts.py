@@ -1,0 +1,66 @@
+"""The guard that finds the recording which kills its worker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gpa.runtime.attempts import PartitionAttempts
+from gpa.runtime.storage import Store
+
+
+def attempt(path: Path, run: str) -> PartitionAttempts:
+    return PartitionAttempts(Store(str(path)), "segment", "part-1", run)
+
+
+def dies_on(attempts: PartitionAttempts, recording: str) -> None:
+    """What is left on storage when a worker dies: the context is entered and never left."""
+    attempts.on([recording]).__enter__()
+
+
+def test_the_first_start_is_not_careful(tmp_path: Path):
+    first = attempt(tmp_path, "run")
+    assert not first.careful
+    assert first.quarantined == frozenset()
+
+
+def test_the_second_death_names_the_recording_and_the_third_start_leaves_it_out(tmp_path: Path):
+    dies_on(attempt(tmp_path, "run"), "bad")
+    second = attempt(tmp_path, "run")
+    assert second.careful
+    assert second.quarantined == frozenset()
+    dies_on(second, "bad")
+    assert attempt(tmp_path, "run").quarantined == {"bad"}
+
+
+def test_a_recording_that_was_finished_before_the_death_is_innocent(tmp_path: Path):
+    dies_on(attempt(tmp_path, "run"), "bad")
+    second = attempt(tmp_path, "run")
+    with second.on(["good"]):
+        pass
+    dies_on(second, "bad")
+    assert attempt(tmp_path, "run").quarantined == {"bad"}
+
+
+def test_killing_the_whole_run_accuses_nobody(tmp_path: Path):
+    dies_on(attempt(tmp_path, "monday"), "a")
+    dies_on(attempt(tmp_path, "tuesday"), "b")
+    assert attempt(tmp_path, "wednesday").quarantined == frozenset()
+
+
+def test_a_recording_that_takes_two_whole_runs_with_it_is_left_out(tmp_path: Path):
+    dies_on(attempt(tmp_path, "monday"), "bad")  # not careful yet: nobody is named
+    dies_on(attempt(tmp_path, "tuesday"), "bad")
+    dies_on(attempt(tmp_path, "wednesday"), "bad")
+    assert attempt(tmp_path, "thursday").quarantined == {"bad"}
+
+
+def test_two_bad_recordings_are_both_found(tmp_path: Path):
+    for recording in ("first", "first", "second"):
+        dies_on(attempt(tmp_path, "run"), recording)
+    assert attempt(tmp_path, "run").quarantined == {"first", "second"}
+
+
+def test_a_finished_partition_is_forgotten(tmp_path: Path):
+    first = attempt(tmp_path, "run")
+    first.finished()
+    assert not attempt(tmp_path, "run").careful
