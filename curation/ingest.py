@@ -26,6 +26,7 @@ from gpa.runtime.stage import Artifact, Attempts, Stage, rows
 READ_BYTES = 1 << 22
 # Files a worker probes in one go; small enough to share out, large enough to make few artifacts.
 CHUNK_FILES = 200
+KILLED_WORKERS = "it killed two workers that tried to read it"
 
 LISTING = pa.schema(
     [
@@ -94,7 +95,7 @@ class ProbeStage(Stage):
         for row in rows(inputs["listing"].table):
             key = row["path"]
             if key in attempts.quarantined:
-                probed.append({**row, "error": "killed two workers that tried to read it"})
+                probed.append({**row, "error": KILLED_WORKERS})
                 continue
             with attempts.on([key]):
                 probed.append(_probe_row(row))
@@ -170,10 +171,9 @@ def arrange(probed: Iterable[dict], config: IngestConfig) -> Corpus:
         files.append(file)
         if row["error"] and not row["claimed"]:
             file.update(state="ignored", recording_id=None)
-        elif row["error"] and "killed two workers" in row["error"]:
-            file.update(reason="quarantined", detail=row["error"])
         elif row["error"]:
-            file.update(reason="unreadable", detail=row["error"])
+            reason = "quarantined" if row["error"] == KILLED_WORKERS else "unreadable"
+            file.update(reason=reason, detail=row["error"])
         elif sha in first:
             file.update(reason="duplicate", duplicate_of=first[sha], detail=f"of {first[sha]}")
         elif row["duration_s"] < config.min_duration_s:

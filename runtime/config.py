@@ -97,5 +97,7 @@ def _sections(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [
-        section for argument in getattr(annotation, "__args__", ()) for section in _sections(argument)
+        section
+        for argument in getattr(annotation, "__args__", ())
+        for section in _sections(argument)
     ]

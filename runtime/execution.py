@@ -6,9 +6,9 @@ through Ray are partition ids and a few numbers; audio and tables never enter it
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
+import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -85,10 +85,10 @@ class StageWorker:
     """The actor that runs one stage; made once a worker, called once a partition."""
 
     def __init__(self, job: Job, url: str, run_id: str, threads: int):
-        _set_threads(threads)
         self._job = job
         self._artifacts = ArtifactStore(Store(url))
         self._run_id = run_id
+        self._threads = threads
         self._loaded = False
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
@@ -119,6 +119,7 @@ class StageWorker:
         try:
             if not self._loaded:
                 stage.load()
+                _hold_torch_to(self._threads)
                 self._loaded = True
             inputs = {
                 name: self._artifacts.read(name, upstream, partition)
@@ -131,13 +132,13 @@ class StageWorker:
         return artifact
 
 
-def _set_threads(threads: int) -> None:
-    """Hold torch to the stage's share of cores; the environment did so for OpenMP."""
-    import torch
+def _hold_torch_to(threads: int) -> None:
+    """Keep torch, where a model brought it in, to its share of the cores.
 
-    torch.set_num_threads(threads)
-    with contextlib.suppress(RuntimeError):  # already set in this process
-        torch.set_num_interop_threads(1)
+    The environment does so for OpenMP; importing torch for stages without it costs seconds.
+    """
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(threads)
 
 
 class Engine:
@@ -196,9 +197,7 @@ class Engine:
         wanted = room if pool.workers == "auto" else min(pool.workers, room)
         return max(1, min(wanted, items))
 
-    def run(
-        self, job: Job, partitions: Sequence[str], url: str, run_id: str
-    ) -> Iterator[Outcome]:
+    def run(self, job: Job, partitions: Sequence[str], url: str, run_id: str) -> Iterator[Outcome]:
         """Make the artifacts of `partitions`, longest first if so ordered; yields as they end.
 
         Raises UserError when a stage fails as a whole on some partition: the rest has been

@@ -35,9 +35,7 @@ class Recipe:
         self._console = console
         self._run_id = uuid.uuid4().hex
 
-    def make(
-        self, stage: Stage, named: Mapping[str, str], partitions: Mapping[str, float]
-    ) -> None:
+    def make(self, stage: Stage, named: Mapping[str, str], partitions: Mapping[str, float]) -> None:
         """Make what is missing of one stage.
 
         `named` holds the fingerprints of this stage and its inputs, `partitions` the audio
@@ -52,12 +50,8 @@ class Recipe:
         job = Job(stage, fingerprint, {name: named[name] for name in stage.inputs})
         total_s = sum(partitions[partition] for partition in missing)
         with StageProgress(self._console, stage.name, total_s).shown() as progress:
-            for outcome in self._engine.run(
-                job, missing, self._artifacts.store.url, self._run_id
-            ):
-                self._record.add_work(
-                    stage.name, fingerprint, outcome.wall_s, outcome.audio_s
-                )
+            for outcome in self._engine.run(job, missing, self._artifacts.store.url, self._run_id):
+                self._record.add_work(stage.name, fingerprint, outcome.wall_s, outcome.audio_s)
                 made_s += partitions[outcome.partition]
                 progress.advance(partitions[outcome.partition])
         wall_s = time.monotonic() - began

@@ -207,9 +207,7 @@ class ArtifactStore:
                 pa.Table.from_pylist([vars(reject) for reject in artifact.rejects], REJECT_SCHEMA)
             )
             metadata[b"gpa.rejects_sha256"] = _sha256(rejects)
-            self.store.write(
-                self._name(stage, fingerprint, partition, ".rejects.parquet"), rejects
-            )
+            self.store.write(self._name(stage, fingerprint, partition, ".rejects.parquet"), rejects)
         table = artifact.table.replace_schema_metadata(metadata)
         self.store.write(
             self._name(stage, fingerprint, partition, ".parquet"), parquet_bytes(table)
@@ -249,7 +247,10 @@ class ArtifactStore:
         except (OSError, pa.ArrowException) as error:
             return f"{place}.parquet can't be read ({type(error).__name__})"
         metadata = table.schema.metadata or {}
-        for suffix, key in ((".tar", b"gpa.tar_sha256"), (".rejects.parquet", b"gpa.rejects_sha256")):
+        for suffix, key in (
+            (".tar", b"gpa.tar_sha256"),
+            (".rejects.parquet", b"gpa.rejects_sha256"),
+        ):
             if key not in metadata:
                 continue
             try:
@@ -259,4 +260,3 @@ class ArtifactStore:
             if _sha256(data) != metadata[key].decode():
                 return f"{place}{suffix} has other bytes than were written"
         return None
-

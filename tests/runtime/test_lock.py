@@ -16,8 +16,10 @@ from gpa.runtime.storage import Store
 @pytest.mark.parametrize("place", ["local", "memory"])
 def test_a_second_run_is_refused_and_the_next_one_is_not(tmp_path: Path, place: str):
     url = str(tmp_path / "out") if place == "local" else f"memory://lock-{tmp_path.name}"
-    with only_run(Store(url)), pytest.raises(UserError, match="Another run is at work"), only_run(
-        Store(url)
+    with (
+        only_run(Store(url)),
+        pytest.raises(UserError, match="Another run is at work"),
+        only_run(Store(url)),
     ):
         pass
     with only_run(Store(url)):
@@ -38,5 +40,8 @@ def test_a_killed_run_leaves_no_lock(tmp_path: Path):
 
 def test_an_out_below_a_file_is_a_sentence(tmp_path: Path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="not writable"), only_run(Store(str(tmp_path / "file/out"))):
+    with (
+        pytest.raises(UserError, match="not writable"),
+        only_run(Store(str(tmp_path / "file/out"))),
+    ):
         pass

@@ -86,7 +86,9 @@ def test_files_of_a_key_are_adjacent_in_a_tar_and_keep_their_order():
     import io
     import tarfile
 
-    with tarfile.open(fileobj=io.BytesIO(tar_bytes({"b.flac": b"1", "b.json": b"2", "a.flac": b"3"}))) as tar:
+    with tarfile.open(
+        fileobj=io.BytesIO(tar_bytes({"b.flac": b"1", "b.json": b"2", "a.flac": b"3"}))
+    ) as tar:
         assert tar.getnames() == ["b.flac", "b.json", "a.flac"]
         assert {member.mtime for member in tar.getmembers()} == {0}
 

@@ -1,0 +1,63 @@
+"""Helpers for tests that run the real `gpa` command."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+GPA = Path(sys.executable).with_name("gpa")
+
+
+def pipelines(folder: Path, change: Callable[[dict[str, Any]], None] | None = None) -> Path:
+    """A copy of pipelines.yaml with `change` applied to `laptop`."""
+    content = yaml.safe_load((ROOT / "pipelines.yaml").read_text())
+    if change is not None:
+        change(content["pipelines"]["laptop"])
+    file = folder / "pipelines.yaml"
+    file.write_text(yaml.safe_dump(content, allow_unicode=True, sort_keys=False))
+    return file
+
+
+def start(*arguments: str | Path) -> subprocess.Popen[str]:
+    """The `gpa` command, running, its output readable line by line."""
+    return subprocess.Popen(
+        [str(GPA), *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "200", "PYTHONUNBUFFERED": "1"},
+    )
+
+
+def gpa(*arguments: str | Path, status: int = 0) -> str:
+    """What the `gpa` command prints; its exit status must be `status`."""
+    process = start(*arguments)
+    printed, _ = process.communicate()
+    assert process.returncode == status, printed
+    return printed
+
+
+def summary(out: Path) -> dict[str, Any]:
+    """`report/summary.json` of a run."""
+    return json.loads((out / "report" / "summary.json").read_text())
+
+
+def ran(out: Path) -> set[str]:
+    """Stages of the last run that made at least one artifact."""
+    stages = summary(out)["stages"]
+    return {name for name, stage in stages.items() if stage["cached"] < stage["partitions"]}
+
+
+def products(out: Path) -> dict[str, bytes]:
+    """Everything that a user takes away, by name."""
+    names = ["rejected.parquet", *(f"curated/{p.name}" for p in (out / "curated").iterdir())]
+    return {name: (out / name).read_bytes() for name in sorted(names)}

@@ -1,0 +1,93 @@
+"""Stages on a real Ray: artifacts are made, crashes are contained, failures are explained."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from gpa.runtime.config import Config
+from gpa.runtime.errors import UserError
+from gpa.runtime.execution import Engine, Job, Pool, Resources
+from gpa.runtime.stage import Artifact, Attempts, Reject, Stage
+from gpa.runtime.storage import ArtifactStore, Store
+
+pytestmark = pytest.mark.slow
+
+
+class DeadlyConfig(Config):
+    kills: str = ""  # recording that kills the worker, as a segfault would
+    raises: str = ""  # partition on which the stage fails as a whole
+
+
+class DeadlyStage(Stage):
+    step = "segment"
+    config: DeadlyConfig
+
+    def process(
+        self, partition: str, inputs: Mapping[str, Artifact], attempts: Attempts
+    ) -> Artifact:
+        if partition == self.config.raises:
+            raise UserError("The model of this stage is gone; run `make setup`.")
+        made, rejects = [], []
+        for recording in (f"{partition}-a", f"{partition}-b", f"{partition}-c"):
+            if recording in attempts.quarantined:
+                rejects.append(Reject(recording, "quarantined", 1.0))
+                continue
+            with attempts.on([recording]):
+                if recording == self.config.kills:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                made.append({"recording_id": recording})
+        return Artifact(pa.Table.from_pylist(made), rejects=rejects, audio_s=3.0)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with Engine(Resources(cpus=2, default=Pool(workers=2))) as started:
+        yield started
+
+
+PARTITIONS = ["p0", "p1", "p2"]
+
+
+def run(engine: Engine, folder: Path, config: DeadlyConfig):
+    job = Job(DeadlyStage("utterances", config), "fp", {})
+    outcomes = list(engine.run(job, PARTITIONS, str(folder), "run"))
+    return {outcome.partition: outcome for outcome in outcomes}
+
+
+def test_every_partition_becomes_an_artifact(engine: Engine, tmp_path: Path):
+    outcomes = run(engine, tmp_path, DeadlyConfig())
+    assert outcomes.keys() == set(PARTITIONS)
+    assert ArtifactStore(Store(str(tmp_path))).done("utterances", "fp") == set(PARTITIONS)
+    assert {outcome.rows for outcome in outcomes.values()} == {3}
+
+
+def test_a_recording_that_kills_its_worker_twice_is_quarantined_and_the_run_ends_well(
+    engine: Engine, tmp_path: Path
+):
+    outcomes = run(engine, tmp_path, DeadlyConfig(kills="p1-b"))
+    artifacts = ArtifactStore(Store(str(tmp_path)))
+    assert outcomes["p1"].rejects == 1
+    assert artifacts.rejects("utterances", "fp", "p1")["recording_id"].to_pylist() == ["p1-b"]
+    assert artifacts.table("utterances", "fp", "p1")["recording_id"].to_pylist() == [
+        "p1-a",
+        "p1-c",
+    ]
+    assert not artifacts.store.names("attempts/utterances/fp")
+
+
+def test_a_stage_that_fails_as_a_whole_stops_the_run_in_its_own_words(
+    engine: Engine, tmp_path: Path
+):
+    with pytest.raises(UserError, match="The model of this stage is gone"):
+        run(engine, tmp_path, DeadlyConfig(raises="p2"))
+
+
+def test_a_pool_that_the_cluster_has_no_room_for_is_refused(engine: Engine):
+    with pytest.raises(UserError, match="A worker needs 64 CPUs"):
+        engine.workers(Pool(cpus=64), 1)
