@@ -97,7 +97,10 @@ def corpus_rejects(corpus: pa.Table) -> pa.Table:
 
 
 def stage_rejects(
-    artifacts: ArtifactStore, stages: Sequence[StageTables], recordings: str, partitions: Sequence[str]
+    artifacts: ArtifactStore,
+    stages: Sequence[StageTables],
+    recordings: str,
+    partitions: Sequence[str],
 ) -> Iterator[pa.Table]:
     """What the stages dropped, in REJECTED, partition by partition.
 
@@ -161,7 +164,9 @@ def keep(
     )
     _count_recordings(corpus, decoded_s, kept_s, lost_s, whole, books)
     if abs(books.balance_s) > TOLERANCE_S * max(1, corpus.num_rows):
-        books.differences.append(f"{books.balance_s:+.3f} s of all that went in are unaccounted for")
+        books.differences.append(
+            f"{books.balance_s:+.3f} s of all that went in are unaccounted for"
+        )
     return books
 
 

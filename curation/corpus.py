@@ -76,7 +76,18 @@ def find(corpus: str, allow_outside: bool = False) -> list[RawFile]:
 def says_audio(path: str) -> bool | None:
     """Whether a name says audio or video; None where it says nothing."""
     suffix = PurePosixPath(path).suffix.lower()
-    if suffix in {".flac", ".opus", ".webm", ".m4a", ".ogg", ".oga", ".amr", ".wma", ".caf", ".sph"}:
+    if suffix in {
+        ".flac",
+        ".opus",
+        ".webm",
+        ".m4a",
+        ".ogg",
+        ".oga",
+        ".amr",
+        ".wma",
+        ".caf",
+        ".sph",
+    }:
         return True
     kind, _ = mimetypes.guess_type(f"x{suffix}")
     if kind is None or kind == "application/octet-stream":
@@ -156,7 +167,7 @@ def _manifest_files(
             raise UserError(f"{corpus}, line {number}: no `path` that names an audio file.")
         language = row.get("language") or row.get("lang") or None
         if language is not None and not isinstance(language, str):
-            raise UserError(f"{corpus}, line {number}: `language` must be a code such as \"en\".")
+            raise UserError(f'{corpus}, line {number}: `language` must be a code such as "en".')
         if name in seen:
             continue
         seen.add(name)

@@ -71,9 +71,7 @@ class PackageStage(Stage):
 
     step = "package"
 
-    def __init__(
-        self, name: str, config: Config, inputs: Sequence[str], models: Mapping[str, str]
-    ):
+    def __init__(self, name: str, config: Config, inputs: Sequence[str], models: Mapping[str, str]):
         super().__init__(name, config, inputs)
         self._models = dict(models)
 
@@ -316,7 +314,9 @@ def shard_problems(store: Store, manifest: pa.Table, shards: Mapping[str, str]) 
     """What is wrong with the shards, in words: bytes, members and keys against the manifest."""
     problems = []
     names = {name.removesuffix(".tar") for name in store.names(CURATED) if name.endswith(".tar")}
-    problems += [f"{CURATED}/{name}.tar is in no manifest" for name in sorted(names - shards.keys())]
+    problems += [
+        f"{CURATED}/{name}.tar is in no manifest" for name in sorted(names - shards.keys())
+    ]
     for name, checksum in shards.items():
         try:
             data = store.read(f"{CURATED}/{name}.tar")

@@ -50,7 +50,9 @@ def read_pipeline(file: Path, name: str) -> PipelineConfig:
         raise UserError(f"{file} has no section `pipelines`.")
     if name not in pipelines:
         nearest = difflib.get_close_matches(name, pipelines, n=1)
-        advice = f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(pipelines)}."
+        advice = (
+            f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(pipelines)}."
+        )
         raise UserError(f"{file} has no pipeline {name!r}; {advice}")
     config = parse(PipelineConfig, pipelines[name], f"{file}, pipeline {name}")
     check(config, f"{file}, pipeline {name}")
@@ -68,7 +70,9 @@ def check(config: PipelineConfig, where: str) -> None:
         for asr in [*panel.voters, *([panel.verifier] if panel.verifier else [])]:
             if asr not in asrs:
                 nearest = difflib.get_close_matches(asr, asrs, n=1)
-                advice = f"did you mean {nearest[0]!r}?" if nearest else "transcribe.asr has it not."
+                advice = (
+                    f"did you mean {nearest[0]!r}?" if nearest else "transcribe.asr has it not."
+                )
                 raise UserError(
                     f"{where}: consensus.panels.{language} names the ASR {asr!r}; {advice}"
                 )
@@ -87,10 +91,14 @@ def build_stages(config: PipelineConfig) -> list[Stage]:
     ]
     transcribers = transcribe_stages(config.transcribe)
     heard = [stage.name for stage in transcribers]
+    identifier = config.consensus.identifier or config.transcribe.identifier
+    consensus = config.consensus.model_copy(update={"identifier": identifier})
+    # Only those that have a say: an ASR outside all panels changes no decision.
+    voices = [f"hypotheses/{asr}" for asr in consensus.asrs()]
     stages += [
         *transcribers,
-        ConsensusStage("consensus", config.consensus, ["utterances", *heard]),
-        PunctuateStage("alignment", config.punctuate, ["utterances", "consensus", *heard]),
+        ConsensusStage("consensus", consensus, ["utterances", *voices]),
+        PunctuateStage("alignment", config.punctuate, ["utterances", "consensus", *voices]),
     ]
     everything = ["recordings", "utterances", "quality", *heard, "consensus", "alignment"]
     stages.append(PackageStage("packaged", config.package, everything, describe(models(stages))))
@@ -100,9 +108,7 @@ def build_stages(config: PipelineConfig) -> list[Stage]:
 def models(stages: list[Stage]) -> dict[str, Facts]:
     """All models of a pipeline, by `<step>` or `<step>/<name>`."""
     return {
-        f"{stage.step}/{name}": facts
-        for stage in stages
-        for name, facts in stage.models().items()
+        f"{stage.step}/{name}": facts for stage in stages for name, facts in stage.models().items()
     }
 
 

@@ -31,9 +31,7 @@ CORPUS_TABLE = "corpus.parquet"
 REJECTED_TABLE = "rejected.parquet"
 
 
-def curate(
-    corpus_url: str, out: str, name: str, config: PipelineConfig, console: Console
-) -> dict:
+def curate(corpus_url: str, out: str, name: str, config: PipelineConfig, console: Console) -> dict:
     """Run a pipeline on a corpus; returns the content of `report/summary.json`.
 
     Raises UserError before any work where something is missing or misspelt; a run that was

@@ -96,13 +96,20 @@ def show(summary: Mapping[str, Any], books: Books, out: str, console: Console) -
     console.print(funnel)
     if summary["pairwise_wer"]:
         pairs = ", ".join(
-            f"{pair.replace('|', ' and ')} {wer:.1%}" for pair, wer in summary["pairwise_wer"].items()
+            f"{pair.replace('|', ' and ')} {wer:.1%}"
+            for pair, wer in summary["pairwise_wer"].items()
         )
         console.print(f"WER between the ASRs: {pairs}")
     states = ", ".join(f"{count} {state}" for state, count in summary["recordings"].items())
     console.print(f"Files: {states}. Utterances kept: {books.kept_utterances}.")
     if summary["balanced"]:
         console.print("The books balance: every file, utterance and second is accounted for.")
+    if failed_s := books.dropped_s["failed"]:
+        console.print(
+            f"[red]A model raised an exception on {failed_s / in_s:.1%} of the audio (reason "
+            f"`failed` in rejected.parquet says which); if that is much, it is no fault of the "
+            f"recordings.[/red]"
+        )
     for difference in books.differences[:10]:
         console.print(f"[red]The books do not balance: {difference}[/red]", markup=True)
     for what, where in (
@@ -110,7 +117,7 @@ def show(summary: Mapping[str, Any], books: Books, out: str, console: Console) -
         ("Dropped, and why", f"{out}/rejected.parquet"),
         ("Figures", f"{out}/report/summary.json"),
     ):
-        console.print(f"{what + ':':<18} {where}", soft_wrap=True)
+        console.print(f"{what + ':':<18} {where}")
 
 
 STEPS = ("ingest", "normalize", "denoise", "segment", "quality", "transcribe", "consensus",

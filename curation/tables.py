@@ -116,12 +116,20 @@ HYPOTHESES = pa.schema(
     ]
 )
 
-# consensus: one row an utterance that has its panel, kept or not.
+# consensus: one row an utterance, kept or not.
+STRUCK = pa.struct(
+    [
+        _required("asr", pa.string()),
+        _required("reason", pa.string()),  # "absent", "loop", "compression", "too_fast", "too_slow"
+        pa.field("value", pa.float64()),
+    ]
+)
 CONSENSUS = pa.schema(
     [
         _required("utterance_id", pa.string()),
         _required("language", pa.string()),
         _required("voters", pa.list_(pa.string())),  # N of them, in the order of the matrix
+        _required("struck", pa.list_(STRUCK)),  # of the panel, without a vote
         _required("wer_matrix", pa.list_(pa.list_(pa.float64()))),  # [i][j] = WER(y_i, y_j), uncapped
         pa.field("pwer", pa.float64()),  # over pairs capped at 1; null with fewer than two voters
         pa.field("pwer_uncapped", pa.float64()),
@@ -150,7 +158,7 @@ ALIGNMENT = pa.schema(
         _required("utterance_id", pa.string()),
         _required("text_before", pa.string()),
         _required("text", pa.string()),
-        _required("aligner", pa.string()),  # empty where no alignment was found
+        _required("aligner", pa.string()),  # who timed the words: the aligner, else the ASR; or empty
         pa.field("error", pa.string()),  # why not aligned
         _required("words", pa.list_(WORD)),
         _required("edits", pa.list_(EDIT)),

@@ -23,7 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Raw speech recordings in, audited training data and a model of speech out.",
 )
-console = Console(highlight=False)
+# Into a file or a pipe nothing is folded: lines are for grep there.
+console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 ConfigFile = Annotated[Path, typer.Option("--config", help="The file with the pipelines.")]
 Pipeline = Annotated[str, typer.Option(help="Which pipeline of the config file.")]

@@ -28,6 +28,7 @@ from gpa.runtime.storage import ArtifactStore, Store
 QUIET = {
     "OTEL_SDK_DISABLED": "true",
     "PYANNOTE_METRICS_ENABLED": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # Ray's own advice to its developers, not for our users
     "RAY_USAGE_STATS_ENABLED": "0",
     "TOKENIZERS_PARALLELISM": "false",
     "OMP_WAIT_POLICY": "PASSIVE",

@@ -154,6 +154,7 @@ def test_another_recogniser_runs_alone(corpus: Path, out: Path, tmp_path: Path):
     def larger_panel(laptop: dict) -> None:
         tiny = laptop["transcribe"]["asr"]["whisper-tiny-en"]
         laptop["transcribe"]["asr"]["whisper-tiny-beam"] = {**tiny, "beam_size": 2}
+        laptop["consensus"]["panels"]["en"]["voters"].append("whisper-tiny-beam")
 
     gpa("curate", "--corpus", corpus, "--out", out, "--config", pipelines(tmp_path, larger_panel))
     assert ran(out) == {"hypotheses/whisper-tiny-beam", "consensus", "alignment", "packaged"}

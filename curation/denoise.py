@@ -1,0 +1,94 @@
+"""Denoise: a noise suppression model over whole normalised recordings (GPA section 3.1).
+
+The whole recording goes through at once, before it is cut, so that the model has heard the
+noise by the time somebody speaks. What is kept and what the ASRs hear are settings of later
+stages: full denoising sounds cleaner and makes ASR worse, hence the attenuation limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from gpa.curation import audio
+from gpa.curation.audio import Waveform
+from gpa.curation.models.denoise.deepfilternet import DeepFilterNet
+from gpa.curation.tables import DENOISED
+from gpa.runtime.config import Config
+from gpa.runtime.models import Facts
+from gpa.runtime.stage import Artifact, Attempts, Reject, Stage, rows
+
+
+class DenoiseConfig(Config):
+    """Which noise suppressor, and how far it may go; with "none" the stage does not run."""
+
+    model: Literal["deepfilternet", "none"] = "deepfilternet"
+    # At 5 dB SNR of pink noise Whisper base errs as often at 12 dB as without denoising, and
+    # nearly twice as often without a limit.
+    attenuation_limit_db: float = Field(default=12.0, gt=0, le=100)
+
+
+def residual_db(before: Waveform, after: Waveform) -> float:
+    """RMS of what was removed against the RMS of the input, in dB; -200 where nothing was."""
+    removed = np.square(before - after, dtype=np.float64).sum()
+    total = np.square(before, dtype=np.float64).sum()
+    return float(10 * np.log10(max(removed / total, 1e-20))) if total else -200.0
+
+
+class DenoiseStage(Stage):
+    """normalized -> denoised: one row and one FLAC a recording, same rate, length and level."""
+
+    step: ClassVar[str] = "denoise"
+    config: DenoiseConfig
+
+    def _denoiser(self) -> DeepFilterNet:
+        return DeepFilterNet(self.config.attenuation_limit_db)
+
+    def models(self) -> Mapping[str, Facts]:
+        """The denoiser."""
+        return {self.config.model: self._denoiser().facts()}
+
+    def load(self) -> None:
+        """Load the denoiser."""
+        self._model = self._denoiser()
+        self._model.load()
+
+    def process(
+        self, partition: str, inputs: Mapping[str, Artifact], attempts: Attempts
+    ) -> Artifact:
+        """Denoise every normalised recording of the partition."""
+        normalized = inputs["normalized"]
+        table, files, rejects, audio_s = [], {}, [], 0.0
+        for recording in rows(normalized.table.select(["recording_id", "duration_s"])):
+            recording_id, seconds = recording["recording_id"], recording["duration_s"]
+            if recording_id in attempts.quarantined:
+                rejects.append(Reject(recording_id, "quarantined", seconds))
+                continue
+            name = f"{recording_id}.flac"
+            try:
+                with attempts.on([recording_id]):
+                    noisy, sample_rate = audio.decode_flac(normalized.files[name])
+                    clean = self._model.denoise(noisy, sample_rate)
+            except Exception as error:  # one recording's fault is its reject, not the run's end
+                detail = f"{type(error).__name__}: {error}"
+                rejects.append(Reject(recording_id, "failed", seconds, detail=detail))
+                continue
+            files[name] = audio.encode_flac(clean, sample_rate)
+            table.append(
+                {
+                    "recording_id": recording_id,
+                    "model": self.config.model,
+                    "residual_db": residual_db(noisy, clean),
+                }
+            )
+            audio_s += seconds
+        return Artifact(
+            table=pa.Table.from_pylist(table, schema=DENOISED),
+            files=files,
+            rejects=rejects,
+            audio_s=audio_s,
+        )

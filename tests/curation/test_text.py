@@ -1,0 +1,215 @@
+"""Agreement units: what must count as the same, and what must not."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpa.curation.numerals import chinese_cardinal
+from gpa.curation.text import is_character, pieces, primary_language, units
+
+SAME = [
+    # English: numerals, money, contractions, case, marks, fillers, spelling.
+    ("en", "21", "twenty one"),
+    ("en", "Twenty-one.", "21"),
+    ("en", "$5", "five dollars"),
+    ("en", "50%", "fifty percent"),
+    ("en", "1 dog", "one dog"),
+    ("en", "in 1990", "in nineteen ninety"),
+    ("en", "1,000", "one thousand"),
+    ("en", "I'm, um, HERE!", "i am here"),
+    ("en", "the colour", "the color"),
+    ("en", "don’t", "don't"),
+    ("en", "yes [laughter]", "Yes."),
+    ("en", "Ｈｅｌｌｏ", "hello"),
+    # Chinese: spaces, marks, scripts, full-width, numerals read in three ways, code-switching.
+    ("zh", "你好世界", "你好 世界"),
+    ("zh", "你好，世界！", "你好世界"),
+    ("zh", "臺灣的軟體", "台湾的软体"),
+    ("zh", "２１個", "二十一个"),
+    ("zh", "2024年", "二零二四年"),
+    ("zh", "二〇二四年", "2024年"),
+    ("zh", "50%", "百分之五十"),
+    ("zh", "3.14", "三点一四"),
+    ("zh", "两百个", "200个"),
+    ("zh", "我用GPT写", "我用 gpt 写。"),
+    ("zh", "$5", "五美元"),
+    # Japanese: half-width and the two kana, numerals.
+    ("ja", "ｶﾀｶﾅ", "カタカナ"),
+    ("ja", "ネコ", "ねこ"),
+    ("ja", "21個", "二十一個"),
+    ("ja", "そう、です。", "そうです"),
+    # Korean: spacing differs from one recogniser to the next, decomposed syllables.
+    ("ko", "안녕하세요 여러분", "안녕하세요여러분"),
+    ("ko", "21퍼센트", "이십일 퍼센트"),
+    ("ko", "\u1112\u1161\u11ab", "한"),
+    # German.
+    ("de", "einundzwanzig Straßen", "21 STRASSEN"),
+    ("de", "2.000 €", "zweitausend Euro"),
+    ("de", "3,5 %", "drei Komma fünf Prozent"),
+    ("de", "u\u0308ber", "über"),
+    # French: elision, ligatures, numerals of its own arithmetic.
+    ("fr", "l’homme", "L'homme"),
+    ("fr", "l'homme", "l homme"),
+    ("fr", "quatre-vingt-dix-neuf", "99"),
+    ("fr", "le cœur", "le coeur"),
+    ("fr", "1 000 euros", "mille euros"),
+    ("fr", "est-ce", "est ce"),
+    # Spanish, Italian, Portuguese.
+    ("es", "¿Veintiún años?", "veintiún años"),
+    ("es", "21", "veintiuno"),
+    ("es", "50 %", "cincuenta por ciento"),
+    ("it", "l'ora", "l’ora"),
+    ("it", "perché", "perchè"),
+    ("it", "duemilaventiquattro", "2024"),
+    ("pt", "vinte e um", "21"),
+    ("pt", "50%", "cinquenta por cento"),
+    # Russian: ё, stress marks, numerals.
+    ("ru", "Ещё", "еще"),
+    ("ru", "за\u0301мок", "замок"),
+    ("ru", "21", "двадцать один"),
+    # Arabic: vowel signs, alef and its hamzas, tatweel, digits of its own.
+    ("ar", "أَهْلاً", "اهلا"),
+    ("ar", "مدرسة", "مدرسه"),
+    ("ar", "كـــتاب", "كتاب"),
+    ("ar", "٢١", "21"),
+    # Hindi: vowel signs stay, nukta and nasal signs fold, Devanagari digits, danda.
+    ("hi", "क़लम", "कलम"),
+    ("hi", "हूँ।", "हूं"),
+    ("hi", "२१", "21"),
+    ("hi", "21", "इक्कीस"),
+    # Thai needs no spaces.
+    ("th", "สวัสดี ค่ะ", "สวัสดีค่ะ"),
+]
+
+DIFFERENT = [
+    ("en", "I can", "I can't"),
+    ("en", "five", "five dollars"),
+    ("en", "he said (five) words", "he said words"),  # what stands in brackets was said
+    ("zh", "他们", "我们"),
+    ("ja", "かき", "かぎ"),
+    ("de", "schon", "schön"),
+    ("fr", "ou", "où"),
+    ("es", "el ano", "el año"),
+    ("pt", "avó", "avô"),
+    ("hi", "कल", "काल"),  # a vowel sign is a letter
+    ("ru", "мой", "мои"),  # й is no accented и
+]
+
+
+@pytest.mark.parametrize(("language", "one", "other"), SAME)
+def test_what_sounds_the_same_has_the_same_units(language, one, other):
+    assert units(one, language) == units(other, language) != ()
+
+
+@pytest.mark.parametrize(("language", "one", "other"), DIFFERENT)
+def test_what_sounds_different_stays_different(language, one, other):
+    assert units(one, language) != units(other, language)
+
+
+def test_units_follow_the_script_run_by_run():
+    assert units("我用GPT写code", "zh") == ("我", "用", "gpt", "写", "code")
+    assert units("K팝 music", "ko") == ("k", "팝", "music")
+    assert [is_character(unit) for unit in units("我用GPT", "zh")] == [True, True, False]
+
+
+@pytest.mark.parametrize("silence", ["", "  ", "...", "[music]", "♪ ♪", "<noise>", "。"])
+def test_text_without_words_is_silence(silence):
+    assert units(silence, "en") == () == units(silence, "zh")
+    assert pieces(silence, "en") == []
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0, "零"), (10, "十"), (14, "十四"), (20, "二十"), (105, "一百零五"), (110, "一百一十"),
+     (2000, "二千"), (2024, "二千零二十四"), (10010, "一万零一十"), (100000, "十万"),
+     (100_000_001, "一亿零一"), (12_345, "一万二千三百四十五")],
+)  # fmt: skip
+def test_chinese_cardinals_as_they_are_said(value, said):
+    assert chinese_cardinal(value) == said
+
+
+def test_language_codes_are_cut_to_the_primary_one():
+    assert [primary_language(code) for code in ("zh-TW", "EN_us", "de")] == ["zh", "en", "de"]
+
+
+def test_pieces_keep_the_written_form_of_merged_and_split_words():
+    found = pieces("Well, twenty one dogs; I'm um sure.", "en")
+    assert [(piece.written, piece.units) for piece in found] == [
+        ("Well,", ("well",)),
+        ("twenty one", ("21",)),
+        ("dogs;", ("dogs",)),
+        ("I'm um", ("i", "am")),
+        ("sure.", ("sure",)),
+    ]
+
+
+def test_pieces_of_chinese_are_characters_with_their_marks():
+    found = pieces("“你好，21個GPT。", "zh")
+    assert [piece.written for piece in found] == ["“你", "好，", "21", "個", "GPT。"]
+    assert not any(piece.space_before for piece in found[:4])
+
+
+_WORDS = {
+    "en": [
+        "I'm",
+        "twenty",
+        "one",
+        "$5",
+        "dogs,",
+        "um",
+        "(yes)",
+        "—",
+        "21",
+        "e-mail",
+        "don't",
+        "Mr.",
+    ],
+    "fr": ["L’homme", "vingt", "et", "un", "50%", "cœur,", "1", "000", "€", "«", "oui", "»"],
+    "zh": ["你好，", "21", "個", "GPT", "写", "50%", "“", "两", "年", "2024", "。", "ok"],
+    "hi": ["मैं", "२१", "लोग", "।", "हूँ"],
+}
+
+
+@given(data=st.data())
+def test_pieces_lose_no_unit_and_no_written_character(data):
+    language = data.draw(st.sampled_from(sorted(_WORDS)))
+    words = data.draw(st.lists(st.sampled_from(_WORDS[language]), max_size=12))
+    text = (
+        data.draw(st.sampled_from(["", " "])).join(words) if language == "zh" else " ".join(words)
+    )
+    found = pieces(text, language)
+    assert tuple(unit for piece in found for unit in piece.units) == units(text, language)
+    if found:
+        written = "".join(piece.written for piece in found)
+        assert written.replace(" ", "") == text.replace(" ", "")
+
+
+@given(
+    text=st.one_of(st.text(max_size=40), st.text("0123456789.,%$€ -aé'’[<(年两ー", max_size=20)),
+    language=st.sampled_from(
+        [
+            "en",
+            "zh",
+            "ja",
+            "ko",
+            "de",
+            "fr",
+            "es",
+            "it",
+            "pt",
+            "nl",
+            "ru",
+            "ar",
+            "hi",
+            "th",
+            "sv",
+            "und",
+        ]
+    ),
+)
+def test_any_text_at_all_has_units_and_pieces(text, language):
+    found = pieces(text, language)
+    assert tuple(unit for piece in found for unit in piece.units) == units(text, language)
+    assert all(unit and not unit.isspace() for unit in units(text, language))

@@ -1,0 +1,73 @@
+"""Where the parts of a BiCodec checkpoint lie, and how they become networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import mode
+
+import torch
+from torch import Tensor
+
+from gpa.runtime.errors import UserError
+from gpa.tokenize.bicodec.config import BiCodecConfig, read_config
+from gpa.tokenize.bicodec.features import FeatureExtractor, load_features
+from gpa.tokenize.bicodec.network import BiCodecNetwork
+from gpa.tokenize.bicodec.weight_norm import fold_weight_norm
+from gpa.tokenize.checkpoint import load_strictly, read_tensors
+
+WAV2VEC2 = "wav2vec2-large-xlsr-53"
+
+# Constants that the published file leaves out (and other exports may hold): we compute them.
+COMPUTED_PREFIX = "mel_transformer."
+
+
+def load_parts(folder: Path) -> tuple[BiCodecConfig, BiCodecNetwork, FeatureExtractor]:
+    """Load all parts on the CPU; raises UserError that names what is missing or does not fit.
+
+    `folder` holds `config.yaml` and `model.safetensors`, or holds a folder `BiCodec/` that does.
+    The wav2vec 2.0 folder lies inside (the GPA release) or beside it (Spark-TTS).
+    """
+    if not folder.is_dir():
+        raise UserError(f"There is no folder {folder} to load BiCodec from.")
+    if not (folder / "model.safetensors").is_file() and (folder / "BiCodec").is_dir():
+        folder = folder / "BiCodec"
+    config = read_config(folder / "config.yaml")
+    tensors = {
+        key: tensor
+        for key, tensor in read_tensors(folder).items()
+        if not key.startswith(COMPUTED_PREFIX)
+    }
+    channels, features = _ecapa_widths(tensors)
+    with torch.device("meta"):
+        network = BiCodecNetwork(config.audio_tokenizer, channels, features)
+    load_strictly(network, tensors, folder)
+    fold_weight_norm(network)
+    return config, network, load_features(_wav2vec2_folder(folder))
+
+
+def _wav2vec2_folder(folder: Path) -> Path:
+    for candidate in (folder / WAV2VEC2, folder.parent / WAV2VEC2):
+        if candidate.is_dir():
+            return candidate
+    raise UserError(f"There is no folder {WAV2VEC2} in {folder} or beside it.")
+
+
+def _ecapa_widths(tensors: Mapping[str, Tensor]) -> tuple[int, int]:
+    """Channels and features of ECAPA-TDNN, which config.yaml does not name.
+
+    Taken from what most of the shapes say, so that one wrong tensor is named as the wrong one.
+    """
+    prefix = "speaker_encoder.speaker_encoder."
+    per_channel = [
+        f"{prefix}layer{layer}.{norm}.bias"
+        for layer, norm in [(1, "bn"), *((layer, "se_res2block.0.bn") for layer in (2, 3, 4))]
+    ]
+    per_feature = [f"{prefix}{name}.bias" for name in ("conv", "pool.linear2")]
+    per_feature.append("speaker_encoder.perceiver_sampler.proj_context.weight")
+    try:
+        channels = mode(tensors[key].shape[0] for key in per_channel if key in tensors)
+        features = mode(tensors[key].shape[-1] for key in per_feature if key in tensors)
+    except ValueError:
+        raise UserError(f"The checkpoint has no tensors under {prefix}: is it BiCodec?") from None
+    return channels, features

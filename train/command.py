@@ -1,0 +1,359 @@
+"""`gpa train`: check everything, say what is about to happen, train."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from gpa.runtime.config import digest
+from gpa.runtime.errors import UserError
+from gpa.tokenize.shards import INDEX, TokenShards
+from gpa.tokenize.vocabulary import Vocabulary
+from gpa.train.data import EvaluationRows, PackedRows, packing_efficiency
+from gpa.train.metrics import draw_losses
+from gpa.train.mixture import Mixture, held_back
+from gpa.train.sizes import Size, check_size, load_model, model_config, new_model, parameter_count
+from gpa.train.trainer import (
+    GPATrainer,
+    Phase,
+    TrainConfig,
+    check_identity,
+    checkpoints,
+    make_trainer,
+)
+
+# float32 weights and Adam's two moments in a checkpoint; gradients besides in memory.
+CHECKPOINT_BYTES = 12
+TRAINING_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that a run is made of, checked before a weight is allocated."""
+
+    config: TrainConfig
+    size: Size
+    phase: Phase
+    steps: int
+    out: Path
+    shards: TokenShards
+    vocabulary: Vocabulary
+    rows: PackedRows
+    held_back_rows: NDArray[np.int64]
+    # Weights to start from, and the checkpoint of this very run to go on from.
+    start: Path | None
+    resume: Path | None
+    identity: dict[str, str]
+
+
+def train(
+    config: TrainConfig,
+    *,
+    model: str,
+    phase: str,
+    tokens: Path,
+    out: Path,
+    steps: int | None = None,
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Train one phase; returns the last checkpoint.
+
+    `tokens` is a folder of token shards, `steps` overrides the phase's own, `checkpoint` is what
+    to start from (fine-tuning needs one). With `resume` the run in `out` goes on where it
+    stopped. Raises UserError for whatever is wrong, before a step is spent where it can be known.
+    """
+    run = prepare(
+        config,
+        model=model,
+        phase=phase,
+        tokens=tokens,
+        out=out,
+        steps=steps,
+        checkpoint=checkpoint,
+        resume=resume,
+    )
+    if int(os.environ.get("RANK", "0")) == 0:
+        for line in describe(run):
+            say(line)
+    try:
+        trainer = build(run)
+        trainer.train(resume_from_checkpoint=str(run.resume) if run.resume else None)
+        if trainer.is_world_process_zero():
+            draw_losses(out)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise UserError(f"The disk of {out} is full; free some and go on with RESUME=1.") from error
+    return checkpoints(out)[-1]
+
+
+def prepare(
+    config: TrainConfig,
+    *,
+    model: str,
+    phase: str,
+    tokens: Path,
+    out: Path,
+    steps: int | None,
+    checkpoint: Path | None,
+    resume: bool,
+) -> Run:
+    """Check data, sizes, checkpoints and disk, and plan the rows."""
+    model_config(model)
+    size = cast(Size, model)
+    if phase not in config.phases:
+        raise UserError(f"There is no PHASE {phase!r}; choose {' or '.join(config.phases)}.")
+    phase = cast(Phase, phase)
+    settings = config.phases[phase]
+    for section, named in (
+        ("batches", config.batches),
+        (f"phases.{phase}.learning_rate", settings.learning_rate),
+    ):
+        if size not in named:
+            raise UserError(f"train.{section} in pipelines.yaml has no entry for {size}; add one.")
+    steps = settings.steps if steps is None else steps
+    if steps < 1:
+        raise UserError(f"STEPS={steps} trains nothing; give at least 1.")
+
+    done = checkpoints(out)
+    if done and not resume:
+        raise UserError(
+            f"{out} already holds {done[-1].name} of a run; go on with RESUME=1, or choose "
+            "another OUT."
+        )
+    going_on = done[-1] if done else None
+    if phase == "sft" and checkpoint is None and going_on is None:
+        raise UserError("PHASE=sft starts from a checkpoint; name one with CHECKPOINT=...")
+    for folder in (going_on, checkpoint):
+        if folder is not None:
+            check_size(size, folder)
+
+    brings_tokenizer = checkpoint is not None and (checkpoint / "tokenizer.json").is_file()
+    vocabulary = Vocabulary.load(checkpoint) if brings_tokenizer and checkpoint else None
+    vocabulary = vocabulary or Vocabulary.build()
+    shards = TokenShards(tokens)
+    if shards.provenance.text_digest != vocabulary.text_digest:
+        raise UserError(
+            f"The token shards in {tokens} were made with another vocabulary "
+            f"({shards.provenance.text_digest}, not {vocabulary.text_digest}); run "
+            "`make tokenize` with this one."
+        )
+    if not len(shards):
+        raise UserError(f"The token shards in {tokens} hold no utterance; curate more audio.")
+
+    batch = config.batches[size]
+    speakers = shards.index["speaker"].to_pylist()
+    held = held_back(speakers, config.held_back_share)
+    mixture = Mixture(
+        settings.mixture,
+        shards.index,
+        np.flatnonzero(~held),
+        batch.row_tokens,
+        config.seed,
+        read_pairs(config.vc_pairs, shards, held) if config.vc_pairs else (),
+    )
+    rows = PackedRows(
+        shards,
+        vocabulary.structure,
+        mixture,
+        steps * batch.rows_per_step,
+        settings.supervise == "all",
+    )
+    _check_disk(out, size, config.keep_checkpoints)
+    identity = {
+        "model": size,
+        "phase": phase,
+        "data": shards.fingerprint,
+        "vocabulary": vocabulary.digest,
+        "steps": str(steps),
+        "config": digest(
+            [
+                settings.model_dump(mode="json", exclude={"steps"}),
+                batch.model_dump(mode="json", include={"row_tokens", "rows_per_step"}),
+                config.model_dump(mode="json", include={"seed", "held_back_share", "vc_pairs"}),
+            ]
+        ),
+    }
+    if going_on:
+        check_identity(going_on, identity)
+    return Run(
+        config=config,
+        size=size,
+        phase=phase,
+        steps=steps,
+        out=out,
+        shards=shards,
+        vocabulary=vocabulary,
+        rows=rows,
+        held_back_rows=np.flatnonzero(held),
+        start=checkpoint,
+        resume=going_on,
+        identity=identity,
+    )
+
+
+def describe(run: Run) -> list[str]:
+    """What is about to happen, in lines for a person; also measures the packing."""
+    batch, mixture = run.config.batches[run.size], run.rows.mixture
+    settings = run.config.phases[run.phase]
+    parameters = parameter_count(run.size)
+    efficiency = packing_efficiency(run.rows)
+    step_tokens = batch.rows_per_step * batch.row_tokens
+    once = sum(int(found.lengths.sum()) for found in mixture.tasks.values())
+    hours = float(np.asarray(run.shards.index["duration_s"])[mixture.rows].sum()) / 3600
+    lines = [
+        f"Model        {run.size}: {parameters:,} parameters, "
+        + (
+            f"going on from {run.resume}"
+            if run.resume
+            else f"from {run.start}"
+            if run.start
+            else f"fresh weights of seed {run.config.seed}"
+        ),
+        f"Phase        {run.phase}: {run.steps:,} steps, {settings.supervise} supervised, "
+        f"learning rate {settings.learning_rate[run.size]:g}",
+        f"Data         {run.shards.folder} ({run.shards.fingerprint}): {len(mixture.rows):,} "
+        f"utterances, {hours:,.2f} h, {once:,} tokens in all tasks",
+    ]
+    if not run.shards.provenance.trained:
+        lines.append(
+            "             WARNING: these tokens come from an untrained codec; they try the chain "
+            "and carry no speech"
+        )
+    for task, found in mixture.tasks.items():
+        share = settings.mixture.tasks[task] / sum(settings.mixture.tasks.values())
+        dropped = f", {found.too_long:,} longer than a row dropped" if found.too_long else ""
+        lines.append(
+            f"  {task}        {share:.0%} of the tokens, {len(found.lengths):,} sequences{dropped}"
+        )
+    lines += [
+        f"  references {mixture.own_references:,} utterances have no other of their speaker and "
+        "are their own",
+        f"Held back    {len(run.held_back_rows):,} utterances of "
+        f"{_speakers(run, run.held_back_rows):,} speakers, for evaluation",
+        f"A step       {step_tokens:,} tokens in {batch.rows_per_step} rows of "
+        f"{batch.row_tokens:,}, {efficiency.share:.1%} of them useful; in all "
+        f"{run.steps * step_tokens * efficiency.share / max(1, once):.1f} times the data",
+        f"Memory       about {memory_bytes(run.size, run.config) / 2**30:.1f} GiB a process",
+        f"Checkpoints  every {run.config.save_every_steps:,} steps to {run.out}, the last "
+        f"{run.config.keep_checkpoints} kept, {parameters * CHECKPOINT_BYTES / 2**30:.1f} GiB each",
+    ]
+    return lines
+
+
+def build(run: Run) -> GPATrainer:
+    """Allocate the model, and hand all to the trainer."""
+    options = {"attn_implementation": run.config.attention}
+    # When a run goes on, the Trainer reads the weights itself.
+    network = (
+        load_model(run.size, run.start, **options)
+        if run.start and not run.resume
+        else new_model(run.size, run.config.seed, **options)
+    )
+    mixture = run.rows.mixture
+    evaluation = {
+        task: EvaluationRows(
+            task,
+            run.shards,
+            run.vocabulary.structure,
+            run.held_back_rows,
+            mixture.row_tokens,
+            run.config.seed,
+        )
+        for task in mixture.tasks
+    }
+    shutil.rmtree(run.out / GPATrainer.UNFINISHED, ignore_errors=True)
+    return make_trainer(
+        network,
+        run.vocabulary.tokenizer,
+        run.rows,
+        {task: rows for task, rows in evaluation.items() if len(rows)},
+        config=run.config,
+        size=run.size,
+        phase=run.phase,
+        steps=run.steps,
+        out=run.out,
+        identity=run.identity,
+    )
+
+
+def memory_bytes(size: str, config: TrainConfig) -> int:
+    """Roughly what training takes on one process without sharding.
+
+    Weights, gradients and Adam's moments; activations kept for the backward pass; one chunk of
+    logits and its gradient.
+    """
+    shape, batch = model_config(size), config.batches[cast(Size, size)]
+    tokens = batch.row_tokens * batch.rows_at_once
+    heads = (shape.num_attention_heads + 2 * shape.num_key_value_heads) * shape.head_dim
+    layer = 8 * shape.hidden_size + 4 * heads + 4 * shape.intermediate_size
+    kept = layer + shape.num_hidden_layers * shape.hidden_size
+    if not batch.gradient_checkpointing:
+        kept = layer * shape.num_hidden_layers
+    logits = 3 * min(512, tokens) * shape.vocab_size
+    return TRAINING_BYTES * parameter_count(size) + 4 * (tokens * kept + logits)
+
+
+def find_tokens(root: Path) -> Path:
+    """The token shards under `root` that were finished last; raises UserError without any."""
+    found = sorted(root.rglob(INDEX), key=lambda path: (path.stat().st_mtime_ns, str(path)))
+    if not found:
+        raise UserError(f"There are no token shards under {root}; make them with `make tokenize`.")
+    return found[-1].parent
+
+
+def read_pairs(path: Path, shards: TokenShards, held: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Rows of (source, target) of parallel utterances that are trained on.
+
+    The file has the columns source_id and target_id. Raises UserError where it can't be read or
+    names an utterance that is not in the shards.
+    """
+    try:
+        table = pq.read_table(path) if path.suffix == ".parquet" else pa.csv.read_csv(path)
+        pairs = table.select(["source_id", "target_id"]).to_pylist()
+    except (OSError, pa.ArrowInvalid, KeyError) as error:
+        raise UserError(
+            f"train.vc_pairs: {path} is no Parquet or CSV file with the columns source_id and "
+            f"target_id ({error})."
+        ) from None
+    row_of = {name: row for row, name in enumerate(shards.index["utterance_id"].to_pylist())}
+    rows = []
+    for pair in pairs:
+        for name in pair.values():
+            if name not in row_of:
+                raise UserError(f"train.vc_pairs: {path} names {name!r}, which has no tokens.")
+        source, target = (row_of[pair[side]] for side in ("source_id", "target_id"))
+        if not held[source] and not held[target]:
+            rows.append((source, target))
+    return rows
+
+
+def _speakers(run: Run, rows: NDArray[np.int64]) -> int:
+    return len(set(run.shards.index["speaker"].take(pa.array(rows)).to_pylist()))
+
+
+def _check_disk(out: Path, size: str, keep: int) -> None:
+    """One checkpoint more than is kept is on the disk while it is written."""
+    needed = (keep + 1) * CHECKPOINT_BYTES * parameter_count(size)
+    needed -= sum(file.stat().st_size for path in checkpoints(out) for file in path.rglob("*"))
+    existing = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise UserError(
+            f"The disk of {out} has {free / 2**30:.1f} GiB free, and {keep + 1} checkpoints of "
+            f"{size} need {needed / 2**30:.1f} GiB more; free some, or lower "
+            "train.keep_checkpoints."
+        )

@@ -1,0 +1,288 @@
+"""The trainer: transformers' own, taught to save whole checkpoints and to weigh losses by token."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import (
+    PreTrainedTokenizerFast,
+    Qwen3ForCausalLM,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+from transformers.trainer_callback import ExportableState
+
+from gpa.runtime.config import Config
+from gpa.runtime.errors import UserError
+from gpa.tokenize.sequences import IGNORED, Task
+from gpa.train.data import EvaluationRows, PackedRows
+from gpa.train.loss import with_packed_loss
+from gpa.train.metrics import MetricsFile
+from gpa.train.mixture import MixtureConfig
+from gpa.train.packing import collate, collate_flash
+from gpa.train.sizes import Size
+
+Phase = Literal["pretrain", "sft"]
+
+
+class PhaseConfig(Config):
+    """One phase of training; `pretrain` supervises all tokens, `sft` the answers."""
+
+    supervise: Literal["all", "answer"]
+    mixture: MixtureConfig = MixtureConfig()
+    steps: PositiveInt
+    learning_rate: dict[Size, PositiveFloat]
+    # Share of the steps in which the learning rate rises; then it falls to 0 along a cosine.
+    warmup_share: float = Field(default=0.01, ge=0, lt=1)
+    weight_decay: float = Field(default=0.1, ge=0)
+    beta2: float = Field(default=0.95, gt=0, lt=1)
+
+
+class BatchConfig(Config):
+    """How much is computed at once, for one size of model."""
+
+    row_tokens: int = Field(ge=64, le=32_768)
+    # Rows of an optimizer step, over all GPUs; and of one forward pass on one GPU.
+    rows_per_step: PositiveInt
+    rows_at_once: PositiveInt
+    # Recompute activations in the backward pass: a third more time, far less memory.
+    gradient_checkpointing: bool = False
+
+
+class TrainConfig(Config):
+    """The section `train` of pipelines.yaml."""
+
+    seed: NonNegativeInt = 0
+    # Share of the speakers whose utterances are only evaluated on; 0 trains on everybody.
+    held_back_share: float = Field(default=0.05, ge=0, lt=1)
+    evaluate_every_steps: PositiveInt = 500
+    save_every_steps: PositiveInt = 500
+    keep_checkpoints: PositiveInt = 3
+    # auto: bf16 on a GPU that has it, else fp32.
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    attention: Literal["sdpa", "flash_attention_2"] = "sdpa"
+    compile: bool = False
+    # How weights are spread over GPUs; more than one needs torchrun or accelerate launch.
+    sharding: Literal["none", "fsdp", "zero2"] = "none"
+    loader_workers: NonNegativeInt = 2
+    # Parallel utterances for conversion: a Parquet or CSV file of source_id and target_id.
+    vc_pairs: Path | None = None
+    batches: dict[Size, BatchConfig]
+    phases: dict[Phase, PhaseConfig]
+
+
+class GPATrainer(Trainer):
+    """transformers' Trainer over packed rows.
+
+    A checkpoint is written aside and renamed when it is whole. Evaluation losses are means over
+    tokens, not over batches.
+    """
+
+    UNFINISHED = ".unfinished"
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler:
+        # Rows are in random order already, and their number is the position to resume from.
+        return torch.utils.data.SequentialSampler(train_dataset or self.train_dataset)
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor | Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[None, Tensor, Tensor]:
+        """Sum of the losses of a row's supervised tokens, and their number."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            loss = model(**inputs).loss
+        count = (inputs["labels"][:, 1:] != IGNORED).sum().reshape(1)
+        return None, (loss.float() * count).reshape(1), count
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        out = Path(self.args.output_dir)
+        name = f"checkpoint-{self.state.global_step}"
+        aside = Path(self._get_output_dir(trial))
+        try:
+            super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()
+            if self.is_world_process_zero():
+                _commit(aside / name, out / name)
+        except (OSError, SafetensorError, RuntimeError) as error:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise UserError(
+                f"Checkpoint {name} could not be written to {out} "
+                f"({' '.join(str(error).split())[:200]}); free some disk and go on with RESUME=1 "
+                "from the last whole one."
+            ) from error
+        if self.is_world_process_zero():
+            for old in checkpoints(out)[: -self.args.save_total_limit]:
+                shutil.rmtree(old)
+        self.accelerator.wait_for_everyone()
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(Path(self.args.output_dir) / self.UNFINISHED)
+
+
+def _commit(aside: Path, final: Path) -> None:
+    """Make a written checkpoint the checkpoint, in one rename."""
+    for path in aside.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    if final.exists():
+        shutil.rmtree(final)
+    aside.rename(final)
+    aside.parent.rmdir()
+
+
+def checkpoints(out: Path) -> list[Path]:
+    """The whole checkpoints in a run's folder, oldest first."""
+    found = [
+        path
+        for path in out.glob("checkpoint-*")
+        if path.name.split("-")[-1].isdigit() and (path / "trainer_state.json").is_file()
+    ]
+    return sorted(found, key=lambda path: int(path.name.split("-")[-1]))
+
+
+class DataIdentity(TrainerCallback, ExportableState):
+    """Writes what a model is trained on into its trainer_state.json."""
+
+    def __init__(self, **identity: str):
+        self.identity = identity
+
+    def state(self) -> dict[str, Any]:
+        """Names of the data, the vocabulary and the config."""
+        return {"args": self.identity, "attributes": {}}
+
+
+def check_identity(checkpoint: Path, identity: Mapping[str, str]) -> None:
+    """Raises UserError where a run would go on with other data than it was begun with."""
+    state = json.loads((checkpoint / "trainer_state.json").read_text())
+    begun = state.get("stateful_callbacks", {}).get(DataIdentity.__name__, {}).get("args", {})
+    for name, now in identity.items():
+        if begun.get(name) != now:
+            raise UserError(
+                f"{checkpoint} was trained with another {name} ({begun.get(name)}, now {now}); a "
+                "run is resumed with what it was begun with, or begun in another OUT."
+            )
+
+
+def token_mean(prediction: Any) -> dict[str, float]:
+    """Mean loss over the supervised tokens of all rows, 0 where there are none."""
+    return {"loss": float(prediction.predictions.sum() / max(1, prediction.label_ids.sum()))}
+
+
+def make_trainer(
+    model: Qwen3ForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    rows: PackedRows,
+    evaluation: Mapping[Task, EvaluationRows],
+    *,
+    config: TrainConfig,
+    size: Size,
+    phase: Phase,
+    steps: int,
+    out: Path,
+    identity: Mapping[str, str],
+) -> GPATrainer:
+    """A trainer for `steps` optimizer steps over `rows`; raises UserError for a bad batch."""
+    flash = config.attention == "flash_attention_2"
+    # The Trainer's generic loss over whole logits is never used: the model's own forward is.
+    trainer = GPATrainer(
+        model=with_packed_loss(model),
+        args=training_arguments(config, size, phase, steps, out, bool(evaluation)),
+        train_dataset=rows,
+        eval_dataset=dict(evaluation) or None,
+        data_collator=collate_flash if flash else collate,
+        compute_metrics=token_mean,
+        processing_class=tokenizer,
+        callbacks=[DataIdentity(**identity), MetricsFile(out)],
+    )
+    return trainer
+
+
+def training_arguments(
+    config: TrainConfig, size: Size, phase: Phase, steps: int, out: Path, evaluate: bool
+) -> TrainingArguments:
+    """Our config in transformers' words."""
+    settings, batch = config.phases[phase], config.batches[size]
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    accumulate, remainder = divmod(batch.rows_per_step, batch.rows_at_once * world)
+    if remainder or not accumulate:
+        raise UserError(
+            f"train.batches.{size}: rows_per_step ({batch.rows_per_step}) must be a multiple of "
+            f"rows_at_once ({batch.rows_at_once}) times {world} process(es)."
+        )
+    bf16 = config.precision == "bf16" or (
+        config.precision == "auto"
+        and torch.cuda.is_available()
+        and torch.cuda.is_bf16_supported(including_emulation=False)
+    )
+    return TrainingArguments(
+        output_dir=str(out),
+        max_steps=steps,
+        per_device_train_batch_size=batch.rows_at_once,
+        per_device_eval_batch_size=1,
+        gradient_accumulation_steps=accumulate,
+        learning_rate=settings.learning_rate[size],
+        lr_scheduler_type="cosine",
+        warmup_steps=math.ceil(settings.warmup_share * steps),
+        weight_decay=settings.weight_decay,
+        adam_beta2=settings.beta2,
+        seed=config.seed,
+        bf16=bf16,
+        torch_compile=config.compile,
+        gradient_checkpointing=batch.gradient_checkpointing,
+        eval_strategy="steps" if evaluate else "no",
+        eval_steps=config.evaluate_every_steps if evaluate else None,
+        save_strategy="steps",
+        save_steps=config.save_every_steps,
+        save_total_limit=config.keep_checkpoints,
+        # Every step, so that the curve of a resumed run has the very numbers of a whole one.
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        report_to=_reports(),
+        remove_unused_columns=False,
+        label_names=["labels"],
+        dataloader_num_workers=config.loader_workers,
+        dataloader_persistent_workers=config.loader_workers > 0,
+        **_sharding(config.sharding),
+    )
+
+
+def _reports() -> list[str]:
+    from transformers.integrations import is_tensorboard_available
+
+    return ["tensorboard"] if is_tensorboard_available() else []
+
+
+def _sharding(sharding: str) -> dict[str, Any]:
+    if sharding == "fsdp":
+        return {
+            "fsdp": True,
+            "fsdp_config": {"transformer_layer_cls_to_wrap": ["Qwen3DecoderLayer"]},
+        }
+    if sharding == "zero2":
+        return {
+            "deepspeed": {
+                "zero_optimization": {"stage": 2, "overlap_comm": True},
+                "bf16": {"enabled": "auto"},
+                "gradient_clipping": "auto",
+                "gradient_accumulation_steps": "auto",
+                "train_micro_batch_size_per_gpu": "auto",
+                "train_batch_size": "auto",
+            }
+        }
+    return {}
