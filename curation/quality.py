@@ -20,7 +20,7 @@ from gpa.curation.models.quality.dnsmos import DNSMOS
 from gpa.curation.tables import QUALITY
 from gpa.runtime.config import Config
 from gpa.runtime.models import Facts
-from gpa.runtime.stage import Artifact, Attempts, Reject, Stage, rows
+from gpa.runtime.stage import Artifact, Attempts, Stage, rows
 
 Keep = Literal["always", "never", "where_better"]
 
@@ -69,31 +69,33 @@ class QualityStage(Stage):
     def process(
         self, partition: str, inputs: Mapping[str, Artifact], attempts: Attempts
     ) -> Artifact:
-        """Score every utterance of the partition, recording by recording."""
+        """Score every utterance of the partition, recording by recording.
+
+        An utterance that can't be scored has no scores and stays as normalised: whether it is
+        kept is for consensus to decide, once.
+        """
         utterances = inputs["utterances"]
-        columns = ["utterance_id", "recording_id", "start_s", "end_s", "duration_s"]
-        table, rejects, audio_s = [], [], 0.0
+        columns = ["utterance_id", "recording_id", "duration_s"]
+        table, audio_s = [], 0.0
         by_recording = groupby(rows(utterances.table.select(columns)), _recording_id)
         for recording_id, of_recording in by_recording:
             if recording_id in attempts.quarantined:
-                rejects += [_reject(utterance, "quarantined") for utterance in of_recording]
+                error = f"quarantined: recording {recording_id} killed two workers"
+                table += [_unscored(utterance["utterance_id"], error) for utterance in of_recording]
                 continue
             with attempts.on([recording_id]):
                 for utterance in of_recording:
-                    try:
-                        table.append(self._row(utterance["utterance_id"], utterances.files))
-                    except Exception as error:  # one utterance's fault is its reject
-                        detail = f"{type(error).__name__}: {error}"
-                        rejects.append(_reject(utterance, "failed", detail))
+                    table.append(self._row(utterance["utterance_id"], utterances.files))
                     audio_s += utterance["duration_s"]
-        return Artifact(
-            table=pa.Table.from_pylist(table, schema=QUALITY), rejects=rejects, audio_s=audio_s
-        )
+        return Artifact(table=pa.Table.from_pylist(table, schema=QUALITY), audio_s=audio_s)
 
     def _row(self, utterance_id: str, files: Mapping[str, bytes]) -> dict:
-        normalized = self._score(files[f"{utterance_id}.normalized.flac"])
         name = f"{utterance_id}.denoised.flac"
-        denoised = self._score(files[name]) if name in files else None
+        try:
+            normalized = self._score(files[f"{utterance_id}.normalized.flac"])
+            denoised = self._score(files[name]) if name in files else None
+        except Exception as error:  # one utterance's fault is its row's
+            return _unscored(utterance_id, f"{type(error).__name__}: {error}")
         return {
             "utterance_id": utterance_id,
             "kept_version": kept_version(
@@ -101,6 +103,7 @@ class QualityStage(Stage):
             ),
             "normalized_mos": asdict(normalized),
             "denoised_mos": asdict(denoised) if denoised else None,
+            "error": None,
         }
 
     def _score(self, flac: bytes) -> MOS:
@@ -112,13 +115,11 @@ def _recording_id(utterance: dict) -> str:
     return utterance["recording_id"]
 
 
-def _reject(utterance: dict, reason: str, detail: str | None = None) -> Reject:
-    return Reject(
-        recording_id=utterance["recording_id"],
-        reason=reason,
-        seconds=utterance["duration_s"],
-        utterance_id=utterance["utterance_id"],
-        start_s=utterance["start_s"],
-        end_s=utterance["end_s"],
-        detail=detail,
-    )
+def _unscored(utterance_id: str, error: str) -> dict:
+    return {
+        "utterance_id": utterance_id,
+        "kept_version": "normalized",
+        "normalized_mos": None,
+        "denoised_mos": None,
+        "error": error,
+    }

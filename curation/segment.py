@@ -53,7 +53,6 @@ from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
 from gpa.runtime.stage import Artifact, Attempts, Reject, Stage, rows
 
-
 # Somebody who waits for the other to end leaves a pause of more than this.
 _TURN_TAKING_S = 0.1
 # Turns shorter than this interrupt nobody: they are slips of the diarizer.
@@ -93,12 +92,14 @@ class SegmentConfig(Config):
 
 @dataclass(frozen=True)
 class Utterance:
-    """One cut, in samples, before it is written."""
+    """One cut, in samples, and whose voice it is; `speech` counts samples of speech by VAD."""
 
     start: int
     end: int
     speaker: int
     speech: int
+    embedding: NDArray[np.float32]
+    confidence: float
 
 
 class SegmentStage(Stage):
@@ -183,13 +184,9 @@ class SegmentStage(Stage):
         diarization = self._diarizer.diarize(heard, rate)
         utterances, drops = cut(heard, rate, diarization, self._diarizer, self.config)
         table, files = [], {}
-        embeddings = self._diarizer.embed([heard[u.start : u.end] for u in utterances], rate)
-        for utterance, embedding in zip(utterances, embeddings, strict=True):
+        for utterance in utterances:
             utterance_id = f"{recording_id}-{utterance.start * 1000 // rate:09d}"
             levels = boundaries.levels_db(heard[utterance.start : utterance.end], rate)
-            confidence = voices.speaker_confidence(
-                embedding[np.newaxis], diarization.embeddings, utterance.speaker
-            )
             found = boundaries.edges(levels)
             table.append(
                 {
@@ -200,8 +197,8 @@ class SegmentStage(Stage):
                     "duration_s": (utterance.end - utterance.start) / rate,
                     "sample_rate": rate,
                     "speaker": f"{recording_id}-S{utterance.speaker}",
-                    "speaker_confidence": float(confidence[0]),
-                    "speaker_embedding": embedding,
+                    "speaker_confidence": utterance.confidence,
+                    "speaker_embedding": utterance.embedding,
                     "speech_s": utterance.speech / rate,
                     "snr_db": boundaries.loudness(levels).snr_db,
                     "head_db": found.head_db,
@@ -249,7 +246,12 @@ def cut(
     )
     merge_pause = round(config.merge_pause_s * sample_rate)
     doubtful = _doubtful(
-        waveform, sample_rate, stretches(turns_of, overlap, merge_pause), diarization, diarizer, config
+        waveform,
+        sample_rate,
+        stretches(turns_of, overlap, merge_pause),
+        diarization,
+        diarizer,
+        config,
     )
     foreign = union([*overlap, *doubtful])
     levels = boundaries.levels_db(waveform, sample_rate)
@@ -265,7 +267,7 @@ def cut(
         kept, dropped = _judge(part, placed, waveform, sample_rate, diarization, diarizer, config)
         utterances += kept
         drops += dropped
-    # What is left of the turns lay between a boundary that moved inward and the turn's own end.
+    # What is left lay between a boundary that moved inward and the end of the speech.
     kept = [(u.start, u.end) for u in utterances]
     claims = [
         *(Drop(*span, "overlap") for span in overlap),
@@ -273,7 +275,7 @@ def cut(
         *drops,
     ]
     claimed = [*kept, *((drop.start, drop.end) for drop in claims)]
-    left = subtract((span for turns in turns_of for span in turns), claimed)
+    left = subtract((span for part in parts for span in part.speech), claimed)
     crumb = round(_CRUMB_S * sample_rate)
     cut_off = [Drop(a, b, "truncated") for a, b in left if b - a >= crumb]
     return utterances, tile(samples, kept, [*claims, *cut_off])
@@ -347,13 +349,19 @@ def _place(part: Stretch, room: Span, levels: Levels, rate: int, config: Segment
     """Boundaries of a part in the quietest places near, inside its room."""
     size = boundaries.frame_samples(rate)
     lowest, highest = -(-room[0] // size), room[1] // size
-    padding, search = (round(ms / boundaries.FRAME_MS) for ms in (config.padding_ms, config.search_ms))
-    placed = []
-    for edge, outward in ((part.start // size, -1), (-(-part.end // size), 1)):
-        target = min(max(edge + outward * padding, lowest), highest)
-        first, last = max(target - search, lowest), min(target + search, highest)
-        placed.append(boundaries.quietest(levels, target, first, max(first, last)) * size)
-    return placed[0], placed[1]
+    padding, search = (
+        round(ms / boundaries.FRAME_MS) for ms in (config.padding_ms, config.search_ms)
+    )
+    inward = max(search - padding, 0)
+    head, tail = part.start // size, -(-part.end // size)
+
+    def quietest(target: int, first: int, last: int) -> int:
+        first, last = max(first, lowest), min(last, highest)
+        return boundaries.quietest(levels, min(max(target, first), last), first, max(first, last))
+
+    start = quietest(head - padding, head - padding - search, head + inward)
+    end = quietest(tail + padding, tail - inward, tail + padding + search)
+    return start * size, end * size
 
 
 def _judge(
@@ -390,18 +398,13 @@ def _judge(
         )
         ends = subtract([(start, end)], [(new_start, new_end)])
         return kept, [*dropped, *(Drop(*span, "truncated") for span in ends)]
-    confidence = _confidence(waveform[start:end], rate, part.speaker, diarization, diarizer)
+    embeddings = diarizer.embed([waveform[start:end]], rate)
+    own = voices.speaker_confidence(embeddings, diarization.embeddings, part.speaker)
+    confidence = float(own[0])
     if confidence < config.min_speaker_confidence:
         return [], [Drop(start, end, "low_speaker_confidence", confidence)]
     speech = sum(b - a for a, b in intersect(part.speech, [(start, end)]))
-    return [Utterance(start, end, part.speaker, speech)], []
-
-
-def _confidence(
-    clip: Waveform, rate: int, speaker: int, diarization: Diarization, diarizer: Diarizer
-) -> float:
-    embedding: NDArray[np.float32] = diarizer.embed([clip], rate)
-    return float(voices.speaker_confidence(embedding, diarization.embeddings, speaker)[0])
+    return [Utterance(start, end, part.speaker, speech, embeddings[0], confidence)], []
 
 
 def _middle(span: Span) -> int:

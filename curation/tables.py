@@ -99,6 +99,7 @@ QUALITY = pa.schema(
         _required("kept_version", pa.string()),  # "normalized" or "denoised"
         pa.field("normalized_mos", MOS),
         pa.field("denoised_mos", MOS),
+        pa.field("error", pa.string()),  # why there are no scores
     ]
 )
 

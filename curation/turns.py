@@ -6,6 +6,7 @@ a span is `(start, end)` with `start < end`, the end not included.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -106,7 +107,7 @@ def interruptions(turns_of: Sequence[Sequence[Span]], shortest: int, pause: int)
     )
     return union(
         (min(before[1], after[0]), max(before[1], after[0]) + 1)
-        for (before, talker), (after, next_talker) in zip(turns, turns[1:], strict=False)
+        for (before, talker), (after, next_talker) in itertools.pairwise(turns)
         if talker != next_talker and after[0] - before[1] < pause
     )
 

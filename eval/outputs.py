@@ -12,6 +12,7 @@ from gpa.curation.package import read_manifest
 from gpa.curation.segment import SegmentConfig
 from gpa.eval.truth import stem
 from gpa.runtime import record
+from gpa.runtime.config import parse
 from gpa.runtime.errors import UserError
 from gpa.runtime.stage import rows
 from gpa.runtime.storage import ArtifactStore, Store
@@ -125,8 +126,8 @@ def read_output(out: str) -> Output:
         utterances=tuple(utterances),
         recordings=tuple(recordings),
         asrs=tuple(name.removeprefix("hypotheses/") for name in heard),
-        consensus=ConsensusConfig.model_validate(content["config"]["consensus"]),
-        segment=SegmentConfig.model_validate(content["config"]["segment"]),
+        consensus=parse(ConsensusConfig, content["config"]["consensus"], f"{out}/run.json"),
+        segment=parse(SegmentConfig, content["config"]["segment"], f"{out}/run.json"),
         _artifacts=artifacts,
         _fingerprints=named,
     )

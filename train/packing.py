@@ -78,7 +78,8 @@ def collate_flash(rows: Sequence[Row]) -> dict[str, Tensor | int]:
     ends = torch.tensor([batch["position_ids"].numel()])
     boundaries = torch.cat([starts, ends]).to(torch.int32)
     longest = int(boundaries.diff().max())
-    return batch | {
+    return {
+        **batch,
         "cu_seq_lens_q": boundaries,
         "cu_seq_lens_k": boundaries,
         "max_length_q": longest,

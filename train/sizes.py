@@ -50,8 +50,9 @@ def model_config(size: str) -> Qwen3Config:
     """The Qwen3 configuration of a size; raises UserError for a size that is not one of ours."""
     if size not in SIZES:
         raise UserError(f"There is no MODEL {size!r}; choose one of {', '.join(SIZES)}.")
+    shape: dict[str, Any] = dict(_SHAPES[size])
     return Qwen3Config(
-        **_SHAPES[size],
+        **shape,
         vocab_size=VOCABULARY_SIZE,
         max_position_embeddings=32_768,
         rope_parameters={"rope_type": "default", "rope_theta": 1_000_000.0},

@@ -91,9 +91,13 @@ class GPATrainer(Trainer):
 
     UNFINISHED = ".unfinished"
 
+    def __init__(self, rows: PackedRows, out: Path, keep: int, **options: Any):
+        super().__init__(train_dataset=rows, **options)
+        self.rows, self.out, self.keep = rows, out, keep
+
     def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler:
         # Rows are in random order already, and their number is the position to resume from.
-        return torch.utils.data.SequentialSampler(train_dataset or self.train_dataset)
+        return torch.utils.data.SequentialSampler(self.rows)
 
     def prediction_step(
         self,
@@ -110,28 +114,27 @@ class GPATrainer(Trainer):
         return None, (loss.float() * count).reshape(1), count
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        out = Path(self.args.output_dir)
         name = f"checkpoint-{self.state.global_step}"
         aside = Path(self._get_output_dir(trial))
         try:
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
             if self.is_world_process_zero():
-                _commit(aside / name, out / name)
+                _commit(aside / name, self.out / name)
         except (OSError, SafetensorError, RuntimeError) as error:
             shutil.rmtree(aside, ignore_errors=True)
             raise UserError(
-                f"Checkpoint {name} could not be written to {out} "
+                f"Checkpoint {name} could not be written to {self.out} "
                 f"({' '.join(str(error).split())[:200]}); free some disk and go on with RESUME=1 "
                 "from the last whole one."
             ) from error
         if self.is_world_process_zero():
-            for old in checkpoints(out)[: -self.args.save_total_limit]:
+            for old in checkpoints(self.out)[: -self.keep]:
                 shutil.rmtree(old)
         self.accelerator.wait_for_everyone()
 
     def _get_output_dir(self, trial: Any) -> str:
-        return str(Path(self.args.output_dir) / self.UNFINISHED)
+        return str(self.out / self.UNFINISHED)
 
 
 def _commit(aside: Path, final: Path) -> None:
@@ -199,18 +202,18 @@ def make_trainer(
 ) -> GPATrainer:
     """A trainer for `steps` optimizer steps over `rows`; raises UserError for a bad batch."""
     flash = config.attention == "flash_attention_2"
-    # The Trainer's generic loss over whole logits is never used: the model's own forward is.
-    trainer = GPATrainer(
+    return GPATrainer(
+        rows,
+        out,
+        config.keep_checkpoints,
         model=with_packed_loss(model),
         args=training_arguments(config, size, phase, steps, out, bool(evaluation)),
-        train_dataset=rows,
-        eval_dataset=dict(evaluation) or None,
+        eval_dataset={str(task): rows for task, rows in evaluation.items()} or None,
         data_collator=collate_flash if flash else collate,
         compute_metrics=token_mean,
         processing_class=tokenizer,
         callbacks=[DataIdentity(**identity), MetricsFile(out)],
     )
-    return trainer
 
 
 def training_arguments(
@@ -249,7 +252,6 @@ def training_arguments(
         eval_steps=config.evaluate_every_steps if evaluate else None,
         save_strategy="steps",
         save_steps=config.save_every_steps,
-        save_total_limit=config.keep_checkpoints,
         # Every step, so that the curve of a resumed run has the very numbers of a whole one.
         logging_steps=1,
         logging_nan_inf_filter=False,

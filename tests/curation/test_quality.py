@@ -80,7 +80,7 @@ def test_the_better_version_of_each_utterance_is_kept(clean_and_noisy):
     assert artifact.audio_s == 6.0
 
 
-def test_what_fails_or_is_quarantined_is_a_reject_of_its_utterances():
+def test_what_fails_or_is_quarantined_has_no_scores_and_goes_on_as_it_was():
     class Quarantined(NoAttempts):
         quarantined = frozenset({"a"})
 
@@ -90,7 +90,12 @@ def test_what_fails_or_is_quarantined_is_a_reject_of_its_utterances():
         "b-2.normalized.flac": audio.encode_flac(noise, 22050),
     }
     artifact = run(utterances(files, "a-1", "a-2", "b-1", "b-2"), Quarantined())
-    assert artifact.table["utterance_id"].to_pylist() == ["b-2"]
-    booked = [(reject.utterance_id, reject.reason, reject.seconds) for reject in artifact.rejects]
-    assert booked == [("a-1", "quarantined", 2), ("a-2", "quarantined", 2), ("b-1", "failed", 2)]
-    assert "LibsndfileError" in artifact.rejects[2].detail
+    assert artifact.rejects == ()
+    found = {row["utterance_id"]: row for row in artifact.table.to_pylist()}
+    assert {key: row["kept_version"] for key, row in found.items()} == dict.fromkeys(
+        ("a-1", "a-2", "b-1", "b-2"), "normalized"
+    )
+    assert "quarantined" in found["a-1"]["error"]
+    assert "LibsndfileError" in found["b-1"]["error"]
+    assert found["b-2"]["error"] is None
+    assert found["b-2"]["normalized_mos"] is not None

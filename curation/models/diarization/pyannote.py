@@ -69,9 +69,13 @@ class Pyannote:
 
     def facts(self) -> Facts:
         """Weights and needs; raises UserError where the wheels or the folder are missing."""
+        try:
+            version = metadata.version("pyannote.audio")
+        except metadata.PackageNotFoundError:
+            raise UserError("pyannote.audio is not installed; run `make setup`.") from None
         return Facts(
             model=self.config.pipeline or "PyanNet segmentation, GE2E embedding",
-            library=f"pyannote.audio {metadata.version('pyannote.audio')}",
+            library=f"pyannote.audio {version}",
             licence="MIT",
             weights=self._weights(),
             sample_rate=SAMPLE_RATE,
@@ -107,7 +111,9 @@ class Pyannote:
         turns, overlaps = join_windows(windows, self.config.clustering_threshold)
         alone = [_speech(audio, [(turn.start_s, turn.end_s)], overlaps) for turn in turns]
         voices = [
-            np.concatenate([clip for clip, turn in zip(alone, turns, strict=True) if turn.speaker == n])
+            np.concatenate(
+                [clip for clip, turn in zip(alone, turns, strict=True) if turn.speaker == n]
+            )
             for n in range(1 + max((turn.speaker for turn in turns), default=-1))
         ]
         return Diarization(
@@ -190,7 +196,9 @@ class Pyannote:
             )
         folder = Path(self.config.pipeline)
         return tuple(
-            Weights(str(path.relative_to(folder)), "folder", str(path), sha256_of(path), "see folder")
+            Weights(
+                str(path.relative_to(folder)), "folder", str(path), sha256_of(path), "see folder"
+            )
             for path in sorted(folder.rglob("*"))
             if path.is_file()
         ) or (Weights(self.config.pipeline, "hub", self.config.pipeline, "", "see hub"),)

@@ -7,6 +7,7 @@ cluster; two speakers of one window never are.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,9 +49,9 @@ def window_spans(duration_s: float, window_s: float, overlap_s: float) -> list[S
 
 def own_spans(windows: Sequence[Span]) -> list[Span]:
     """The part of the recording that each window answers for; together they tile it."""
-    seams = [(left[1] + right[0]) / 2 for left, right in zip(windows, windows[1:], strict=False)]
+    seams = [(left[1] + right[0]) / 2 for left, right in itertools.pairwise(windows)]
     edges = [windows[0][0], *seams, windows[-1][1]]
-    return list(zip(edges, edges[1:], strict=False))
+    return list(itertools.pairwise(edges))
 
 
 def join_speakers(

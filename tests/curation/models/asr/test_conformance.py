@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gpa.curation.models.protocols import ASR, Hypothesis
-from tests.curation.models.asr.conftest import sample_clip
+from tests.curation.models.asr.samples import sample_clip
 
 RATE = 16000
 
@@ -60,7 +60,7 @@ def test_word_times_lie_in_the_clip_and_rise(asr: ASR, clips: list[np.ndarray]):
 
 
 def test_an_utterance_that_fails_fails_alone(asr: ASR, clips: list[np.ndarray]):
-    not_audio = np.array(["speech"], dtype=object)
+    not_audio = np.full(RATE, "speech", dtype=object)
     good, bad = asr.transcribe([clips[0], not_audio], RATE, ["en", "en"])
     assert isinstance(bad, Exception)
     assert [good] == asr.transcribe(clips[:1], RATE, ["en"])

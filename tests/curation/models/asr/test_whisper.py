@@ -21,7 +21,7 @@ from gpa.curation.models.asr.whisper import (
 )
 from gpa.curation.models.protocols import ASR, Hypothesis
 from gpa.runtime.errors import UserError
-from tests.curation.models.asr.conftest import sample_clip, sample_text
+from tests.curation.models.asr.samples import sample_clip, sample_text
 
 RATE = 16000
 

@@ -1,0 +1,141 @@
+"""Words that a boundary cuts in half, and how well they are found.
+
+A boundary cuts a word if it lies inside one by more than 50 ms, by the times of words. Those come
+from the truth; else from an aligner that is given the truth's text of each turn; where that fails
+(other languages, noise) a boundary inside a turn cuts a word unless it lies in a pause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+from gpa.curation.audio import Waveform
+from gpa.curation.boundaries import is_truncated, levels_db, loudness, pauses
+from gpa.curation.models.align.pocketsphinx import PocketsphinxAligner, PocketsphinxConfig
+from gpa.curation.models.protocols import Word
+from gpa.curation.pauses import split_words
+from gpa.curation.segment import SegmentConfig
+from gpa.eval.truth import Truth
+
+Evidence = Literal["word times", "aligned words", "energy", "turn ends"]
+
+TOLERANCE_S = 0.05
+# A pause in which a boundary may lie, and how near it must be.
+_PAUSE_MS = 60.0
+_PAUSE_POSITION = 0.35
+
+# Cuts on purpose: through the middle of words this long, and of pauses this long, with as much
+# speech in the clip as an utterance has.
+LEAST_WORD_S = 0.2
+LEAST_PAUSE_S = 0.1
+CLIP_S = 4.0
+LEAST_CLIP_S = 1.0
+
+
+@dataclass(frozen=True)
+class TurnWords:
+    """Where the words of a turn lie, seconds in the recording; empty where nothing tells."""
+
+    start_s: float
+    end_s: float
+    words: tuple[Word, ...]
+    evidence: Evidence
+
+
+def words_of_turns(truth: Truth, waveform: Waveform, sample_rate: int) -> list[TurnWords]:
+    """The words of each turn of a recording, aligned where the truth has no times."""
+    if truth.words:
+        start_s, end_s = truth.words[0].start_s, truth.words[-1].end_s
+        return [TurnWords(start_s, end_s, truth.words, "word times")]
+    aligner = PocketsphinxAligner(PocketsphinxConfig())
+    aligner.load()
+    clips = [
+        waveform[round(turn.start_s * sample_rate) : round(turn.end_s * sample_rate)]
+        for turn in truth.turns
+    ]
+    texts = [split_words((turn.text or "").lower()).words for turn in truth.turns]
+    languages = [turn.language or "" for turn in truth.turns]
+    aligned = aligner.align(clips, sample_rate, texts, languages)
+    return [
+        TurnWords(
+            turn.start_s,
+            turn.end_s,
+            tuple(
+                Word(word.word, word.start_s + turn.start_s, word.end_s + turn.start_s)
+                for word in found.words
+            ),
+            "aligned words" if found.words else "energy",
+        )
+        for turn, found in zip(truth.turns, aligned, strict=True)
+    ]
+
+
+def is_cut(
+    at_s: float, turns: Sequence[TurnWords], waveform: Waveform, sample_rate: int
+) -> tuple[bool, Evidence]:
+    """Whether a boundary cuts a word, and what says so."""
+    inside = [
+        turn
+        for turn in turns
+        if turn.start_s + TOLERANCE_S < at_s < turn.end_s - TOLERANCE_S
+    ]
+    verdicts: list[tuple[bool, Evidence]] = [
+        (_in_word(at_s, turn.words), turn.evidence)
+        if turn.words
+        else (not _in_pause(at_s, turn, waveform, sample_rate), "energy")
+        for turn in inside
+    ]
+    return max(verdicts, default=(False, "turn ends"))
+
+
+def _in_word(at_s: float, words: Sequence[Word]) -> bool:
+    return any(word.start_s + TOLERANCE_S < at_s < word.end_s - TOLERANCE_S for word in words)
+
+
+def _in_pause(at_s: float, turn: TurnWords, waveform: Waveform, sample_rate: int) -> bool:
+    """Whether a quiet stretch of the turn reaches within 50 ms of a time in it."""
+    first, last = round(turn.start_s * sample_rate), round(turn.end_s * sample_rate)
+    levels = levels_db(waveform[first:last], sample_rate)
+    quiet_below_db = loudness(levels).quiet_below_db(_PAUSE_POSITION)
+    return any(
+        start / 100 - TOLERANCE_S <= at_s - turn.start_s <= end / 100 + TOLERANCE_S
+        for start, end in pauses(levels, quiet_below_db, _PAUSE_MS)
+    )
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A cut made on purpose, and whether the truncation rule took it for a cut word."""
+
+    through_word: bool
+    caught: bool
+
+
+def trials(
+    words: Sequence[Word], waveform: Waveform, sample_rate: int, config: SegmentConfig
+) -> Iterator[Trial]:
+    """Cut through the middle of each long word and each pause, before it and after it."""
+    places = [
+        (True, (word.start_s + word.end_s) / 2)
+        for word in words
+        if word.end_s - word.start_s >= LEAST_WORD_S
+    ]
+    places += [
+        (False, (before.end_s + after.start_s) / 2)
+        for before, after in pairwise(words)
+        if after.start_s - before.end_s >= LEAST_PAUSE_S
+    ]
+    begin_s, end_s = words[0].start_s, words[-1].end_s
+    for through_word, at_s in places:
+        at = round(at_s * sample_rate)
+        before = waveform[round(max(begin_s, at_s - CLIP_S) * sample_rate) : at]
+        after = waveform[at : round(min(end_s, at_s + CLIP_S) * sample_rate)]
+        for clip, side in ((after, 0), (before, 1)):
+            if len(clip) >= LEAST_CLIP_S * sample_rate:
+                caught = is_truncated(
+                    clip, sample_rate, config.truncated_position, config.truncated_db
+                )[side]
+                yield Trial(through_word, caught)

@@ -1,0 +1,61 @@
+"""It learns: a tiny model that has seen sixteen utterances often enough transcribes them."""
+
+from __future__ import annotations
+
+import jiwer
+import pytest
+import torch
+from transformers import Qwen3ForCausalLM
+
+from gpa.tokenize.sequences import asr_prompt
+from gpa.tokenize.shards import read_shard
+from gpa.train.command import train
+from gpa.train.metrics import read_metrics
+from gpa.train.trainer import TrainConfig
+
+STEPS = 160
+
+
+@pytest.mark.slow
+def test_a_tiny_model_learns_its_sixteen_utterances_by_heart(make_shards, vocabulary, tmp_path):
+    shards = make_shards(tmp_path / "tokens", 16, longest=30)
+    config = TrainConfig.model_validate(
+        {
+            # Everybody is trained on, and evaluated on with the same sentences below.
+            "held_back_share": 0,
+            "save_every_steps": STEPS,
+            "loader_workers": 0,
+            "batches": {"tiny": {"row_tokens": 1024, "rows_per_step": 1, "rows_at_once": 1}},
+            "phases": {
+                "pretrain": {
+                    "supervise": "answer",
+                    "mixture": {"tasks": {"asr": 0.7, "tts": 0.15, "vc": 0.15}},
+                    "steps": STEPS,
+                    "learning_rate": {"tiny": 1e-2},
+                    "warmup_share": 0.1,
+                }
+            },
+        }
+    )
+    out = tmp_path / "out"
+    checkpoint = train(config, model="tiny", phase="pretrain", tokens=shards.folder, out=out)
+
+    losses = [line["loss"] for line in read_metrics(out / "metrics.jsonl")]
+    assert losses[0] == pytest.approx(12.1, abs=0.3)  # ln 180,445: it knows nothing
+    model = Qwen3ForCausalLM.from_pretrained(checkpoint).eval()
+    structure = vocabulary.structure
+    written, heard = [], []
+    for shard in sorted(shards.folder.glob("*.tar")):
+        for utterance in read_shard(shard):
+            tokens = utterance.tokens
+            prompt = asr_prompt(structure, tokens.glm_tokens, tokens.semantic_tokens)
+            made = model.generate(
+                torch.from_numpy(prompt).long()[None],
+                max_new_tokens=40,
+                do_sample=False,
+                eos_token_id=structure.end_content,
+            )
+            written.append(utterance.text)
+            heard.append(vocabulary.decode_text(made[0, len(prompt) :].numpy()))
+    assert len(written) == 16
+    assert jiwer.wer(written, heard) == 0
