@@ -115,7 +115,9 @@ class SegmentStage(Stage):
                 f"segment.hears is {config.hears}, which this pipeline does not make; "
                 "set it to normalized, or name a denoiser in denoise.model."
             )
-        self.versions = [name for name in ("normalized", "denoised") if name in self.inputs]
+        self.versions: list[str] = [
+            name for name in ("normalized", "denoised") if name in self.inputs
+        ]
 
     def model_identity(self) -> str:
         """Library and weights of the diarizer."""
@@ -264,9 +266,9 @@ def cut(
     drops: list[Drop] = []
     for part, room in zip(parts, _rooms(parts, foreign, samples), strict=True):
         placed = _place(part, room, levels, sample_rate, config)
-        kept, dropped = _judge(part, placed, waveform, sample_rate, diarization, diarizer, config)
-        utterances += kept
-        drops += dropped
+        judged = _judge(part, placed, waveform, sample_rate, diarization, diarizer, config)
+        utterances += judged[0]
+        drops += judged[1]
     # What is left lay between a boundary that moved inward and the end of the speech.
     kept = [(u.start, u.end) for u in utterances]
     claims = [

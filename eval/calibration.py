@@ -7,6 +7,7 @@ threshold is another cut through its table: `admitted` repeats its decision.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +97,7 @@ def knee(points: Sequence[Point]) -> Point | None:
     As in Kneedle (Satopaa et al. 2011): both axes from 0 to 1, and the greatest lead of hours
     over error. None where the curve has no two different points.
     """
-    known = [point for point in points if point.error.value == point.error.value]
+    known = [point for point in points if not math.isnan(point.error.value)]
     if not known:
         return None
     seconds = [point.seconds for point in known]
@@ -126,16 +127,19 @@ def from_texts(judged: Sequence[curation.JudgedText]) -> dict[str, Judged]:
 
 
 def from_verdicts(
-    verdicts: Mapping[str, str], utterances: Sequence[Utterance]
+    verdicts: Mapping[str, str], utterances: Sequence[Utterance], config: ConsensusConfig
 ) -> dict[str, Judged]:
     """Labels that people found right or wrong; those they were unsure of say nothing.
 
     Samples are drawn more densely near the threshold. So that they speak for all utterances, a
-    verdict weighs as many as its stratum of pWER has for each verdict.
+    verdict weighs as many as its stratum of pWER has for each verdict. Utterances that no
+    threshold would keep have no weight.
     """
     known = {key: verdict for key, verdict in verdicts.items() if verdict != "unsure"}
     strata: dict[int, list[str]] = {}
     for utterance in utterances:
+        if not admitted(utterance, math.inf, config):
+            continue
         strata.setdefault(_stratum(utterance.pwer), []).append(utterance.utterance_id)
     judged = {}
     for members in strata.values():
@@ -189,8 +193,8 @@ def show(points: Sequence[Point], used: float, what: str, console: Console) -> N
         ]
         if marks or before is None or point.utterances != before.utterances:
             error = point.error
-            known = error.value == error.value
-            has_interval = error.low == error.low
+            known = not math.isnan(error.value)
+            has_interval = not math.isnan(error.low)
             table.add_row(
                 f"{point.threshold:.0%}",
                 str(point.utterances),
@@ -203,8 +207,8 @@ def show(points: Sequence[Point], used: float, what: str, console: Console) -> N
         before = point
     console.print(table)
     error = at_run.error
-    if error.value == error.value:
-        interval = f" [{error.low:.1%}, {error.high:.1%}]" if error.low == error.low else ""
+    if not math.isnan(error.value):
+        interval = f" [{error.low:.1%}, {error.high:.1%}]" if not math.isnan(error.low) else ""
         console.print(
             f"At pWER < {at_run.threshold:.0%}: {what} {error.value:.1%}{interval}, "
             f"{at_run.seconds / 3600:.3f} h kept.",
@@ -241,7 +245,7 @@ def run(
 
 
 def _verdicts_of(output: Output, verdicts: Mapping[str, str]) -> dict[str, Judged]:
-    judged = from_verdicts(verdicts, output.utterances)
+    judged = from_verdicts(verdicts, output.utterances, output.consensus)
     if not judged:
         raise UserError("None of the verdicts is about an utterance of this run.")
     return judged
@@ -260,7 +264,7 @@ def as_json(points: Sequence[Point], what: str, used: float) -> str:
                 "utterances": point.utterances,
                 "seconds": round(point.seconds, 3),
                 **{
-                    key: None if value != value else value
+                    key: None if math.isnan(value) else value
                     for key, value in vars(point.error).items()
                 },
             }

@@ -199,7 +199,9 @@ def _boundary_figures(
         if not item.truth.timed and not item.truth.words:
             continue
         waveform, sample_rate = output.waveform(item.recording)
-        turns = cuts.words_of_turns(item.truth, waveform, sample_rate)
+        languages = Counter(utterance.language for utterance in item.utterances)
+        main_language = max(sorted(languages), key=languages.__getitem__, default="")
+        turns = cuts.words_of_turns(item.truth, waveform, sample_rate, main_language)
         for turn in turns:
             if turn.words:
                 made += cuts.trials(turn.words, waveform, sample_rate, output.segment)

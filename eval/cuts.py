@@ -9,11 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Literal
 
 from gpa.curation.audio import Waveform
-from gpa.curation.boundaries import is_truncated, levels_db, loudness, pauses
+from gpa.curation.boundaries import (
+    FRAME_MS,
+    Levels,
+    is_truncated,
+    levels_db,
+    loudness,
+    pauses,
+    quietest,
+)
 from gpa.curation.models.align.pocketsphinx import PocketsphinxAligner, PocketsphinxConfig
 from gpa.curation.models.protocols import Word
 from gpa.curation.pauses import split_words
@@ -27,11 +36,10 @@ TOLERANCE_S = 0.05
 _PAUSE_MS = 60.0
 _PAUSE_POSITION = 0.35
 
-# Cuts on purpose: through the middle of words this long, and of pauses this long, with as much
-# speech in the clip as an utterance has.
-LEAST_WORD_S = 0.2
-LEAST_PAUSE_S = 0.1
-CLIP_S = 4.0
+# Cuts on purpose: in words and in pauses this long, in clips as long as utterances.
+LEAST_WORD_S = 0.15
+LEAST_PAUSE_S = 0.15
+CLIP_S = 8.0
 LEAST_CLIP_S = 1.0
 
 
@@ -45,20 +53,23 @@ class TurnWords:
     evidence: Evidence
 
 
-def words_of_turns(truth: Truth, waveform: Waveform, sample_rate: int) -> list[TurnWords]:
-    """The words of each turn of a recording, aligned where the truth has no times."""
+def words_of_turns(
+    truth: Truth, waveform: Waveform, sample_rate: int, language: str
+) -> list[TurnWords]:
+    """The words of each turn of a recording, aligned where the truth has no times.
+
+    `language` is that of turns whose truth names none.
+    """
     if truth.words:
         start_s, end_s = truth.words[0].start_s, truth.words[-1].end_s
         return [TurnWords(start_s, end_s, truth.words, "word times")]
-    aligner = PocketsphinxAligner(PocketsphinxConfig())
-    aligner.load()
     clips = [
         waveform[round(turn.start_s * sample_rate) : round(turn.end_s * sample_rate)]
         for turn in truth.turns
     ]
     texts = [split_words((turn.text or "").lower()).words for turn in truth.turns]
-    languages = [turn.language or "" for turn in truth.turns]
-    aligned = aligner.align(clips, sample_rate, texts, languages)
+    languages = [turn.language or language for turn in truth.turns]
+    aligned = _aligner().align(clips, sample_rate, texts, languages)
     return [
         TurnWords(
             turn.start_s,
@@ -71,6 +82,13 @@ def words_of_turns(truth: Truth, waveform: Waveform, sample_rate: int) -> list[T
         )
         for turn, found in zip(truth.turns, aligned, strict=True)
     ]
+
+
+@cache
+def _aligner() -> PocketsphinxAligner:
+    aligner = PocketsphinxAligner(PocketsphinxConfig())
+    aligner.load()
+    return aligner
 
 
 def is_cut(
@@ -101,7 +119,9 @@ def _in_pause(at_s: float, turn: TurnWords, waveform: Waveform, sample_rate: int
     levels = levels_db(waveform[first:last], sample_rate)
     quiet_below_db = loudness(levels).quiet_below_db(_PAUSE_POSITION)
     return any(
-        start / 100 - TOLERANCE_S <= at_s - turn.start_s <= end / 100 + TOLERANCE_S
+        start * FRAME_MS / 1000 - TOLERANCE_S
+        <= at_s - turn.start_s
+        <= end * FRAME_MS / 1000 + TOLERANCE_S
         for start, end in pauses(levels, quiet_below_db, _PAUSE_MS)
     )
 
@@ -117,14 +137,18 @@ class Trial:
 def trials(
     words: Sequence[Word], waveform: Waveform, sample_rate: int, config: SegmentConfig
 ) -> Iterator[Trial]:
-    """Cut through the middle of each long word and each pause, before it and after it."""
+    """Cut every long word in its middle and every long pause where it is quietest.
+
+    Each cut gives two clips, the one that it ends and the one that it begins.
+    """
+    levels = levels_db(waveform, sample_rate)
     places = [
         (True, (word.start_s + word.end_s) / 2)
         for word in words
         if word.end_s - word.start_s >= LEAST_WORD_S
     ]
     places += [
-        (False, (before.end_s + after.start_s) / 2)
+        (False, _quietest_s(levels, before.end_s, after.start_s))
         for before, after in pairwise(words)
         if after.start_s - before.end_s >= LEAST_PAUSE_S
     ]
@@ -139,3 +163,10 @@ def trials(
                     clip, sample_rate, config.truncated_position, config.truncated_db
                 )[side]
                 yield Trial(through_word, caught)
+
+
+def _quietest_s(levels: Levels, start_s: float, end_s: float) -> float:
+    """Where segmentation would put a boundary in a pause, 30 ms from its ends at least."""
+    frames_per_s = 1000 // FRAME_MS
+    first, last = round(start_s * frames_per_s) + 3, round(end_s * frames_per_s) - 3
+    return quietest(levels, (first + last) // 2, first, last) / frames_per_s

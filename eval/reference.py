@@ -92,7 +92,8 @@ def window(
         return everything, 0, len(everything)
 
     def free(missing_s: float, of_turn: Sequence[str]) -> int:
-        return min(len(of_turn), math.ceil(missing_s * FASTEST_UNITS_PER_S))
+        # Rounded, so that 0.3 s in binary fractions is not a little more.
+        return min(len(of_turn), math.ceil(round(missing_s * FASTEST_UNITS_PER_S, 6)))
 
     def share(missing_s: float, turn: TruthTurn, of_turn: Sequence[str]) -> int:
         return round(len(of_turn) * missing_s / (turn.end_s - turn.start_s))

@@ -13,7 +13,7 @@ import io
 import os
 import tarfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import fsspec
@@ -163,9 +163,10 @@ def parquet_bytes(table: pa.Table) -> bytes:
     return buffer.getvalue()
 
 
-def read_parquet(data: bytes) -> pa.Table:
+def read_parquet(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
     """A table from Parquet; raises OSError or ArrowException where a byte was changed."""
-    return pq.read_table(io.BytesIO(data), page_checksum_verification=True)
+    wanted = list(columns) if columns is not None else None
+    return pq.read_table(io.BytesIO(data), columns=wanted, page_checksum_verification=True)
 
 
 def _sha256(data: bytes) -> str:
@@ -213,10 +214,12 @@ class ArtifactStore:
             self._name(stage, fingerprint, partition, ".parquet"), parquet_bytes(table)
         )
 
-    def table(self, stage: str, fingerprint: str, partition: str) -> pa.Table:
-        """The rows of an artifact."""
+    def table(
+        self, stage: str, fingerprint: str, partition: str, columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """The rows of an artifact; all columns where none are named."""
         name = self._name(stage, fingerprint, partition, ".parquet")
-        return read_parquet(self.store.read(name))
+        return read_parquet(self.store.read(name), columns)
 
     def rejects(self, stage: str, fingerprint: str, partition: str) -> pa.Table:
         """What the stage dropped, in REJECT_SCHEMA."""

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from gpa.runtime.errors import UserError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from gpa.runtime.errors import UserError
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:

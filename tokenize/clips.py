@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import soxr
-from gpa.runtime.errors import UserError
 from numpy.typing import ArrayLike, NDArray
+
+from gpa.runtime.errors import UserError
 
 SAMPLE_RATE = 16000
 

@@ -235,7 +235,7 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> int:
 def _read_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     file = tar.extractfile(member)
     if file is None:
-        raise ValueError(f"{member.name} in {tar.name} is no file")
+        raise ValueError(f"{member.name} is no file")
     return file.read()
 
 

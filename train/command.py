@@ -1,4 +1,15 @@
-"""`gpa train`: check everything, say what is about to happen, train."""
+"""`gpa train`: check everything, say what is about to happen, train.
+
+On several GPUs the same command runs under torchrun, with `sharding: fsdp` or `zero2` in the
+section `train` where a model does not fit one GPU (zero2 needs the package deepspeed):
+
+    torchrun --nproc_per_node 8 -m gpa.runtime.cli train --model 3b ...            # one node of 8
+    torchrun --nnodes 4 --nproc_per_node 8 --rdzv_backend c10d \
+        --rdzv_endpoint HEAD:29500 -m gpa.runtime.cli train --model 3b ...         # on each of 4
+
+`rows_per_step` counts rows over all processes, so that the same config gives the same steps on
+one GPU and on many.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +32,18 @@ from gpa.runtime.errors import UserError
 from gpa.tokenize.shards import INDEX, TokenShards
 from gpa.tokenize.vocabulary import VOCABULARY_SIZE, Vocabulary
 from gpa.train.data import EvaluationRows, PackedRows, packing_efficiency
+from gpa.train.loss import CHUNK_TOKENS
 from gpa.train.metrics import draw_losses
 from gpa.train.mixture import Mixture, held_back
-from gpa.train.sizes import Size, check_size, load_model, model_config, new_model, parameter_count
+from gpa.train.sizes import (
+    SHAPES,
+    Size,
+    check_size,
+    load_model,
+    model_config,
+    new_model,
+    parameter_count,
+)
 from gpa.train.trainer import (
     GPATrainer,
     Phase,
@@ -295,14 +315,13 @@ def memory_bytes(size: str, config: TrainConfig) -> int:
     Weights, gradients and Adam's moments; activations kept for the backward pass; one chunk of
     logits and its gradient.
     """
-    shape, batch = model_config(size), config.batches[cast(Size, size)]
+    shape, batch = SHAPES[cast(Size, size)], config.batches[cast(Size, size)]
+    width, layers = shape["hidden_size"], shape["num_hidden_layers"]
+    heads = shape["num_attention_heads"] + 2 * shape["num_key_value_heads"]
+    layer = 8 * width + 4 * heads * shape["head_dim"] + 4 * shape["intermediate_size"]
+    kept = layer + layers * width if batch.gradient_checkpointing else layers * layer
     tokens = batch.row_tokens * batch.rows_at_once
-    heads = (shape.num_attention_heads + 2 * shape.num_key_value_heads) * shape.head_dim
-    layer = 8 * shape.hidden_size + 4 * heads + 4 * shape.intermediate_size
-    kept = layer + shape.num_hidden_layers * shape.hidden_size
-    if not batch.gradient_checkpointing:
-        kept = layer * shape.num_hidden_layers
-    logits = 3 * min(512, tokens) * VOCABULARY_SIZE
+    logits = 3 * min(CHUNK_TOKENS, tokens) * VOCABULARY_SIZE
     return TRAINING_BYTES * parameter_count(size) + 4 * (tokens * kept + logits)
 
 

@@ -19,7 +19,8 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from gpa.tokenize.sequences import IGNORED
 
 # 512 positions are 370 MB of float32 logits: on two cores as fast as all at once or faster.
-_CHUNK = LinearCrossEntropyOptions(batch_chunk_size=512, chunking_method=None)
+CHUNK_TOKENS = 512
+_CHUNKS = LinearCrossEntropyOptions(batch_chunk_size=CHUNK_TOKENS, chunking_method=None)
 
 
 def with_packed_loss(model: Qwen3ForCausalLM) -> Qwen3ForCausalLM:
@@ -63,7 +64,7 @@ def summed_loss(hidden: Tensor, head: Tensor, labels: Tensor) -> tuple[Tensor, T
     if not len(targets):
         # Nothing to learn, but every parameter keeps a gradient, as distributed training needs.
         return states.sum() + 0.0 * head[0].sum(), supervised.sum()
-    total = linear_cross_entropy(states, head, targets, reduction="sum", options=_CHUNK)
+    total = linear_cross_entropy(states, head, targets, reduction="sum", options=_CHUNKS)
     return total, supervised.sum()
 
 

@@ -7,10 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
+from transformers.trainer_callback import ProgressCallback
 
 METRICS = "metrics.jsonl"
 # Times differ from run to run, and stand in TensorBoard and on the screen.
 _TIMES = ("_runtime", "_per_second", "total_flos", "_preparation_time")
+
+
+class LossBar(ProgressCallback):
+    """The Trainer's progress bar, with the loss in it instead of a line a step."""
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        """Show the losses logged last."""
+        if self.training_bar is not None:
+            losses = {name: f"{v:.4g}" for name, v in (logs or {}).items() if name.endswith("loss")}
+            self.training_bar.set_postfix(losses)
 
 
 class MetricsFile(TrainerCallback):

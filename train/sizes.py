@@ -18,7 +18,8 @@ from gpa.tokenize.vocabulary import PAD, VOCABULARY_SIZE
 Size = Literal["tiny", "0.3b", "3b"]
 SIZES: tuple[Size, ...] = get_args(Size)
 
-_SHAPES: dict[Size, dict[str, int]] = {
+# Named as in Qwen3Config.
+SHAPES: dict[Size, dict[str, int]] = {
     "tiny": {
         "hidden_size": 64,
         "intermediate_size": 256,
@@ -50,7 +51,7 @@ def model_config(size: str) -> Qwen3Config:
     """The Qwen3 configuration of a size; raises UserError for a size that is not one of ours."""
     if size not in SIZES:
         raise UserError(f"There is no MODEL {size!r}; choose one of {', '.join(SIZES)}.")
-    shape: dict[str, Any] = dict(_SHAPES[size])
+    shape: dict[str, Any] = dict(SHAPES[size])
     return Qwen3Config(
         **shape,
         vocab_size=VOCABULARY_SIZE,
@@ -100,7 +101,7 @@ def check_size(size: str, checkpoint: Path) -> None:
             "`make train` or a release wrote."
         )
     found = Qwen3Config.from_pretrained(str(checkpoint), local_files_only=True)
-    for name in ("vocab_size", *_SHAPES["tiny"]):
+    for name in ("vocab_size", *SHAPES["tiny"]):
         there, here = getattr(found, name), getattr(expected, name)
         if there != here:
             raise UserError(

@@ -21,14 +21,14 @@ from transformers import (
     TrainerCallback,
     TrainingArguments,
 )
-from transformers.trainer_callback import ExportableState
+from transformers.trainer_callback import ExportableState, ProgressCallback
 
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
 from gpa.tokenize.sequences import IGNORED, Task
 from gpa.train.data import EvaluationRows, PackedRows
 from gpa.train.loss import with_packed_loss
-from gpa.train.metrics import MetricsFile
+from gpa.train.metrics import LossBar, MetricsFile
 from gpa.train.mixture import MixtureConfig
 from gpa.train.packing import collate, collate_flash
 from gpa.train.sizes import Size
@@ -202,7 +202,7 @@ def make_trainer(
 ) -> GPATrainer:
     """A trainer for `steps` optimizer steps over `rows`; raises UserError for a bad batch."""
     flash = config.attention == "flash_attention_2"
-    return GPATrainer(
+    trainer = GPATrainer(
         rows,
         out,
         config.keep_checkpoints,
@@ -214,6 +214,9 @@ def make_trainer(
         processing_class=tokenizer,
         callbacks=[DataIdentity(**identity), MetricsFile(out)],
     )
+    trainer.remove_callback(ProgressCallback)
+    trainer.add_callback(LossBar)
+    return trainer
 
 
 def training_arguments(

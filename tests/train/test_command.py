@@ -89,6 +89,39 @@ def test_a_run_that_was_stopped_ends_like_one_that_was_not(shards, whole_run, tm
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
 
 
+def test_resuming_a_finished_run_changes_nothing(shards, whole_run):
+    before = read_metrics(whole_run / "metrics.jsonl")
+    where = {"model": "tiny", "phase": "pretrain", "tokens": shards.folder, "out": whole_run}
+    assert train(small(), **where, resume=True) == whole_run / "checkpoint-4"
+    assert read_metrics(whole_run / "metrics.jsonl") == before
+
+
+@pytest.mark.parametrize(
+    ("option", "within"),
+    [
+        ({"loader_workers": 2}, 0),
+        ({"gradient_checkpointing": True}, 1e-5),
+        ({"precision": "bf16"}, 0.1),
+    ],
+)
+def test_options_that_only_cost_or_save_time_do_not_change_the_loss(
+    shards, whole_run, tmp_path, option, within
+):
+    batch = {"row_tokens": 128, "rows_per_step": 2, "rows_at_once": 1}
+    if "gradient_checkpointing" in option:
+        option = {"batches": {"tiny": batch | option}}
+    train(
+        small(**option),
+        model="tiny",
+        phase="pretrain",
+        tokens=shards.folder,
+        out=tmp_path,
+        steps=1,
+    )
+    first, expected = (read_metrics(run / "metrics.jsonl")[0] for run in (tmp_path, whole_run))
+    assert first["loss"] == pytest.approx(expected["loss"], abs=within)
+
+
 def test_a_run_writes_its_curves_and_names_its_data(shards, whole_run):
     lines = read_metrics(whole_run / "metrics.jsonl")
     assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4]

@@ -66,7 +66,10 @@ class BiCodec:
 
     @classmethod
     def load(
-        cls, folder: str | Path, device: str | torch.device = "cpu", max_batch_s: float = MAX_BATCH_S
+        cls,
+        folder: str | Path,
+        device: str | torch.device = "cpu",
+        max_batch_s: float = MAX_BATCH_S,
     ) -> BiCodec:
         """Load a checkpoint in either published folder layout (see loading.py).
 
@@ -215,7 +218,7 @@ def _checked(kind: str, tokens: ArrayLike, size: int) -> Tensor:
             f"The {kind} tokens have shape {array.shape} and type {array.dtype}; "
             "decoding takes one row of integers."
         )
-    if array.size and not (0 <= array.min() and array.max() < size):
+    if array.size and not (array.min() >= 0 and array.max() < size):
         raise UserError(
             f"The {kind} tokens range from {array.min()} to {array.max()}; "
             f"BiCodec has 0 to {size - 1}."

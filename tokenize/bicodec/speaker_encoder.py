@@ -41,7 +41,9 @@ class FiniteScalarQuantizer(nn.Module):
     def encode(self, latents: Tensor) -> Tensor:
         """Latents (..., dim) to tokens (...); half is rounded to even."""
         rounded = self.bounded(latents).round().long()
-        digits = rounded + torch.tensor([level // 2 for level in self.levels], device=latents.device)
+        digits = rounded + torch.tensor(
+            [level // 2 for level in self.levels], device=latents.device
+        )
         return (digits * self._place_values(latents.device)).sum(dim=-1)
 
     def decode(self, tokens: Tensor) -> Tensor:

@@ -68,7 +68,9 @@ class GE2E(Model):
         """Length of an embedding."""
         return DIMENSION
 
-    def forward(self, waveforms: Tensor, weights: Tensor | None = None) -> Tensor:
+    def forward(  # type: ignore[override]  # pyannote's own models add `weights` likewise
+        self, waveforms: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
         """Embed a batch of clips.
 
         `waveforms` has shape (clips, 1, samples); `weights`, shape (clips, frames) at any frame

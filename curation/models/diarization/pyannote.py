@@ -261,7 +261,7 @@ def _wheel_weights(name: str, path: Path, licence: str) -> Weights:
 def _unit_length(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows divided by their length; NaN rows stay NaN, zero rows zero."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(lengths == 0, 1, lengths)
+    return (rows / np.where(lengths == 0, 1, lengths)).astype(np.float32)
 
 
 def _speech(audio: Waveform, spans: Sequence[Span], without: Sequence[Span]) -> Waveform:

@@ -1,0 +1,134 @@
+"""A run as reports read it: partition by partition, only the columns that are asked for.
+
+A run need not be finished: what is not made yet is None, and what is made is whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gpa.curation.books import StageTables, corpus_rejects, stage_rejects
+from gpa.curation.pipeline import RECORDINGS_FINGERPRINT
+from gpa.runtime import record
+from gpa.runtime.errors import UserError
+from gpa.runtime.stage import Artifact
+from gpa.runtime.storage import ArtifactStore, Store, read_parquet
+
+CORPUS_TABLE = "corpus.parquet"
+# The step of the recipe that makes what lies under a name; `hypotheses/<asr>` is `transcribe`.
+STEPS = {
+    "recordings": "ingest",
+    "normalized": "normalize",
+    "denoised": "denoise",
+    "utterances": "segment",
+    "quality": "quality",
+    "consensus": "consensus",
+    "alignment": "punctuate",
+    "packaged": "package",
+}
+
+
+def step_of(name: str) -> str:
+    """The step that makes the artifacts of that name."""
+    return "transcribe" if name.startswith("hypotheses/") else STEPS[name]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's artifacts, and what `run.json` says of it."""
+
+    artifacts: ArtifactStore
+    content: Mapping[str, Any]
+    partial: bool
+
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """Fingerprints by name, of all that has begun."""
+        named = {"recordings": RECORDINGS_FINGERPRINT, **(self.content.get("fingerprints") or {})}
+        for name, stage in self.content.get("stages", {}).items():
+            if name in STEPS or name.startswith("hypotheses/"):
+                named.setdefault(name, stage["fingerprint"])
+        return named
+
+    @cached_property
+    def corpus(self) -> pa.Table:
+        """One row a file; raises UserError where not even that is known."""
+        try:
+            return read_parquet(self.artifacts.store.read(CORPUS_TABLE))
+        except FileNotFoundError:
+            raise UserError(
+                f"The run in {self.artifacts.store.url} has not listed its recordings yet; "
+                f"report when its first stage is done."
+            ) from None
+
+    @cached_property
+    def partitions(self) -> list[str]:
+        """Names of the partitions, in the order of the run where it says one."""
+        named = self.content.get("partitions")
+        if named is None:
+            named = pc.unique(self.corpus["partition"].drop_null()).to_pylist()
+        return list(named)
+
+    @cached_property
+    def _done(self) -> dict[str, set[str]]:
+        return {
+            name: self.artifacts.done(name, fingerprint)
+            for name, fingerprint in self.fingerprints.items()
+        }
+
+    @property
+    def asrs(self) -> list[str]:
+        """Names of the recognisers that have heard anything, in order."""
+        heard = (name for name in self.fingerprints if name.startswith("hypotheses/"))
+        return sorted(name.removeprefix("hypotheses/") for name in heard)
+
+    @property
+    def consensus_config(self) -> Mapping[str, Any]:
+        """The section `consensus` of the pipeline."""
+        return self.content["config"]["consensus"]
+
+    def table(self, name: str, partition: str, columns: Sequence[str]) -> pa.Table | None:
+        """Columns of what a stage made of a partition, None where it is not made yet."""
+        if partition not in self._done.get(name, ()):
+            return None
+        return self.artifacts.table(name, self.fingerprints[name], partition, columns)
+
+    def read(self, name: str, partition: str) -> Artifact | None:
+        """All of an artifact, its files read when asked for; None where it is not made yet."""
+        if partition not in self._done.get(name, ()):
+            return None
+        return self.artifacts.read(name, self.fingerprints[name], partition)
+
+    def dropped_at_ingest(self) -> pa.Table:
+        """Files that became no recording, in `books.REJECTED`."""
+        return corpus_rejects(self.corpus)
+
+    def dropped(self, partition: str) -> Iterator[pa.Table]:
+        """What the stages dropped of a partition, in `books.REJECTED`, stage by stage."""
+        stages = [
+            StageTables(step_of(name), name, fingerprint)
+            for name, fingerprint in self.fingerprints.items()
+            if name != "recordings" and partition in self._done[name]
+        ]
+        recordings = self.fingerprints["recordings"]
+        return stage_rejects(self.artifacts, stages, recordings, [partition])
+
+
+def open_run(out: str) -> Run:
+    """The run in an OUT; raises UserError where there is none that this program can read."""
+    store = Store(out)
+    content = record.read(store)
+    if content is None:
+        raise UserError(f"{out} holds no run; make one with `gpa curate --out {out}`.")
+    if content.get("layout_version") != record.LAYOUT_VERSION:
+        raise UserError(
+            f"{out} has layout {content.get('layout_version')}, this program reads "
+            f"{record.LAYOUT_VERSION}; curate into a new folder."
+        )
+    return Run(ArtifactStore(store), content, partial=not content.get("finished"))

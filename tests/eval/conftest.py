@@ -1,0 +1,155 @@
+"""A small OUT with known errors in it, written as a run would write it, and its ground truth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from gpa.curation.audio import encode_flac
+from gpa.curation.consensus import ConsensusConfig, PanelConfig
+from gpa.curation.package import MANIFEST, MANIFEST_SCHEMA
+from gpa.curation.segment import SegmentConfig
+from gpa.curation.tables import (
+    ALIGNMENT,
+    CONSENSUS,
+    HYPOTHESES,
+    NORMALIZED,
+    QUALITY,
+    RECORDINGS,
+    UTTERANCES,
+)
+from gpa.eval.outputs import Output, read_output
+from gpa.runtime import record
+from gpa.runtime.stage import Artifact
+from gpa.runtime.storage import ArtifactStore, Store, parquet_bytes
+
+RATE = 16000
+# (utterance, start, end, speaker, pWER, what the ASRs heard, the text after the pause rule or
+# None where consensus dropped it).
+CUTS = (
+    ("a", 0.9, 4.1, "s0", 0.10, ("The cat sat on a mat.", "the cat sat on the mat"),
+     "The cat sat on a mat."),
+    ("b", 4.9, 8.1, "s0", 0.40, ("green fish", "red fish swim in cold seas"), None),
+    ("c", 8.9, 12.1, "s1", 0.00, ("Good morning, everyone, please sit down",) * 2,
+     "Good morning everyone, please sit down"),
+)  # fmt: skip
+TURNS = (
+    {"start": 1.0, "end": 4.0, "speaker": "ann", "text": "The cat sat on the mat."},
+    {"start": 5.0, "end": 8.0, "speaker": "ann", "text": "red fish swim in cold seas"},
+    {"start": 9.0, "end": 12.0, "speaker": "bob", "text": "Good morning, everyone. Please sit down."},
+    {"start": 11.5, "end": 13.0, "speaker": "cid", "text": "hello there"},
+)  # fmt: skip
+
+
+def table(schema: pa.Schema, *given: dict[str, Any]) -> pa.Table:
+    """Rows of a schema, what is not given filled with something of its type."""
+    blank = {"string": "", "double": 0.0, "int64": 0, "int32": 0, "bool": False}
+    filled = [
+        {
+            field.name: row.get(
+                field.name, None if field.nullable else blank.get(str(field.type), [])
+            )
+            for field in schema
+        }
+        for row in given
+    ]
+    return pa.Table.from_pylist(filled, schema)
+
+
+def bursts(seconds: float, spans: list[tuple[float, float]]) -> np.ndarray:
+    """Loud noise in the spans, faint noise elsewhere, shape (samples,)."""
+    waveform = np.random.default_rng(0).normal(0, 0.0005, round(seconds * RATE))
+    for start_s, end_s in spans:
+        part = slice(round(start_s * RATE), round(end_s * RATE))
+        waveform[part] *= 400
+    return waveform.astype(np.float32)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """A finished run over one recording of 20 s, cut three times, two of them kept."""
+    folder = tmp_path / "out"
+    store = Store(str(folder))
+    artifacts = ArtifactStore(store)
+    asrs = ("one", "two")
+    named = {
+        name: "f"
+        for name in ("recordings", "normalized", "utterances", "quality", "consensus", "alignment")
+    } | {f"hypotheses/{asr}": "f" for asr in asrs}
+
+    def write(name: str, rows: pa.Table, files: dict[str, bytes] | None = None) -> None:
+        artifacts.write(name, "f", "p", Artifact(rows, files or {}))
+
+    spans = [(turn["start"], turn["end"]) for turn in TURNS]
+    write("recordings", table(RECORDINGS, {"recording_id": "r", "path": "talk/mix.wav"}))
+    write(
+        "normalized",
+        table(NORMALIZED, {"recording_id": "r", "duration_s": 20.0, "sample_rate": RATE}),
+        {"r.flac": encode_flac(bursts(20.0, spans), RATE)},
+    )
+    cuts = [
+        {"utterance_id": key, "recording_id": "r", "start_s": start, "end_s": end, "speaker": who}
+        for key, start, end, who, *_ in CUTS
+    ]
+    write("utterances", table(UTTERANCES, *cuts))
+    mos = {"overall": 3.0, "signal": 3.5, "background": 4.0}
+    better = {"overall": 3.5, "signal": 3.4, "background": 4.2}
+    versions = ("denoised", "denoised", "normalized")
+    scores = [
+        {"utterance_id": cut["utterance_id"], "kept_version": version,
+         "normalized_mos": mos, "denoised_mos": better}
+        for cut, version in zip(cuts, versions, strict=True)
+    ]  # fmt: skip
+    write("quality", table(QUALITY, *scores))
+    for number, asr in enumerate(asrs):
+        said = [{"utterance_id": row[0], "asr": asr, "text": row[5][number]} for row in CUTS]
+        write(f"hypotheses/{asr}", table(HYPOTHESES, *said))
+    decided = [
+        {"utterance_id": key, "language": "en", "voters": list(asrs), "pwer": pwer,
+         "kept": after is not None, "reason": None if after else "disagreement", "text": heard[0]}
+        for key, _, _, _, pwer, heard, after in CUTS
+    ]  # fmt: skip
+    write("consensus", table(CONSENSUS, *decided))
+    aligned = [
+        {"utterance_id": key, "text_before": heard[0], "text": after}
+        for key, _, _, _, _, heard, after in CUTS
+        if after
+    ]
+    write("alignment", table(ALIGNMENT, *aligned))
+    kept = table(MANIFEST_SCHEMA, *({"utterance_id": row["utterance_id"]} for row in aligned))
+    store.write(MANIFEST, parquet_bytes(kept))
+    panels = {"en": PanelConfig(voters=asrs)}
+    content = {
+        "layout_version": record.LAYOUT_VERSION,
+        "finished": True,
+        "fingerprints": named,
+        "partitions": ["p"],
+        "config": {
+            "consensus": ConsensusConfig(panels=panels).model_dump(mode="json"),
+            "segment": SegmentConfig().model_dump(mode="json"),
+        },
+    }
+    store.write(record.NAME, json.dumps(content).encode())
+    return folder
+
+
+@pytest.fixture
+def output(out: Path) -> Output:
+    return read_output(str(out))
+
+
+@pytest.fixture
+def truth_folder(tmp_path: Path) -> Path:
+    """The turns of the recording, with noise marked over the second."""
+    folder = tmp_path / "truth"
+    folder.mkdir()
+    lines = (json.dumps(turn) for turn in TURNS)
+    (folder / "mix.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    noise = {"noise": [{"start": 4.0, "end": 8.5}]}
+    (folder / "mix.regions.json").write_text(json.dumps(noise), encoding="utf-8")
+    return folder
