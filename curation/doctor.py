@@ -72,6 +72,14 @@ def show(stages: Sequence[Stage], store: Store, resources: Resources, console: C
     return well
 
 
+def load(stages: Sequence[Stage], console: Console) -> None:
+    """Load every model once: what adapters derive from their weights is then in the cache."""
+    for stage in stages:
+        if stage.models():
+            console.print(f"loading {stage.name}")
+            stage.load()
+
+
 def _checked(subject: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(subject, look())

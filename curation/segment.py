@@ -51,6 +51,7 @@ from gpa.curation.turns import (
 )
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
+from gpa.runtime.models import Facts
 from gpa.runtime.stage import Artifact, Attempts, Reject, Stage, rows
 
 # Somebody who waits for the other to end leaves a pause of more than this.
@@ -119,10 +120,9 @@ class SegmentStage(Stage):
             name for name in ("normalized", "denoised") if name in self.inputs
         ]
 
-    def model_identity(self) -> str:
-        """Library and weights of the diarizer."""
-        facts = Pyannote(self.config.diarizer).facts()
-        return " ".join([facts.library, *(weights.sha256 for weights in facts.weights)])
+    def models(self) -> Mapping[str, Facts]:
+        """The diarizer."""
+        return {self.config.diarizer.model: Pyannote(self.config.diarizer).facts()}
 
     def load(self) -> None:
         """Load the diarizer."""

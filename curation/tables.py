@@ -131,7 +131,9 @@ CONSENSUS = pa.schema(
         _required("language", pa.string()),
         _required("voters", pa.list_(pa.string())),  # N of them, in the order of the matrix
         _required("struck", pa.list_(STRUCK)),  # of the panel, without a vote
-        _required("wer_matrix", pa.list_(pa.list_(pa.float64()))),  # [i][j] = WER(y_i, y_j), uncapped
+        _required(
+            "wer_matrix", pa.list_(pa.list_(pa.float64()))
+        ),  # [i][j] = WER(y_i, y_j), uncapped
         pa.field("pwer", pa.float64()),  # over pairs capped at 1; null with fewer than two voters
         pa.field("pwer_uncapped", pa.float64()),
         _required("pwer_without", pa.list_(pa.float64())),  # leave-one-out, by voter; NaN at N = 2
@@ -159,7 +161,9 @@ ALIGNMENT = pa.schema(
         _required("utterance_id", pa.string()),
         _required("text_before", pa.string()),
         _required("text", pa.string()),
-        _required("aligner", pa.string()),  # who timed the words: the aligner, else the ASR; or empty
+        _required(
+            "aligner", pa.string()
+        ),  # who timed the words: the aligner, else the ASR; or empty
         pa.field("error", pa.string()),  # why not aligned
         _required("words", pa.list_(WORD)),
         _required("edits", pa.list_(EDIT)),

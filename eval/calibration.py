@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gpa.curation.consensus import ConsensusConfig
+from gpa.curation.report.samples import PWER_STRATA
 from gpa.eval import curation
 from gpa.eval.metrics import Estimate, ratio
 from gpa.eval.outputs import Output, Utterance, read_output
@@ -23,8 +24,6 @@ from gpa.eval.truth import read_truth
 from gpa.runtime.errors import UserError
 
 THRESHOLDS = tuple(percent / 100 for percent in range(51))
-# Verdicts are given on samples from here and there: each counts for its share of these strata.
-STRATA = (0.0, 0.05, 0.10, 0.15, 0.20, 0.30, 0.50)
 VERDICTS = ("right", "wrong", "unsure")
 
 
@@ -131,8 +130,8 @@ def from_verdicts(
 ) -> dict[str, Judged]:
     """Labels that people found right or wrong; those they were unsure of say nothing.
 
-    Samples are drawn more densely near the threshold. So that they speak for all utterances, a
-    verdict weighs as many as its stratum of pWER has for each verdict. Utterances that no
+    The report draws its samples by strata of pWER. So that they speak for all utterances, a
+    verdict weighs as many as its stratum has for each verdict. Utterances that no
     threshold would keep have no weight.
     """
     known = {key: verdict for key, verdict in verdicts.items() if verdict != "unsure"}
@@ -151,7 +150,7 @@ def from_verdicts(
 
 
 def _stratum(pwer: float | None) -> int:
-    return -1 if pwer is None else sum(pwer > edge for edge in STRATA)
+    return -1 if pwer is None else sum(pwer > edge for edge in PWER_STRATA)
 
 
 def read_verdicts(file: Path) -> dict[str, str]:
@@ -188,9 +187,7 @@ def show(points: Sequence[Point], used: float, what: str, console: Console) -> N
         table.add_column(column, justify="right" if column else "left")
     before: Point | None = None
     for point in points:
-        marks = [
-            mark for mark, other in (("this run", at_run), ("knee", best)) if point is other
-        ]
+        marks = [mark for mark, other in (("this run", at_run), ("knee", best)) if point is other]
         if marks or before is None or point.utterances != before.utterances:
             error = point.error
             known = not math.isnan(error.value)

@@ -19,7 +19,17 @@ from rich.table import Table
 
 from gpa.curation.text import units
 from gpa.eval import cuts, punctuation, reference, speakers
-from gpa.eval.metrics import CONFIDENCE, Errors, Estimate, corpus_wer, errors, mean, ratio
+from gpa.eval.metrics import (
+    CONFIDENCE,
+    Errors,
+    Estimate,
+    corpus_wer,
+    errors,
+    mean,
+    ratio,
+    relative,
+    share,
+)
 from gpa.eval.outputs import Output, Recording, Utterance, read_output
 from gpa.eval.truth import Truth, read_truth
 from gpa.runtime.errors import UserError
@@ -88,7 +98,11 @@ def judge_texts(matched: Sequence[Matched], asrs: Sequence[str]) -> list[JudgedT
             texts = {asr: utterance.hypotheses.get(asr, "") for asr in asrs}
             texts[LABEL] = utterance.label or ""
             said = reference.reference(
-                item.truth, utterance.start_s, utterance.end_s, utterance.language, [*texts.values()]
+                item.truth,
+                utterance.start_s,
+                utterance.end_s,
+                utterance.language,
+                [*texts.values()],
             )
             if said is not None:
                 found = {
@@ -149,11 +163,11 @@ def _kept_figures(timed: Sequence[Matched]) -> dict[str, Estimate]:
     ]
     return {
         "single-speaker speech kept": ratio([t.kept_s for t in turns], [t.alone_s for t in turns]),
-        "of it, without noise": ratio(
+        "the same, where it is clean": ratio(
             [t.kept_s - t.noisy_kept_s for t in turns], [t.alone_s - t.noisy_s for t in turns]
         ),
-        "of it, in noise": ratio([t.noisy_kept_s for t in turns], [t.noisy_s for t in turns]),
-        "kept utterances with cross-talk": mean(seconds > CROSS_TALK_S for seconds in foreign),
+        "the same, in noise": ratio([t.noisy_kept_s for t in turns], [t.noisy_s for t in turns]),
+        "kept utterances with cross-talk": share(seconds > CROSS_TALK_S for seconds in foreign),
     }
 
 
@@ -166,9 +180,7 @@ def _text_figures(judged: Sequence[JudgedText], asrs: Sequence[str]) -> dict[str
     for language in sorted({item.reference.language for item in judged}):
         of_language = [item for item in judged if item.reference.language == language]
         speaks = [
-            asr
-            for asr in asrs
-            if any(item.utterance.hypotheses.get(asr) for item in of_language)
+            asr for asr in asrs if any(item.utterance.hypotheses.get(asr) for item in of_language)
         ]
         for name, system in [("label", LABEL), *((asr, asr) for asr in speaks)]:
             for which, chosen in (
@@ -179,14 +191,21 @@ def _text_figures(judged: Sequence[JudgedText], asrs: Sequence[str]) -> dict[str
                 figures[f"{language}: {name}, {which}"] = corpus_wer(
                     item.errors[system] for item in chosen
                 )
-        kept = figures[f"{language}: label, kept"]
-        best = min(
-            (figures[f"{language}: {asr}, all"].value for asr in speaks), default=float("nan")
-        )
-        if best:
-            share = [bound / best for bound in (kept.value, kept.low, kept.high)]
-            figures[f"{language}: label kept / best ASR on all"] = Estimate(*share, kept.count)
+        best = min(speaks, key=lambda asr: figures[f"{language}: {asr}, all"].value, default=None)
+        if best is not None:
+            figures[f"{language}: label kept / best ASR on all"] = relative(
+                _sums([(item.errors[LABEL], item.utterance.kept) for item in of_language]),
+                _sums([(item.errors[best], True) for item in of_language]),
+            )
     return figures
+
+
+def _sums(counts: Sequence[tuple[Errors, bool]]) -> tuple[list[int], list[int]]:
+    """Edits and reference units by utterance, zero for those that do not count."""
+    return (
+        [found.edits * counted for found, counted in counts],
+        [found.reference_units * counted for found, counted in counts],
+    )
 
 
 def _boundary_figures(
@@ -220,13 +239,13 @@ def _boundary_figures(
     clean = [trial.caught for trial in made if not trial.through_word]
     told = ", ".join(f"{count} by {why}" for why, count in sorted(evidence.items())) or "none"
     return {
-        "kept utterances with a cut word": mean(
+        "kept utterances with a cut word": share(
             head or tail for head, tail in zip(first, last, strict=True)
         ),
-        "first word cut": mean(first),
-        "last word cut": mean(last),
-        "cuts through words that are caught": mean(through),
-        "clean cuts that are dropped": mean(clean),
+        "first word cut": share(first),
+        "last word cut": share(last),
+        "cuts through words that are caught": share(through),
+        "clean cuts that are dropped": share(clean),
     }, f"Boundaries of kept utterances judged: {told}."
 
 
@@ -285,7 +304,7 @@ def _agreement_figures(utterances: Sequence[Utterance]) -> dict[str, Estimate]:
         ),
         "DNSMOS signal, normalized": mean(before.signal for before, _, _ in both),
         "DNSMOS signal, denoised": mean(after.signal for _, after, _ in both),
-        "denoised version kept": mean(version == "denoised" for _, _, version in both),
+        "denoised version kept": share(version == "denoised" for _, _, version in both),
         "pWER, kept": agreement([u for u in utterances if u.kept]),
         "pWER, dropped": agreement([u for u in utterances if not u.kept]),
     }
@@ -316,7 +335,7 @@ def show(result: Score, console: Console) -> None:
             continue
         table = Table(title=section, title_justify="left", box=None, pad_edge=False)
         table.add_column("", min_width=38)
-        for column in ("", f"{CONFIDENCE:.0%} interval", "over"):
+        for column in ("", f"{CONFIDENCE:.0%} interval", "n"):
             table.add_column(column, justify="right")
         table.add_column("aim")
         for name, estimate in figures.items():

@@ -96,9 +96,7 @@ def is_cut(
 ) -> tuple[bool, Evidence]:
     """Whether a boundary cuts a word, and what says so."""
     inside = [
-        turn
-        for turn in turns
-        if turn.start_s + TOLERANCE_S < at_s < turn.end_s - TOLERANCE_S
+        turn for turn in turns if turn.start_s + TOLERANCE_S < at_s < turn.end_s - TOLERANCE_S
     ]
     verdicts: list[tuple[bool, Evidence]] = [
         (_in_word(at_s, turn.words), turn.evidence)

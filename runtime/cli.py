@@ -57,6 +57,7 @@ def curate(
 def doctor(
     pipeline: Pipeline = "laptop",
     out: Annotated[str, typer.Option(help="Where a run would write.")] = "out",
+    load: Annotated[bool, typer.Option(help="Load every model once, as a worker would.")] = False,
     config: ConfigFile = PIPELINES,
 ) -> None:
     """Check every model, library, permission and device that a pipeline needs."""
@@ -65,8 +66,11 @@ def doctor(
     from gpa.runtime.storage import Store
 
     settings = read_pipeline(config, pipeline)
-    if not examiner.show(build_stages(settings), Store(out), settings.resources, console):
+    stages = build_stages(settings)
+    if not examiner.show(stages, Store(out), settings.resources, console):
         raise typer.Exit(1)
+    if load:
+        examiner.load(stages, console)
 
 
 @app.command()
@@ -80,6 +84,49 @@ def verify(out: Annotated[str, typer.Argument(help="The OUT of a finished run.")
     if problems:
         raise typer.Exit(1)
     console.print(f"{out}: the books balance, and every shard and table is whole.", markup=False)
+
+
+@app.command()
+def score(
+    out: Annotated[str, typer.Argument(help="The OUT of a finished run.")],
+    truth: Annotated[
+        Path, typer.Option(help="Folder with RTTM, JSONL turns, TextGrids or a manifest.jsonl.")
+    ],
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file, too.")] = None,
+) -> None:
+    """Compare a finished run with ground truth."""
+    from gpa.eval import curation
+
+    curation.run(out, truth, json, console)
+
+
+@app.command()
+def calibrate(
+    out: Annotated[str, typer.Argument(help="The OUT of a finished run.")],
+    verdicts: Annotated[
+        Path | None, typer.Argument(help="verdicts.jsonl that the report exported.")
+    ] = None,
+    truth: Annotated[Path | None, typer.Option(help="Folder with ground truth.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the curve to this file, too.")] = None,
+) -> None:
+    """Show label errors against hours kept over all thresholds of pWER."""
+    from gpa.eval import calibration
+
+    calibration.run(out, truth, verdicts, json, console)
+
+
+@app.command()
+def tokenize(
+    curated: Annotated[str, typer.Option(help="The OUT of a finished curation.")] = "out",
+    out: Annotated[Path, typer.Option(help="Folder for the token shards.")] = Path("tokens"),
+    tokenizer: Annotated[str, typer.Option(help="Which entry of tokenize.tokenizers.")] = "small",
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Turn curated shards into token shards, which training reads instead of audio."""
+    from gpa.tokenize import run
+
+    settings = run.read_config(config)
+    run.tokenize(curated, out, run.choose(settings, tokenizer), settings.resources, console)
 
 
 def main() -> NoReturn:

@@ -149,6 +149,10 @@ class TarFiles(Mapping[str, bytes]):
         file.seek(offset)
         return file.read(size)
 
+    def place(self, name: str) -> tuple[int, int]:
+        """Where in the tar a file's bytes start, and how many they are."""
+        return self._open()[0][name]
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._open()[0])
 

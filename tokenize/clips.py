@@ -16,7 +16,7 @@ SAMPLE_RATE = 16000
 MAX_PADDING = 0.25
 
 
-class UnusableClip(UserError):
+class ClipError(UserError):
     """A clip that has no tokens; `clip` is its position in the list, `reason` a clause."""
 
     def __init__(self, clip: int, reason: str) -> None:
@@ -24,37 +24,35 @@ class UnusableClip(UserError):
         self.clip = clip
         self.reason = reason
 
-    def __reduce__(self) -> tuple[type[UnusableClip], tuple[int, str]]:
-        return UnusableClip, (self.clip, self.reason)
+    def __reduce__(self) -> tuple[type[ClipError], tuple[int, str]]:
+        return ClipError, (self.clip, self.reason)
 
 
 def as_channels(clip: int, waveform: ArrayLike, sample_rate: int) -> NDArray[np.float64]:
     """Check a waveform of shape (samples,) or (channels, samples); returns (channels, samples).
 
-    Any real floating type and any positive sample rate will do. Raises UnusableClip for integer
+    Any real floating type and any positive sample rate will do. Raises ClipError for integer
     samples (whose full scale is unknown), an empty clip, samples that are not finite, or another
     shape; `clip` is the number that the error names.
     """
     if sample_rate <= 0:
-        raise UnusableClip(clip, f"its sample rate is {sample_rate} Hz")
+        raise ClipError(clip, f"its sample rate is {sample_rate} Hz")
     samples = np.asarray(waveform)
     if not np.issubdtype(samples.dtype, np.floating):
-        raise UnusableClip(
-            clip, f"its samples are {samples.dtype}, hand in floating point in [-1, 1]"
-        )
+        raise ClipError(clip, f"its samples are {samples.dtype}, hand in floating point in [-1, 1]")
     if samples.ndim not in (1, 2):
-        raise UnusableClip(
+        raise ClipError(
             clip, f"its shape is {samples.shape}, hand in (samples,) or (channels, samples)"
         )
     if samples.size == 0:
-        raise UnusableClip(clip, "it is empty")
+        raise ClipError(clip, "it is empty")
     channels = np.atleast_2d(samples).astype(np.float64)
     if len(channels) > channels.shape[1]:
-        raise UnusableClip(
+        raise ClipError(
             clip, f"its shape {samples.shape} has more channels than samples, transpose it"
         )
     if not np.isfinite(channels).all():
-        raise UnusableClip(clip, "it has samples that are NaN or infinite")
+        raise ClipError(clip, "it has samples that are NaN or infinite")
     return channels
 
 

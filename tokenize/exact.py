@@ -14,10 +14,15 @@ def exact_float32() -> Iterator[None]:
 
     Coarser products turn tokens whose two nearest codes lie close together.
     """
-    with (
-        torch.inference_mode(),
-        torch.autocast("cuda", enabled=False),
-        torch.autocast("cpu", enabled=False),
-        torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
-    ):
-        yield
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with (
+            torch.inference_mode(),
+            torch.autocast("cuda", enabled=False),
+            torch.autocast("cpu", enabled=False),
+            torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
+        ):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(precision)

@@ -23,19 +23,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import safetensors
 import safetensors.numpy
-from gpa.curation.models.weights import sha256_of
-from gpa.runtime.errors import UserError
 from numpy.typing import NDArray
 
+from gpa.curation.models.weights import sha256_of
+from gpa.runtime.errors import UserError
+
 INDEX = "index.parquet"
+TOKENS_SUFFIX = ".tokens.safetensors"
 FORMAT = 1
 
-INDEX_SCHEMA = pa.schema(
+FACTS_SCHEMA = pa.schema(
     [
         pa.field("utterance_id", pa.string(), nullable=False),
-        pa.field("shard", pa.string(), nullable=False),  # file name beside the index
-        pa.field("offset", pa.int64(), nullable=False),  # of the tokens' bytes in the tar
-        pa.field("bytes", pa.int64(), nullable=False),
         pa.field("speaker", pa.string(), nullable=False),
         pa.field("language", pa.string(), nullable=False),
         pa.field("source", pa.string(), nullable=False),  # the corpus it came from
@@ -43,6 +42,14 @@ INDEX_SCHEMA = pa.schema(
         pa.field("text_tokens", pa.int32(), nullable=False),
         pa.field("glm_tokens", pa.int32(), nullable=False),
         pa.field("semantic_tokens", pa.int32(), nullable=False),
+    ]
+)
+INDEX_SCHEMA = pa.schema(
+    [
+        pa.field("shard", pa.string(), nullable=False),  # path of the tar below the index
+        pa.field("offset", pa.int64(), nullable=False),  # of the tokens' bytes in the tar
+        pa.field("bytes", pa.int64(), nullable=False),
+        *FACTS_SCHEMA,
     ]
 )
 
@@ -103,29 +110,39 @@ def write_shard(path: Path, utterances: Iterable[Utterance]) -> list[dict[str, A
             if key in seen:
                 raise ValueError(f"{key!r} comes twice in one shard")
             seen.add(key)
-            row = _facts(utterance)
-            tokens = safetensors.numpy.save(
-                {
-                    name: np.ascontiguousarray(array)
-                    for name, array in vars(utterance.tokens).items()
-                }
-            )
-            offset = _add(tar, f"{key}.tokens.safetensors", tokens)
-            facts = json.dumps(row | {"text": utterance.text}, ensure_ascii=False, sort_keys=True)
-            _add(tar, f"{key}.json", facts.encode())
-            rows.append({"shard": path.name, "offset": offset, "bytes": len(tokens)} | row)
+            (name, tokens), about = members(utterance).items()
+            offset = _add(tar, name, tokens)
+            _add(tar, *about)
+            place = {"shard": path.name, "offset": offset, "bytes": len(tokens)}
+            rows.append(place | facts(utterance))
     return rows
+
+
+def members(utterance: Utterance) -> dict[str, bytes]:
+    """The two files of an utterance, by name, in the order in which a tar holds them."""
+    key = utterance.utterance_id
+    tokens = {name: np.ascontiguousarray(array) for name, array in vars(utterance.tokens).items()}
+    about = facts(utterance) | {"text": utterance.text}
+    return {
+        f"{key}{TOKENS_SUFFIX}": safetensors.numpy.save(tokens),
+        f"{key}.json": json.dumps(about, ensure_ascii=False, sort_keys=True).encode(),
+    }
 
 
 def write_index(folder: Path, rows: Iterable[Mapping[str, Any]], provenance: Provenance) -> None:
     """Write the index of all shards in `folder`; it comes last, and makes the folder complete."""
-    table = pa.Table.from_pylist([dict(row) for row in rows], schema=INDEX_SCHEMA)
-    table = table.sort_by([("shard", "ascending"), ("offset", "ascending")])
-    about = {"format": FORMAT} | asdict(provenance)
-    table = table.replace_schema_metadata({"gpa.tokens": json.dumps(about, sort_keys=True)})
+    table = index_rows_table(rows, provenance)
     unfinished = folder / f".{INDEX}"
     pq.write_table(table, unfinished)
     unfinished.replace(folder / INDEX)
+
+
+def index_rows_table(rows: Iterable[Mapping[str, Any]], provenance: Provenance) -> pa.Table:
+    """The index as a table, in the order of the tars, with its provenance in the metadata."""
+    table = pa.Table.from_pylist([dict(row) for row in rows], schema=INDEX_SCHEMA)
+    table = table.sort_by([("shard", "ascending"), ("offset", "ascending")])
+    about = {"format": FORMAT} | asdict(provenance)
+    return table.replace_schema_metadata({"gpa.tokens": json.dumps(about, sort_keys=True)})
 
 
 def read_shard(path: Path) -> Iterator[Utterance]:
@@ -210,8 +227,8 @@ class TokenShards:
         return self._open[shard]
 
 
-def _facts(utterance: Utterance) -> dict[str, Any]:
-    """What the index and the JSON beside the tokens say of an utterance."""
+def facts(utterance: Utterance) -> dict[str, Any]:
+    """A row of FACTS_SCHEMA: what the index and the JSON beside the tokens say of an utterance."""
     return {
         "utterance_id": utterance.utterance_id,
         "speaker": utterance.speaker,

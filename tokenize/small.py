@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -164,7 +163,7 @@ def _write_atomically(folder: Path, write: Callable[[Path], None]) -> None:
     try:
         write(beside)
         beside.chmod(0o755)
-        os.replace(beside, folder)
+        beside.rename(folder)
     except OSError:
         # Another process was first: a folder can't replace one that has content.
         if not folder.is_dir():

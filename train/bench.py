@@ -30,7 +30,7 @@ from gpa.train.data import PackedRows, compose
 from gpa.train.loss import with_packed_loss
 from gpa.train.packing import collate
 from gpa.train.sizes import new_model
-from gpa.train.trainer import TrainConfig
+from gpa.train.trainer import GPATrainer, TrainConfig
 
 SIZE = "tiny"
 ROW_TOKENS = 2048
@@ -92,7 +92,6 @@ def _measure(shards: TokenShards, scratch: Path, say: Callable[[str], None]) -> 
             "loader_workers": 0,
             "batches": {SIZE: {"row_tokens": ROW_TOKENS, "rows_per_step": 1, "rows_at_once": 1}},
             "phases": {
-                "sft": {"supervise": "answer", "steps": STEPS, "learning_rate": {SIZE: 1e-3}},
                 "pretrain": {"supervise": "answer", "steps": STEPS, "learning_rate": {SIZE: 1e-3}},
             },
         }
@@ -179,7 +178,7 @@ def _pad(sequences: list[TaskSequence]) -> dict[str, Tensor]:
     }
 
 
-def _loops(trainer, rows: PackedRows) -> tuple[float, float]:
+def _loops(trainer: GPATrainer, rows: PackedRows) -> tuple[float, float]:
     """Steps a second of the Trainer and of the loop that one would write by hand."""
     bare = with_packed_loss(new_model(SIZE, 0)).train()
     optimizer = torch.optim.AdamW(bare.parameters(), lr=1e-3, fused=True)

@@ -256,10 +256,10 @@ def describe(run: Run) -> list[str]:
         share = settings.mixture.tasks[task] / sum(settings.mixture.tasks.values())
         dropped = f", {found.too_long:,} longer than a row dropped" if found.too_long else ""
         lines.append(
-            f"  {task}        {share:.0%} of the tokens, {len(found.lengths):,} sequences{dropped}"
+            f"  {task:<11}{share:.0%} of the tokens, {len(found.lengths):,} sequences{dropped}"
         )
     lines += [
-        f"  references {mixture.own_references:,} utterances have no other of their speaker and "
+        f"References   {mixture.own_references:,} utterances have no other of their speaker and "
         "are their own",
         f"Held back    {len(run.held_back_rows):,} utterances of "
         f"{_speakers(run, run.held_back_rows):,} speakers, for evaluation",

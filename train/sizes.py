@@ -58,6 +58,9 @@ def model_config(size: str) -> Qwen3Config:
         max_position_embeddings=32_768,
         rope_parameters={"rope_type": "default", "rope_theta": 1_000_000.0},
         tie_word_embeddings=True,
+        # Qwen's 0.02 suits widths of hundreds. In `tiny` ids that never occur, which Adam moves
+        # all alike, would drown such small embeddings, and nothing could be told apart.
+        initializer_range=shape["hidden_size"] ** -0.5 if size == "tiny" else 0.02,
         bos_token_id=None,
         eos_token_id=151_645,
         pad_token_id=PAD,

@@ -74,6 +74,14 @@ class Ranking:
         elif entry[:2] > self.worst[0][:2]:
             heapq.heapreplace(self.worst, entry)
 
+    def spread(self) -> list[tuple[str, int]]:
+        """How many there are by the share of their audio that is kept."""
+        return [
+            (f"{place * 10} to {place * 10 + 10} %", int(count))
+            for place, count in enumerate(self.shares)
+            if count
+        ]
+
     def named(self) -> list[tuple[str, Group]]:
         """The worst first."""
         return [(name, group) for _, name, group in sorted(self.worst, key=lambda e: (-e[0], e[1]))]

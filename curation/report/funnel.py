@@ -43,6 +43,11 @@ class Funnel:
         return self.in_s - self.kept_s - self.undecided_s - sum(self.dropped_s.values())
 
     @property
+    def silence_s(self) -> float:
+        """Where nobody speaks."""
+        return sum(s for (_, reason), s in self.dropped_s.items() if reason == NON_SPEECH)
+
+    @property
     def reconciles(self) -> bool:
         """Whether every recording's seconds, and their sum, are accounted for."""
         return not self.different and abs(self.balance_s) <= TOLERANCE_S * max(
@@ -145,9 +150,7 @@ class Funnel:
             in_trouble = pc.is_in(dropped["reason"], value_set=pa.array(TROUBLE))
             named = dropped.filter(pc.and_(in_trouble, dropped["start_s"].is_null()))
             columns = ["path", "stage", "reason", "detail"]
-            self.trouble += (
-                named.select(columns).slice(0, NAMED - len(self.trouble)).to_pylist()
-            )
+            self.trouble += named.select(columns).slice(0, NAMED - len(self.trouble)).to_pylist()
 
 
 def _pairs(table: pa.Table, key: str, value: str):

@@ -44,6 +44,8 @@ def rank(licence: str) -> tuple[int, str]:
     Of "A OR B" the user has the choice, so the freer counts; of "A AND B" and "A, B" both bind.
     """
     bound = []
+    # A remark such as "BSD-2-Clause (dictionary and trigrams)" names no licence.
+    licence = re.sub(r"(?<=\S)\s*\([^()]*\)", "", licence)
     for part in re.split(r"\s+and\s+|,|;|\+", licence, flags=re.IGNORECASE):
         if part.strip():
             choices = re.split(r"\s+or\s+|/", part, flags=re.IGNORECASE)

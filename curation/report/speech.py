@@ -14,7 +14,7 @@ from gpa.curation.report.utterances import Floats, Utterances
 DURATION_EDGES_S = np.arange(0.0, 31.0)
 SNR_EDGES_DB = np.arange(-10.0, 62.0, 4.0)
 MOS_EDGES = np.round(np.arange(1.0, 5.01, 0.2), 1)
-SPEAKER_EDGES_S = np.array([0, 5, 10, 30, 60, 180, 600, 1800, 3600, 10800, 36000], float)
+SPEAKER_EDGES_S = np.array([0, 5, 10, 30, 60, 180, 600, 1800, 3600, 10800], float)
 PAUSE_EDGES_MS = np.arange(0.0, 1550.0, 50.0)
 
 

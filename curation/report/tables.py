@@ -17,7 +17,6 @@ from gpa.curation.books import StageTables, corpus_rejects, stage_rejects
 from gpa.curation.pipeline import RECORDINGS_FINGERPRINT
 from gpa.runtime import record
 from gpa.runtime.errors import UserError
-from gpa.runtime.stage import Artifact
 from gpa.runtime.storage import ArtifactStore, Store, read_parquet
 
 CORPUS_TABLE = "corpus.parquet"
@@ -93,17 +92,19 @@ class Run:
         """The section `consensus` of the pipeline."""
         return self.content["config"]["consensus"]
 
-    def table(self, name: str, partition: str, columns: Sequence[str]) -> pa.Table | None:
+    def table(
+        self, name: str, partition: str, columns: Sequence[str] | None = None
+    ) -> pa.Table | None:
         """Columns of what a stage made of a partition, None where it is not made yet."""
         if partition not in self._done.get(name, ()):
             return None
         return self.artifacts.table(name, self.fingerprints[name], partition, columns)
 
-    def read(self, name: str, partition: str) -> Artifact | None:
-        """All of an artifact, its files read when asked for; None where it is not made yet."""
+    def files(self, name: str, partition: str) -> Mapping[str, bytes] | None:
+        """The files of an artifact, read when asked for; None where it is not made yet."""
         if partition not in self._done.get(name, ()):
             return None
-        return self.artifacts.read(name, self.fingerprints[name], partition)
+        return self.artifacts.read(name, self.fingerprints[name], partition).files
 
     def dropped_at_ingest(self) -> pa.Table:
         """Files that became no recording, in `books.REJECTED`."""

@@ -38,7 +38,7 @@ CUTS = (
     ("c", 8.9, 12.1, "s1", 0.00, ("Good morning, everyone, please sit down",) * 2,
      "Good morning everyone, please sit down"),
 )  # fmt: skip
-TURNS = (
+TURNS: tuple[dict[str, Any], ...] = (
     {"start": 1.0, "end": 4.0, "speaker": "ann", "text": "The cat sat on the mat."},
     {"start": 5.0, "end": 8.0, "speaker": "ann", "text": "red fish swim in cold seas"},
     {"start": 9.0, "end": 12.0, "speaker": "bob", "text": "Good morning, everyone. Please sit down."},
@@ -77,10 +77,9 @@ def out(tmp_path: Path) -> Path:
     store = Store(str(folder))
     artifacts = ArtifactStore(store)
     asrs = ("one", "two")
-    named = {
-        name: "f"
-        for name in ("recordings", "normalized", "utterances", "quality", "consensus", "alignment")
-    } | {f"hypotheses/{asr}": "f" for asr in asrs}
+    named = dict.fromkeys(
+        ("recordings", "normalized", "utterances", "quality", "consensus", "alignment"), "f"
+    ) | {f"hypotheses/{asr}": "f" for asr in asrs}
 
     def write(name: str, rows: pa.Table, files: dict[str, bytes] | None = None) -> None:
         artifacts.write(name, "f", "p", Artifact(rows, files or {}))

@@ -87,7 +87,12 @@ def point(threshold: float, seconds: float, error: float) -> Point:
 
 
 def test_the_knee_is_where_hours_begin_to_cost():
-    points = [point(0.1, 10, 0.01), point(0.2, 80, 0.02), point(0.3, 90, 0.09), point(0.4, 100, 0.2)]
+    points = [
+        point(0.1, 10, 0.01),
+        point(0.2, 80, 0.02),
+        point(0.3, 90, 0.09),
+        point(0.4, 100, 0.2),
+    ]
     assert knee(points) is points[1]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,8 @@ def test_speech_of_one_speaker_that_was_kept(result):
     kept = result.figures["Kept and clean"]
     # Alone: 3 + 3 + 2.5 + 1 s. Kept: 1.0-4.0, 9.0-11.5, and 12.0-12.1 of the last turn.
     assert kept["single-speaker speech kept"].value == pytest.approx(5.6 / 9.5)
-    assert kept["of it, without noise"].value == pytest.approx(5.6 / 6.5)
-    assert kept["of it, in noise"].value == 0
+    assert kept["the same, where it is clean"].value == pytest.approx(5.6 / 6.5)
+    assert kept["the same, in noise"].value == 0
 
 
 def test_cross_talk_in_what_was_kept(result):
@@ -48,7 +49,7 @@ def test_wer_of_labels_and_of_each_asr(result):
 
 def test_consensus_is_compared_with_the_best_asr(result):
     # The second ASR makes no error at all, so there is nothing to be better than.
-    assert "en: label kept / best ASR on all" not in result.figures["Text"]
+    assert math.isnan(result.figures["Text"]["en: label kept / best ASR on all"].value)
 
 
 def test_marks_before_and_after_the_pause_rule(result):
@@ -96,9 +97,20 @@ def test_the_same_figures_are_printed_and_written(out: Path, truth_folder: Path,
     curation.run(str(out), truth_folder, file, Console(file=page, width=120))
     figures = json.loads(file.read_text())["figures"]
     assert figures["Text"]["en: label, kept"]["value"] == pytest.approx(1 / 12)
-    assert figures["Boundaries"]["clean cuts that are dropped"]["low"] is None
+    assert figures["Boundaries"]["clean cuts that are dropped"]["value"] is None
     assert "8.3%" in page.getvalue()
     assert "DNSMOS overall, denoised" in page.getvalue()
+
+
+def test_a_text_without_times_is_truth_for_text_alone(output: Output, tmp_path: Path):
+    text = "The cat sat on the mat red fish swim in cold seas Good morning everyone Please sit down"
+    row = {"path": "mix.wav", "text": text, "duration_s": 20.0}
+    (tmp_path / "manifest.jsonl").write_text(json.dumps(row))
+    result = curation.score(output, read_truth(tmp_path))
+    assert result.judged == {"part of a turn": 3}
+    assert result.figures["Text"]["en: label, kept"].value == pytest.approx(1 / 12)
+    assert math.isnan(result.figures["Kept and clean"]["single-speaker speech kept"].value)
+    assert result.figures["Speakers"] == {}
 
 
 def test_a_run_without_any_truth_is_an_error(output: Output, tmp_path: Path):

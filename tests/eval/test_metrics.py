@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from gpa.eval.metrics import corpus_wer, errors, mean, nearest_window, ratio
+from gpa.eval.metrics import corpus_wer, errors, mean, nearest_window, ratio, relative, share
 
-WORDS = st.lists(st.sampled_from("red green blue fish bird".split()), max_size=8)
+WORDS = st.lists(st.sampled_from(["red", "green", "blue", "fish", "bird"]), max_size=8)
 
 
 @given(st.lists(st.tuples(WORDS.filter(bool), WORDS), min_size=1, max_size=6))
@@ -54,21 +54,62 @@ def test_nothing_to_measure_is_nan_and_one_unit_has_no_interval():
     assert math.isnan(one.low)
 
 
+def test_one_ratio_over_another_is_resampled_together():
+    edits, words = [1, 3, 0, 2, 4], [10, 12, 9, 11, 10]
+    halved = relative((edits, words), ([2 * n for n in edits], words))
+    # Whatever is drawn, the one is half the other.
+    assert (halved.value, halved.low, halved.high) == pytest.approx((0.5, 0.5, 0.5))
+    assert math.isnan(relative((edits, words), ([0] * 5, words)).value)
+
+
+def test_what_was_not_seen_in_fifteen_may_still_happen():
+    never = share([False] * 15)
+    assert (never.value, never.low) == (0, 0)
+    # One-sided at 97.5 %: (1 - p)^15 = 0.025.
+    assert never.high == pytest.approx(1 - 0.025 ** (1 / 15))
+    assert math.isnan(share([]).value)
+
+
 def test_the_window_is_what_was_heard_of_a_longer_text():
-    said = "it was the best of times it was the worst of times".split()
-    heard = ["was the worst of".split(), "was the first of".split()]
+    said = ["it", "was", "the", "best", "of", "times", "it", "was", "the", "worst", "of", "times"]
+    heard = [["was", "the", "worst", "of"], ["was", "the", "first", "of"]]
     assert nearest_window(said, heard, 10, 10, (0, 12)) == (7, 11)
 
 
 def test_of_equal_windows_it_is_the_one_near_where_the_cut_lies():
-    said = "it was the best of times it was the worst of times".split()
+    said = ["it", "was", "the", "best", "of", "times", "it", "was", "the", "worst", "of", "times"]
     assert nearest_window(said, [["it", "was", "the"]], 10, 10, (0, 4)) == (0, 3)
     assert nearest_window(said, [["it", "was", "the"]], 10, 10, (7, 9)) == (6, 9)
 
 
-def test_silence_has_no_say_in_the_window():
+def test_a_word_at_the_edge_was_rather_misheard_than_invented():
+    said = ["swim", "in", "cold", "seas"]
+    assert nearest_window(said, [["swim", "in", "gold"]], 0, 4, (0, 2)) == (0, 3)
+
+
+def test_silence_and_loops_have_no_say_in_the_window():
+    assert nearest_window(["a", "b", "c"], [["b"] * 7, ["b"]], 2, 2, (0, 3)) == (1, 2)
     assert nearest_window(["a", "b", "c"], [[], ["b"]], 2, 2, (0, 3)) == (1, 2)
     assert nearest_window(["a", "b", "c"], [[]], 2, 2, (0, 2)) == (0, 2)
+
+
+def test_the_words_of_a_cut_are_found_in_the_text_of_an_hour():
+    generator = np.random.default_rng(3)
+    said = [f"word{number}" for number in generator.integers(0, 800, size=9000)]
+    heard = [*said[5000:5007], "wrong", *said[5008:5020]]
+    assert nearest_window(said, [heard], 9000, 9000, (4000, 4020)) == (5000, 5020)
+
+
+@given(WORDS, WORDS, st.integers(0, 8), st.integers(0, 8))
+def test_no_other_window_is_nearer(said, heard, free_head, free_tail):
+    first, last = nearest_window(said, [heard], free_head, free_tail, (0, len(said)))
+    allowed = [
+        errors(said[a:b], heard).edits
+        for a in range(min(free_head, len(said)) + 1)
+        for b in range(max(a, len(said) - free_tail), len(said) + 1)
+    ]
+    if 0 < len(heard) <= 2 * len(said):
+        assert errors(said[first:last], heard).edits == min(allowed)
 
 
 @given(WORDS, WORDS.filter(bool), WORDS)

@@ -52,8 +52,6 @@ def test_a_text_agrees_with_itself(text):
 @given(TEXTS, TEXTS)
 def test_every_mark_is_counted_once(reference, hypothesis):
     (_, marks), (_, heard) = words_and_marks(reference), words_and_marks(hypothesis)
-    for mark, count in count_marks(
-        words_and_marks(reference), words_and_marks(hypothesis)
-    ).items():
+    for mark, count in count_marks(words_and_marks(reference), words_and_marks(hypothesis)).items():
         assert count.right + count.missed == marks.count(mark)
         assert count.right + count.wrong == heard.count(mark)

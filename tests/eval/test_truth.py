@@ -19,7 +19,9 @@ def test_turns_of_jsonl_win_over_rttm(tmp_path: Path):
     (tmp_path / "talk.rttm").write_text(RTTM.format(name="talk"))
     truth = read_truth(tmp_path)["talk"]
     assert truth.timed
-    assert [(t.speaker, t.text, t.written) for t in truth.turns] == [("bob", "Hi, all.", "Hi, all.")]
+    assert [(t.speaker, t.text, t.written) for t in truth.turns] == [
+        ("bob", "Hi, all.", "Hi, all.")
+    ]
 
 
 def test_an_rttm_of_one_recording_goes_by_its_file_and_of_several_by_their_names(tmp_path: Path):

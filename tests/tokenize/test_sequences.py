@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from gpa.tokenize.sequences import (
     IGNORED,
     TASKS,
@@ -20,8 +23,6 @@ from gpa.tokenize.sequences import (
     vc_prompt,
 )
 from gpa.tokenize.vocabulary import STRUCTURE_NAMES, StructureTokens
-from hypothesis import given
-from hypothesis import strategies as st
 
 TOKENS = StructureTokens(*range(151669, 151677), im_end=151645)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import webdataset
+
 from gpa.runtime.errors import UserError
 from gpa.tokenize.shards import (
     INDEX,

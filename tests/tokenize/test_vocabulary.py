@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiktoken
+from hypothesis import given
+from hypothesis import strategies as st
+
 from gpa.curation.models.weights import wheel_file
 from gpa.runtime.errors import UserError
 from gpa.tokenize import vocabulary as space
 from gpa.tokenize.vocabulary import GLM, GLOBAL, SEMANTIC, STRUCTURE, TEXT, Vocabulary
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 @pytest.fixture(scope="module")

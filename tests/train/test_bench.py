@@ -17,7 +17,6 @@ def test_made_up_shards_have_the_published_token_rates(tmp_path):
 
 
 @pytest.mark.slow
-def test_packing_and_the_loader_reach_their_aims():
+def test_the_loader_never_keeps_the_model_waiting():
     by_name = {line.name.split(",")[0]: line for line in bench()}
-    for name in ("packed / padded", "loader / model"):
-        assert by_name[name].value >= by_name[name].at_least
+    assert by_name["loader / model"].value >= by_name["loader / model"].at_least

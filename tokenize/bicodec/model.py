@@ -24,7 +24,7 @@ from gpa.tokenize.bicodec.features import (
 from gpa.tokenize.bicodec.loading import load_parts
 from gpa.tokenize.bicodec.network import BiCodecNetwork
 from gpa.tokenize.bicodec.padding import valid_mask
-from gpa.tokenize.clips import SAMPLE_RATE, UnusableClip, as_channels, batches_by_length, resample
+from gpa.tokenize.clips import SAMPLE_RATE, ClipError, as_channels, batches_by_length, resample
 from gpa.tokenize.exact import exact_float32
 
 Tokens = NDArray[np.int64]
@@ -80,17 +80,17 @@ class BiCodec:
     def prepare(self, clip: int, waveform: ArrayLike, sample_rate: int) -> Waveform:
         """First channel at 16 kHz and at the common volume, shape (samples,).
 
-        Raises UnusableClip, under the number `clip`, for what `as_channels` refuses and for clips
+        Raises ClipError, under the number `clip`, for what `as_channels` refuses and for clips
         shorter than 400 samples or longer than `max_batch_s`. Silence is fine.
         """
         samples = resample(as_channels(clip, waveform, sample_rate)[0], sample_rate)
         if len(samples) < FRAME_SAMPLES:
-            raise UnusableClip(
+            raise ClipError(
                 clip, f"it has {len(samples)} samples at 16 kHz and one token takes {FRAME_SAMPLES}"
             )
         if len(samples) > self.max_batch_s * SAMPLE_RATE:
             seconds = len(samples) / SAMPLE_RATE
-            raise UnusableClip(
+            raise ClipError(
                 clip, f"it lasts {seconds:.1f} s and max_batch_s is {self.max_batch_s:g}"
             )
         if self.config.volume_normalize:
@@ -101,9 +101,12 @@ class BiCodec:
         """Tokens of each clip, in order, the global ones from its own first 6 s.
 
         Waveforms are floating point, (samples,) or (channels, samples), of any lengths. Raises
-        UnusableClip for the first clip that has no tokens, before any is encoded.
+        ClipError for the first clip that has no tokens, before any is encoded.
         """
-        clips = self._prepare_all(waveforms, sample_rate)
+        return self.encode_prepared(self._prepare_all(waveforms, sample_rate))
+
+    def encode_prepared(self, clips: Sequence[Waveform]) -> list[BiCodecTokens]:
+        """`encode` of what `prepare` returned, for callers that deal with unusable clips alone."""
         return [
             BiCodecTokens(semantic, global_)
             for semantic, global_ in zip(
@@ -202,7 +205,7 @@ class BiCodec:
                 tokens.extend(self.network.speaker_encoder.encode(mel).cpu().numpy())
         return tokens
 
-    def _render(self, contents: Sequence[Tensor], speakers: Tensor) -> Tensor:
+    def _render(self, contents: list[Tensor], speakers: Tensor) -> Tensor:
         """Waveforms (batch, longest samples); beyond a clip's own end they are undefined."""
         valid = valid_mask([len(tokens) for tokens in contents], self.device)
         d_vectors = self.network.speaker_encoder.decode(speakers)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -74,7 +76,8 @@ class PerceiverResampler(nn.Module):
         """Context (batch, frames, context_dim) to (batch, tokens, dim)."""
         context = self.proj_context(context)
         latents = self.latents.expand(len(context), -1, -1)
-        for attention, feed_forward in self.layers:
+        for layer in self.layers:
+            attention, feed_forward = cast(nn.ModuleList, layer)
             latents = latents + attention(latents, context)
             latents = latents + feed_forward(latents)
         return self.norm(latents)

@@ -83,11 +83,8 @@ class VocosBackbone(nn.Module):
             ConvNeXtBlock(dim, intermediate, condition_dim) for _ in range(layers)
         )
         self.final_layer_norm = nn.LayerNorm(dim, eps=EPSILON)
-
-    @property
-    def reach(self) -> int:
-        """Steps to either side that one step of the output depends on."""
-        return KERNEL // 2 * (1 + len(self.convnext))
+        # Steps to either side that one step of the output depends on.
+        self.reach = KERNEL // 2 * (1 + layers)
 
     def forward(
         self, features: Tensor, condition: Tensor | None = None, valid: Tensor | None = None
@@ -108,32 +105,35 @@ class SamplingBlock(nn.Module):
         return 3 * features
 
 
-class SamplingStack(nn.Sequential):
-    """For each sample ratio a sampling block and a small Vocos backbone."""
+class SamplingStage(nn.Sequential):
+    """A sampling block and a small Vocos backbone."""
 
     def __init__(self, config: VocosConfig) -> None:
-        super().__init__(
-            *(
-                nn.Sequential(
-                    SamplingBlock(),
-                    VocosBackbone(
-                        config.vocos_dim,
-                        config.vocos_dim,
-                        config.vocos_intermediate_dim,
-                        LAYERS_AFTER_SAMPLING,
-                    ),
-                )
-                for _ in config.sample_ratios
-            )
+        backbone = VocosBackbone(
+            config.vocos_dim,
+            config.vocos_dim,
+            config.vocos_intermediate_dim,
+            LAYERS_AFTER_SAMPLING,
         )
-
-    @property
-    def reach(self) -> int:
-        """Steps to either side that one step of the output depends on."""
-        return sum(backbone.reach for _, backbone in self)
+        super().__init__(SamplingBlock(), backbone)
+        self.reach = backbone.reach
 
     def forward(self, features: Tensor, valid: Tensor | None = None) -> Tensor:
         """Features (batch, dim, time), same shape out."""
-        for sampling, backbone in self:
-            features = backbone(sampling(features), valid=valid)
+        sampling, backbone = self
+        return backbone(sampling(features), valid=valid)
+
+
+class SamplingStack(nn.Sequential):
+    """A sampling stage for each sample ratio."""
+
+    def __init__(self, config: VocosConfig) -> None:
+        stages = [SamplingStage(config) for _ in config.sample_ratios]
+        super().__init__(*stages)
+        self.reach = sum(stage.reach for stage in stages)
+
+    def forward(self, features: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Features (batch, dim, time), same shape out."""
+        for stage in self:
+            features = stage(features, valid)
         return features

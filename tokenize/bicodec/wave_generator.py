@@ -39,11 +39,6 @@ class ResidualUnit(nn.Module):
             WeightNormConv1d(channels, channels, 1),
         )
 
-    @property
-    def reach(self) -> int:
-        """Steps to either side that one step of the output depends on."""
-        return self.block[1].reach
-
     def forward(self, features: Tensor, valid: Tensor | None) -> Tensor:
         """Features (batch, channels, time)."""
         return features + self.block(silence_padding(features, valid))
@@ -61,11 +56,6 @@ class UpsamplingBlock(nn.Module):
             *(ResidualUnit(out_channels, dilation) for dilation in DILATIONS),
         )
 
-    @property
-    def reach(self) -> int:
-        """Output steps on either side that an input step's effect spreads over."""
-        return sum(layer.reach for layer in self.block[1:])
-
     def forward(self, features: Tensor, valid: Tensor | None) -> Tensor:
         """Features (batch, in_channels, time) to (batch, out_channels, rate * time)."""
         snake, upsample, *residual_units = self.block
@@ -77,7 +67,10 @@ class UpsamplingBlock(nn.Module):
 
 
 class WaveGenerator(nn.Module):
-    """Convolution, one upsampling block a rate with half the channels each, convolution, tanh."""
+    """Convolution, one upsampling block a rate with half the channels each, convolution, tanh.
+
+    `reach` is the number of tokens to either side that the samples of one token depend on.
+    """
 
     def __init__(self, config: WaveGeneratorConfig) -> None:
         super().__init__()
@@ -93,24 +86,26 @@ class WaveGenerator(nn.Module):
             Snake(widths[-1]),
             WeightNormConv1d(widths[-1], 1, KERNEL),
         )
+        self.rates = config.rates
         self.samples_per_token = math.prod(config.rates)
-
-    @property
-    def reach(self) -> int:
-        """Tokens to either side that the samples of one token depend on."""
-        first, *blocks, _, last = self.model
-        samples_per_step = self.samples_per_token
-        samples = first.reach * samples_per_step
-        for block in blocks:
-            samples_per_step //= block.rate
-            samples += block.reach * samples_per_step
-        return math.ceil((samples + last.reach) / self.samples_per_token)
+        self.reach = math.ceil(_reach_samples(config) / self.samples_per_token)
 
     def forward(self, features: Tensor, valid: Tensor | None = None) -> Tensor:
         """Features (batch, input_channel, tokens) to waveforms (batch, samples)."""
         first, *blocks, snake, last = self.model
         features = first(silence_padding(features, valid))
-        for block in blocks:
+        for block, rate in zip(blocks, self.rates, strict=True):
             features = block(features, valid)
-            valid = None if valid is None else valid.repeat_interleave(block.rate, dim=1)
+            valid = None if valid is None else valid.repeat_interleave(rate, dim=1)
         return torch.tanh(last(silence_padding(snake(features), valid)))[:, 0]
+
+
+def _reach_samples(config: WaveGeneratorConfig) -> int:
+    """Samples to either side of a token's own that the token changes: 3,141 as published."""
+    samples_per_step = math.prod(config.rates)
+    reach = KERNEL // 2 * samples_per_step
+    for rate, kernel in zip(config.rates, config.kernel_sizes, strict=True):
+        samples_per_step //= rate
+        residual_units = sum(KERNEL // 2 * dilation for dilation in DILATIONS)
+        reach += ((kernel - rate) // 2 + residual_units) * samples_per_step
+    return reach + KERNEL // 2

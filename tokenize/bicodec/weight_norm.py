@@ -40,11 +40,6 @@ class WeightNormConv1d(WeightNorm):
         self.dilation = dilation
         self.padding = (kernel - 1) // 2 * dilation
 
-    @property
-    def reach(self) -> int:
-        """Steps to either side that one step of the output depends on."""
-        return self.padding
-
     def forward(self, features: Tensor) -> Tensor:
         """Features (batch, in_channels, time) to (batch, out_channels, time)."""
         return F.conv1d(
@@ -59,11 +54,6 @@ class WeightNormConvTranspose1d(WeightNorm):
         super().__init__((in_channels, out_channels, kernel), out_channels)
         self.stride = stride
         self.padding = (kernel - stride) // 2
-
-    @property
-    def reach(self) -> int:
-        """Output steps by which one input step's effect exceeds its own `stride` steps."""
-        return self.padding
 
     def forward(self, features: Tensor) -> Tensor:
         """Features (batch, in_channels, time) to (batch, out_channels, stride * time)."""

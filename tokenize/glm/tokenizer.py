@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from gpa.runtime.errors import UserError
 from gpa.tokenize.checkpoint import load_strictly, read_tensors
-from gpa.tokenize.clips import SAMPLE_RATE, UnusableClip, as_channels, batches_by_length, resample
+from gpa.tokenize.clips import SAMPLE_RATE, ClipError, as_channels, batches_by_length, resample
 from gpa.tokenize.exact import exact_float32
 from gpa.tokenize.glm.config import GLMConfig, read_config
 from gpa.tokenize.glm.encoder import WhisperVQEncoder
@@ -80,24 +80,27 @@ class GLMTokenizer:
     def prepare(self, clip: int, waveform: ArrayLike, sample_rate: int) -> Waveform:
         """Mean of the channels at 16 kHz, shape (samples,).
 
-        Raises UnusableClip, under the number `clip`, for what `as_channels` refuses. Silence and
+        Raises ClipError, under the number `clip`, for what `as_channels` refuses. Silence and
         the shortest of clips are fine.
         """
         mono = as_channels(clip, waveform, sample_rate).mean(axis=0)
         samples = resample(mono, sample_rate)
         if len(samples) == 0:
-            raise UnusableClip(clip, "nothing of it is left at 16 kHz")
+            raise ClipError(clip, "nothing of it is left at 16 kHz")
         return samples.astype(np.float32)
 
     def encode(self, waveforms: Sequence[ArrayLike], sample_rate: int) -> list[Tokens]:
         """Tokens of each clip, in order: one for each begun 80 ms of each chunk of 30 s.
 
         Waveforms are floating point, (samples,) or (channels, samples), of any lengths. Raises
-        UnusableClip for the first clip that has no tokens, before any is encoded.
+        ClipError for the first clip that has no tokens, before any is encoded.
         """
-        clips = [
-            self.prepare(clip, waveform, sample_rate) for clip, waveform in enumerate(waveforms)
-        ]
+        return self.encode_prepared(
+            [self.prepare(clip, waveform, sample_rate) for clip, waveform in enumerate(waveforms)]
+        )
+
+    def encode_prepared(self, clips: Sequence[Waveform]) -> list[Tokens]:
+        """`encode` of what `prepare` returned, for callers that deal with unusable clips alone."""
         pieces = [chunks(clip) for clip in clips]
         tokens = iter(self._encode_chunks([piece for clip in pieces for piece in clip]))
         return [np.concatenate([next(tokens) for _ in clip]) for clip in pieces]

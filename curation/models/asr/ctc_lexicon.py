@@ -3,6 +3,10 @@
 Parts: hama's CTC phoneme recogniser, pocketsphinx's CMUdict and trigram model, and
 flashlight-text's beam search over the lexicon. Its errors are its own, which is what a panel
 needs; how often it errs, and what it is good for, stands in docs/panel.md.
+
+The recogniser learnt its phonemes from hama's own letter-to-phoneme model, which reads "has" as
+"hɑz" and "me" as "me", and it writes them so. The most frequent words therefore have that model's
+pronunciation in the lexicon, not the dictionary's: it takes a quarter off the word error rate.
 """
 
 from __future__ import annotations
@@ -31,6 +35,7 @@ from gpa.curation.models.asr.phonemes import (
 from gpa.curation.models.cache import build_once
 from gpa.curation.models.protocols import Facts, Hypothesis, Waveform, Weights, Word
 from gpa.curation.models.weights import sha256_of, wheel_file
+from gpa.runtime.config import digest
 
 # ARPAbet (CMUdict without stress marks) and the IPA tokens of the recogniser that stand for each
 # phone. The recogniser splits hairs that the dictionary does not (ʌ and ə, ɹ and r): the
@@ -89,13 +94,16 @@ Pronunciation = tuple[str, ...]
 
 
 class CTCLexiconConfig(ASRConfig):
-    """Weights of the beam search, tuned on shared/speech by `python -m gpa.eval.panel`."""
+    """Weights of the beam search, tuned on half of the speech that docs/panel.md reports on."""
 
     model: Literal["ctc-lexicon"] = "ctc-lexicon"
-    beam_size: int = Field(default=400, gt=0)
+    beam_size: int = Field(default=100, gt=0)
     lm_weight: float = Field(default=2.0, ge=0)  # per log10 of the trigram's probability
     word_score: float = -1.0  # added for each word
     vocabulary: int = Field(default=40000, gt=0)  # most frequent words
+    # So many of the most frequent are pronounced as hama's letter-to-phoneme model reads them;
+    # more help little, and a thousand take about half a minute at first use.
+    learnt_words: int = Field(default=1000, ge=0)
 
 
 class CTCLexicon:
@@ -119,13 +127,14 @@ class CTCLexicon:
             sample_rate=SAMPLE_RATE,
             memory_mb=700,
             word_times=True,
-            confidence_means="geometric mean of the phone posteriors along the best path",
+            confidence_means="word: geometric mean of its phones' posteriors on the best path;"
+            " hypothesis: mean over its words",
         )
 
     def load(self) -> None:
         """Load the network, and the lexicon and trigram from the cache (made at first use)."""
         self._recogniser = PhonemeRecogniser()
-        folder = language_model(self.config.vocabulary)
+        folder = language_model(self.config.vocabulary, self.config.learnt_words)
         self._words = (folder / "words.txt").read_text(encoding="utf-8").split("\n")
         lexicon = read_lexicon((folder / "lexicon.txt").read_text(encoding="utf-8").splitlines())
         self._decoder = _decoder(self.config, self._words, lexicon, folder / "lm.arpa")
@@ -204,14 +213,18 @@ def timed_words(
     return tuple(timed)
 
 
-def language_model(vocabulary: int) -> Path:
+def language_model(vocabulary: int, learnt_words: int) -> Path:
     """Cached folder with `words.txt`, `lexicon.txt` and `lm.arpa` of the most frequent words."""
     model, dictionary = _part("en-us.lm.bin"), _part("cmudict-en-us.dict")
 
     def build(folder: Path) -> None:
         trigrams = read_trigrams(Path(model.path))
         lines = Path(dictionary.path).read_text(encoding="utf-8").splitlines()
-        lexicon = prune_homophones(cmudict(lines), frequent_words(trigrams, vocabulary))
+        frequent = frequent_words(trigrams, vocabulary)
+        lexicon = cmudict(lines)
+        most_frequent = [word for word in frequent if word in lexicon][:learnt_words]
+        lexicon |= as_the_recogniser_learnt(most_frequent)
+        lexicon = prune_homophones(lexicon, frequent)
         words = sorted(lexicon)
         write_arpa(trigrams, frozenset(words), folder / "lm.arpa")
         (folder / "words.txt").write_text("\n".join(words), encoding="utf-8")
@@ -220,7 +233,8 @@ def language_model(vocabulary: int) -> Path:
             encoding="utf-8",
         )
 
-    return build_once(f"ctc-en-{model.sha256[:8]}-{dictionary.sha256[:8]}-{vocabulary}", build)
+    made_of = [model.sha256, dictionary.sha256, hama_library(), vocabulary, learnt_words]
+    return build_once(f"ctc-en-{digest(made_of)}", build)
 
 
 def frequent_words(trigrams: Trigrams, count: int) -> dict[str, float]:
@@ -235,6 +249,20 @@ def cmudict(lines: Iterable[str]) -> dict[str, list[Pronunciation]]:
     for line in lines:
         word, *phones = line.split()
         lexicon.setdefault(word.split("(")[0], []).append(tuple(phones))
+    return lexicon
+
+
+def as_the_recogniser_learnt(words: Sequence[str]) -> dict[str, list[Pronunciation]]:
+    """Pronunciations by hama's letter-to-phoneme model, where its phonemes are all English."""
+    import hama
+
+    letters_to_phonemes = hama.G2PModel()
+    lexicon: dict[str, list[Pronunciation]] = {}
+    for word in words:
+        ipa = [each.phoneme for each in letters_to_phonemes.predict(word).alignments]
+        phones = tuple(PHONE_OF_IPA[token] for token in ipa if token in PHONE_OF_IPA)
+        if phones and len(phones) == len(ipa):
+            lexicon[word] = [phones]
     return lexicon
 
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 MAGIC = b"Trie Language Model"
 QUANTIZED_16_BIT = 1
-LOG10_OF_BASE = math.log10(1.0001)
+LOG10_OF_BASE = np.float32(math.log10(1.0001))
 UNIGRAM = np.dtype([("log_prob", "<f4"), ("backoff", "<f4"), ("first", "<u4")])
 
 
@@ -83,9 +83,10 @@ def read_trigrams(path: Path) -> Trigrams:
     def trigram_field(offset: int, width: int) -> NDArray[np.int64]:
         return _bit_fields(data, trigram_start, offset, width, trigram_bits, stored_trigrams)
 
-    last_of_bigram = np.repeat(np.arange(unigrams), np.diff(heads["first"].astype(np.int64)))
+    first_bigram = heads["first"].astype(np.int64)
+    last_of_bigram = np.repeat(np.arange(unigrams), first_bigram[1:] - first_bigram[:-1])
     bigram_words = np.stack([bigram_field(0, word_bits), last_of_bigram], axis=1)
-    bigram_of_trigram = np.repeat(np.arange(stored_bigrams), np.diff(first_trigram))
+    bigram_of_trigram = np.repeat(np.arange(stored_bigrams), first_trigram[1:] - first_trigram[:-1])
     trigram_words = np.column_stack([trigram_field(0, word_bits), bigram_words[bigram_of_trigram]])
     word_bytes = int(np.frombuffer(raw, "<u4", 1, words_start)[0])
     text = raw[words_start + 4 : words_start + 4 + word_bytes].decode("utf-8")

@@ -1,8 +1,7 @@
 """Whisper through faster-whisper and CTranslate2: large-v3 on a GPU, tiny.en and base on a laptop.
 
 One utterance at a time: on one CPU core the encoder's arithmetic is the cost, and a batch of
-eight utterances takes as long as eight utterances (docs/panel.md), while int8 batches need not
-give the same bytes as singles. Decoding is beam search at temperature 0 alone: Whisper's
+eight utterances takes as long as eight utterances (docs/panel.md). Decoding is beam search at temperature 0 alone: Whisper's
 sampling at higher temperatures draws from a random state that no seed pins to an utterance, and
 loops are found by consensus anyway.
 """

@@ -7,7 +7,7 @@ import pytest
 import soxr
 
 from gpa.runtime.errors import UserError
-from gpa.tokenize.clips import UnusableClip
+from gpa.tokenize.clips import ClipError
 
 
 @pytest.mark.parametrize(
@@ -26,13 +26,13 @@ from gpa.tokenize.clips import UnusableClip
 )
 def test_a_clip_without_tokens_is_named_with_the_reason(bicodec, clip, reason):
     fine = np.zeros(16000, np.float32)
-    with pytest.raises(UnusableClip, match=f"Clip 1 can't be tokenized: .*{reason}") as raised:
+    with pytest.raises(ClipError, match=f"Clip 1 can't be tokenized: .*{reason}") as raised:
         bicodec.encode([fine, clip], 16000)
     assert raised.value.clip == 1
 
 
 def test_a_sample_rate_that_is_none_is_refused(bicodec):
-    with pytest.raises(UnusableClip, match="its sample rate is 0 Hz"):
+    with pytest.raises(ClipError, match="its sample rate is 0 Hz"):
         bicodec.encode([np.zeros(1000)], 0)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soxr
 
-from gpa.tokenize.clips import UnusableClip
+from gpa.tokenize.clips import ClipError
 
 
 @pytest.mark.parametrize(
@@ -19,12 +19,12 @@ from gpa.tokenize.clips import UnusableClip
     ],
 )
 def test_a_clip_without_tokens_is_named_with_the_reason(glm, clip, reason):
-    with pytest.raises(UnusableClip, match=f"Clip 0 can't be tokenized: .*{reason}"):
+    with pytest.raises(ClipError, match=f"Clip 0 can't be tokenized: .*{reason}"):
         glm.encode([clip], 16000)
 
 
 def test_a_clip_of_which_nothing_is_left_at_16_khz_is_named(glm):
-    with pytest.raises(UnusableClip, match="nothing of it is left at 16 kHz"):
+    with pytest.raises(ClipError, match="nothing of it is left at 16 kHz"):
         glm.encode([np.zeros(1)], 192_000)
 
 

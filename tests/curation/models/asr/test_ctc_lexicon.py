@@ -10,6 +10,7 @@ from gpa.curation.models.asr.ctc_lexicon import (
     IPA_OF_PHONE,
     PHONES,
     SPELLINGS_PER_PRONUNCIATION,
+    as_the_recogniser_learnt,
     cmudict,
     phone_posteriors,
     prune_homophones,
@@ -69,3 +70,9 @@ def test_the_rarest_of_too_many_spellings_are_dropped():
 
 def test_only_words_that_the_language_model_knows_are_kept():
     assert prune_homophones({"cat": [("K", "AE", "T")]}, {"dog": -1.0}) == {}
+
+
+def test_frequent_words_are_pronounced_as_the_recogniser_learnt_them():
+    learnt = as_the_recogniser_learnt(["has", "on"])
+    assert learnt["has"] == [("HH", "AA", "Z")]  # the dictionary has HH AE Z
+    assert set(learnt["on"][0]) <= set(PHONES)

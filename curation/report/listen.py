@@ -1,0 +1,275 @@
+"""A drawn sample with all that a person needs to judge it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import soundfile
+
+from gpa.curation.audio import Waveform
+from gpa.curation.report.clips import bits_per_second, mp3_data_uri, outline
+from gpa.curation.report.samples import Drawn, Stratum
+from gpa.curation.report.tables import Run
+from gpa.curation.rover import align
+from gpa.curation.text import pieces
+from gpa.runtime.config import digest
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one recogniser wrote in a column; `differs` from the chosen hypothesis there."""
+
+    written: str
+    differs: bool
+
+
+@dataclass(frozen=True)
+class Pause:
+    """An edit of punctuation, with the place of the pause that decided it in [0, 1]."""
+
+    action: str
+    mark: str
+    word: str
+    pause_ms: float
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample of the page. `rows` are (recogniser, cells, text), the chosen one first."""
+
+    number: int
+    key: str  # of the label that is judged: changes with the text
+    utterance_id: str
+    stratum: str
+    stands_for: float  # utterances of its stratum
+    about: str  # "text", or "drop" where there is none
+    audio: str
+    outline: str
+    clip_s: float
+    source: str
+    partition: str
+    start_s: float
+    end_s: float
+    kept: bool
+    step: str
+    reason: str | None
+    value: float | None
+    language: str
+    speaker: str
+    snr_db: float | None
+    mos: float | None
+    kept_version: str
+    text: str
+    text_before: str
+    edits: tuple[Pause, ...]
+    words: tuple[tuple[str, float, float], ...]  # word, start and end in [0, 1]
+    words_from: str
+    columns: int
+    rows: tuple[tuple[str, tuple[Cell, ...], str], ...]
+    voters: tuple[str, ...]
+    chosen_asr: str
+    matrix: tuple[tuple[float, ...], ...]
+    pwer: float | None
+    pwer_without: tuple[float, ...]
+    struck: tuple[str, ...]
+    verifier: str | None
+    verifier_distance: float | None
+
+
+def columns(
+    hypotheses: Mapping[str, str], chosen: str, language: str
+) -> list[tuple[str, list[Cell]]]:
+    """Hypotheses as written, aligned so that what was heard at one place stands in one column.
+
+    The chosen one comes first and is what the others are compared with, in agreement units.
+    """
+    order = [chosen, *(asr for asr in hypotheses if asr != chosen)]
+    written = [pieces(hypotheses[asr], language) for asr in order]
+    network = align([[" ".join(piece.units) for piece in each] for each in written])
+    rows: list[tuple[str, list[Cell]]] = []
+    for voter, asr in enumerate(order):
+        cells = []
+        for slot in network:
+            own, first = slot[voter], slot[0]
+            piece = written[voter][own] if own is not None else None
+            base = written[0][first] if first is not None else None
+            differs = (piece.units if piece else None) != (base.units if base else None)
+            cells.append(Cell(piece.written if piece else "", differs))
+        rows.append((asr, cells))
+    return rows
+
+
+def read_samples(run: Run, chosen: Sequence[tuple[Stratum, Sequence[Drawn]]]) -> list[Sample]:
+    """All samples, stratum by stratum; each partition's files are opened once."""
+    drawn = [
+        (number, stratum, len(of_stratum), one)
+        for number, (stratum, of_stratum, one) in enumerate(
+            (stratum, of_stratum, one) for stratum, of_stratum in chosen for one in of_stratum
+        )
+    ]
+    seconds = sum(one.clip_s for *_, one in drawn)
+    bps = bits_per_second(seconds)
+    found: list[Sample] = []
+    for partition, group in groupby(
+        sorted(drawn, key=lambda entry: (entry[3].partition, entry[0])),
+        key=lambda entry: entry[3].partition,
+    ):
+        members = list(group)
+        reader = _Partition(run, partition, [one.utterance_id for *_, one in members])
+        for number, stratum, share, one in members:
+            found.append(reader.sample(number, stratum, stratum.population / share, one, bps))
+    return sorted(found, key=lambda sample: sample.number)
+
+
+class _Partition:
+    """The rows of one partition's samples, and its audio."""
+
+    def __init__(self, run: Run, name: str, utterance_ids: Iterable[str | None]):
+        self._name = name
+        self._wanted = pa.array([key for key in utterance_ids if key is not None], pa.string())
+        self._normalized = run.files("normalized", name)
+        self._cuts = run.files("utterances", name)
+        self._tables = {
+            part: self._rows(run.table(part, name, wanted))
+            for part, wanted in (
+                ("utterances", ["utterance_id", "speaker", "snr_db"]),
+                ("quality", ["utterance_id", "kept_version", "normalized_mos", "denoised_mos"]),
+                ("consensus", None),
+                ("alignment", None),
+            )
+        }
+        self._hypotheses = {
+            asr: self._rows(run.table(f"hypotheses/{asr}", name, ["utterance_id", "text", "error"]))
+            for asr in run.asrs
+        }
+        paths = run.table("recordings", name, ["recording_id", "path"])
+        self._paths = {row["recording_id"]: row["path"] for row in _rows(paths)}
+
+    def _rows(self, table: pa.Table | None) -> dict[str, dict[str, Any]]:
+        if table is None:
+            return {}
+        wanted = pc.is_in(table["utterance_id"], value_set=self._wanted)
+        return {row["utterance_id"]: row for row in table.filter(wanted).to_pylist()}
+
+    def sample(
+        self, number: int, stratum: Stratum, stands_for: float, drawn: Drawn, bps: int
+    ) -> Sample:
+        """Read one."""
+        key = drawn.utterance_id or ""
+        cut, quality, consensus, aligned = (
+            self._tables[part].get(key, {})
+            for part in ("utterances", "quality", "consensus", "alignment")
+        )
+        kept_version = quality.get("kept_version", "normalized")
+        waveform, sample_rate = self._sound(drawn, kept_version)
+        clip_s = len(waveform) / sample_rate if sample_rate else 0.0
+        words = aligned.get("words") or []
+        language = consensus.get("language", "")
+        heard = {
+            asr: rows[key]["text"]
+            for asr, rows in self._hypotheses.items()
+            if key in rows and rows[key]["error"] is None
+        }
+        chosen = consensus.get("chosen_asr") or next(iter(heard), "")
+        table = columns(heard, chosen, language) if chosen in heard else []
+        text = aligned.get("text") or consensus.get("text") or ""
+        mos = quality.get(f"{kept_version}_mos")
+        place = f"{drawn.recording_id}-{round(drawn.start_s * 1000):09d}"
+        return Sample(
+            number=number,
+            key=digest([key or place, text]),
+            utterance_id=key or place,
+            stratum=stratum.label,
+            stands_for=stands_for,
+            about="text" if text else "drop",
+            audio=mp3_data_uri(waveform, sample_rate, bps) if clip_s else "",
+            outline=outline(waveform),
+            clip_s=clip_s,
+            source=self._paths.get(drawn.recording_id, drawn.recording_id),
+            partition=self._name,
+            start_s=drawn.start_s,
+            end_s=drawn.end_s,
+            kept=bool(consensus.get("kept", False)),
+            step=drawn.step,
+            reason=drawn.reason,
+            value=drawn.value,
+            language=language,
+            speaker=cut.get("speaker", ""),
+            snr_db=cut.get("snr_db"),
+            mos=mos["overall"] if mos else None,
+            kept_version=kept_version,
+            text=text,
+            text_before=aligned.get("text_before", ""),
+            edits=tuple(_pauses(aligned.get("edits") or [], words, clip_s)),
+            words=tuple(
+                (word["word"], word["start_s"] / clip_s, word["end_s"] / clip_s)
+                for word in words
+                if clip_s
+            ),
+            words_from=aligned.get("aligner", ""),
+            columns=len(table[0][1]) if table else 0,
+            rows=tuple((asr, tuple(cells), heard[asr]) for asr, cells in table),
+            voters=tuple(consensus.get("voters") or ()),
+            chosen_asr=chosen,
+            matrix=tuple(map(tuple, consensus.get("wer_matrix") or ())),
+            pwer=consensus.get("pwer"),
+            pwer_without=tuple(consensus.get("pwer_without") or ()),
+            struck=tuple(
+                f"{struck['asr']}: {struck['reason']}" for struck in consensus.get("struck") or ()
+            ),
+            verifier=consensus.get("verifier"),
+            verifier_distance=consensus.get("verifier_distance"),
+        )
+
+    def _sound(self, drawn: Drawn, version: str) -> tuple[Waveform, int]:
+        """The utterance as it would be kept, or a stretch of the recording; may be empty."""
+        if drawn.utterance_id is not None and self._cuts is not None:
+            name = f"{drawn.utterance_id}.{version}.flac"
+            return _decode(self._cuts, name, 0.0, drawn.clip_s)
+        if self._normalized is None:
+            return np.zeros(0, np.float32), 0
+        name = f"{drawn.recording_id}.flac"
+        return _decode(self._normalized, name, drawn.start_s, drawn.clip_s)
+
+
+def _decode(
+    files: Mapping[str, bytes], name: str, start_s: float, seconds: float
+) -> tuple[Waveform, int]:
+    """At most so many seconds of a FLAC; empty where the file is not there."""
+    try:
+        data = files[name]
+    except (KeyError, FileNotFoundError):
+        return np.zeros(0, np.float32), 0
+    with soundfile.SoundFile(io.BytesIO(data)) as file:
+        file.seek(min(round(start_s * file.samplerate), file.frames))
+        return file.read(round(seconds * file.samplerate), dtype="float32"), file.samplerate
+
+
+def _pauses(
+    edits: Sequence[Mapping[str, Any]], words: Sequence[Mapping[str, Any]], clip_s: float
+) -> Iterator[Pause]:
+    for edit in edits:
+        index = edit["word_index"]
+        # The pause lies between this word and the next; without word times it has no place.
+        known = clip_s and 0 <= index < len(words) - 1
+        yield Pause(
+            action=edit["action"],
+            mark=edit["mark"],
+            word=words[index]["word"] if 0 <= index < len(words) else "",
+            pause_ms=edit["pause_ms"],
+            start=words[index]["end_s"] / clip_s if known else 0.0,
+            end=words[index + 1]["start_s"] / clip_s if known else 0.0,
+        )
+
+
+def _rows(table: pa.Table | None) -> list[dict[str, Any]]:
+    return table.to_pylist() if table is not None else []

@@ -1,0 +1,218 @@
+"""`report/index.html`: one file that opens from disk and asks no network for anything.
+
+The content security policy lets only the page's own script run, so that text which was meant as
+markup stays text even if it were not escaped; and Jinja escapes it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from gpa.curation.report import speech as speech_edges
+from gpa.curation.report.agreement import LENGTHS_S, MOS_STEPS, Agreement
+from gpa.curation.report.audit import Audit, bin_labels
+from gpa.curation.report.charts import Chart, histogram
+from gpa.curation.report.funnel import STEPS
+from gpa.curation.report.licences import lineage
+from gpa.curation.report.listen import Sample
+from gpa.curation.report.speech import Speech
+from gpa.curation.report.tables import Run
+
+PACKAGE = "gpa.curation.report"
+
+
+def render(run: Run, found: Audit, samples: Sequence[Sample]) -> str:
+    """The whole page."""
+    environment = Environment(
+        loader=PackageLoader(PACKAGE, "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    in_hours = found.funnel.in_s >= 3600
+    environment.filters.update(
+        audio=lambda seconds: _audio(seconds, in_hours),
+        percent=_percent,
+        clock=_clock,
+        decimals=_decimals,
+        count=lambda value: f"{value:,}",
+    )
+    source = environment.loader.get_source  # type: ignore[union-attr]
+    script = source(environment, "page.js")[0]
+    sha = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template("page.html.j2").render(
+        style=source(environment, "page.css")[0],
+        script=script,
+        script_hash=sha,
+        run=run,
+        content=run.content,
+        unit="h" if in_hours else "min",
+        funnel=found.funnel,
+        agreement=found.agreement,
+        speech=found.speech,
+        histogram=_pwer_chart(found.agreement),
+        slider=_slider(found, in_hours),
+        groups=_groups(found.agreement),
+        charts=_charts(found.speech),
+        recording_names=_paths(run, found.agreement),
+        samples=samples,
+        strata=_strata(samples),
+        stages=_stages(run),
+        lineage=lineage(run.content.get("models", {})),
+    )
+
+
+def _audio(seconds: float, in_hours: bool) -> str:
+    """An amount of audio, in the unit of the page."""
+    return f"{seconds / 3600:,.2f} h" if in_hours else f"{seconds / 60:,.2f} min"
+
+
+def _percent(share: float | None, digits: int = 1) -> str:
+    return "–" if share is None else f"{share * 100:.{digits}f} %"
+
+
+def _clock(seconds: float) -> str:
+    """12:34.567, or 1:02:03.000 from an hour on."""
+    hours, rest = divmod(seconds, 3600)
+    minutes, rest = divmod(rest, 60)
+    if hours:
+        return f"{hours:.0f}:{minutes:02.0f}:{rest:06.3f}"
+    return f"{minutes:.0f}:{rest:06.3f}"
+
+
+def _decimals(value: float | None, digits: int = 2) -> str:
+    return "–" if value is None or np.isnan(value) else f"{value:,.{digits}f}"
+
+
+def _pwer_edges(agreement: Agreement) -> list[float]:
+    """Edges in per cent; the last bin holds all from there up, and is as wide as three."""
+    return [*(edge * 100 for edge in agreement.edges), agreement.edges[-1] * 100 + 1.5]
+
+
+def _pwer_chart(agreement: Agreement) -> Chart:
+    edges = _pwer_edges(agreement)
+    return histogram(
+        "Utterances by pWER",
+        f"pWER in per cent; the last bar is all from {edges[-2]:g} % up",
+        "utterances",
+        edges,
+        [("utterances", agreement.histogram.tolist())],
+        ticks=range(0, int(edges[-2]) + 1, 10),
+    )
+
+
+def _slider(found: Audit, in_hours: bool) -> dict[str, Any]:
+    """What the script needs to move the threshold."""
+    agreement = found.agreement
+    steps = agreement.thresholds()
+    last = _pwer_edges(agreement)[-1]
+    return {
+        "place": agreement.place,
+        "unit": "h" if in_hours else "min",
+        "per_unit": 3600 if in_hours else 60,
+        "in_s": round(found.funnel.in_s, 3),
+        "steps": steps,
+        "marks": [round(100 * step["threshold"] * 100 / last, 3) for step in steps],
+    }
+
+
+def _groups(agreement: Agreement) -> list[tuple[str, list[tuple[str, Any]]]]:
+    """Tables of agreement by something, empty groups left out."""
+    quality = list(zip(bin_labels(MOS_STEPS, ""), agreement.qualities, strict=True))
+    tables = [
+        ("language", sorted(agreement.languages.items())),
+        ("length", list(zip(bin_labels(LENGTHS_S, "s"), agreement.lengths, strict=True))),
+        ("DNSMOS of the chosen version (1 to 5)", [*quality, ("not scored", agreement.unscored)]),
+    ]
+    return [
+        (name, [(label, group) for label, group in rows if group.utterances])
+        for name, rows in tables
+    ]
+
+
+def _charts(speech: Speech) -> list[Chart]:
+    return [
+        histogram(
+            "Length of utterances",
+            "seconds",
+            "utterances",
+            speech_edges.DURATION_EDGES_S.tolist(),
+            [
+                ("kept", speech.kept_duration.tolist()),
+                ("dropped", speech.dropped_duration.tolist()),
+            ],
+            ticks=range(0, 31, 5),
+        ),
+        histogram(
+            "Signal-to-noise ratio",
+            "dB",
+            "utterances",
+            speech_edges.SNR_EDGES_DB.tolist(),
+            [("kept", speech.kept_snr.tolist()), ("dropped", speech.dropped_snr.tolist())],
+            ticks=range(-10, 61, 10),
+        ),
+        histogram(
+            "DNSMOS before and after denoising",
+            "overall quality, 1 to 5",
+            "utterances",
+            speech_edges.MOS_EDGES.tolist(),
+            [("before", speech.mos_before.tolist()), ("after", speech.mos_after.tolist())],
+            stacked=False,
+            ticks=range(1, 6),
+        ),
+        histogram(
+            "Kept speech of a speaker",
+            "seconds",
+            "speakers",
+            speech_edges.SPEAKER_EDGES_S.tolist(),
+            [("speakers", speech.speaker_s.tolist())],
+            even=True,
+        ),
+        histogram(
+            "Pauses at which a mark was inserted",
+            "milliseconds",
+            "marks",
+            speech_edges.PAUSE_EDGES_MS.tolist(),
+            [("marks", speech.comma_pauses.tolist())],
+            ticks=range(0, 1501, 300),
+        ),
+    ]
+
+
+def _paths(run: Run, agreement: Agreement) -> dict[str, str]:
+    """Paths of the recordings that the page names."""
+    named = {name for name, _ in agreement.recordings.named()}
+    ids, paths = run.corpus["recording_id"].to_pylist(), run.corpus["path"].to_pylist()
+    return {key: path for key, path in zip(ids, paths, strict=True) if key in named}
+
+
+def _strata(samples: Sequence[Sample]) -> list[tuple[str, int]]:
+    counts: dict[str, int] = {}
+    for sample in samples:
+        counts[sample.stratum] = counts.get(sample.stratum, 0) + 1
+    return list(counts.items())
+
+
+def _stages(run: Run) -> list[dict[str, Any]]:
+    """Stages in the order of the recipe, with their speeds."""
+    rows = []
+    for name, stage in run.content.get("stages", {}).items():
+        made = stage["partitions"] - stage["cached"]
+        audio_s, worker_s = stage["audio_s"], stage["worker_s"]
+        rows.append(
+            {
+                "name": name,
+                **stage,
+                "made": made,
+                "hours_a_second": audio_s / 3600 / worker_s if worker_s else None,
+                "rtf": worker_s / audio_s if audio_s else None,
+            }
+        )
+    return sorted(rows, key=lambda row: STEPS.index(row["step"]))

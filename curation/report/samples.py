@@ -1,0 +1,211 @@
+"""Which samples a person listens to: drawn at random from strata, the same ones every time.
+
+Strata are bins of pWER for what pWER alone decides, so that verdicts can be weighed back to all
+utterances (`gpa.eval.calibration` uses the same bins), and one stratum for every other reason.
+Each stratum keeps a small heap while partitions go by.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gpa.curation.report.utterances import Utterances
+
+PWER_STRATA = (0.0, 0.05, 0.10, 0.15, 0.20, 0.30, 0.50)
+SEED = 20240721
+LONGEST_CLIP_S = 30.0
+
+
+@dataclass(frozen=True, order=True)
+class Drawn:
+    """One sample, before anything of it is read. Ordered by chance.
+
+    `utterance_id` is None for a stretch that was dropped before utterances were made.
+    """
+
+    chance: float
+    partition: str
+    recording_id: str
+    start_s: float
+    end_s: float
+    utterance_id: str | None = field(default=None, compare=False)
+    step: str = field(default="", compare=False)
+    reason: str | None = field(default=None, compare=False)
+    value: float | None = field(default=None, compare=False)
+
+    @property
+    def clip_s(self) -> float:
+        """How much of it is played: a stretch without speech may be minutes long."""
+        return min(self.end_s - self.start_s, LONGEST_CLIP_S)
+
+
+@dataclass
+class Stratum:
+    """Utterances of one kind; `population` counts all of them."""
+
+    label: str
+    population: int = 0
+    heap: list[tuple[float, Drawn]] = field(default_factory=list)
+
+
+def pwer_stratum(pwer: float) -> str:
+    """The name of the stratum of a pWER."""
+    place = sum(pwer > edge for edge in PWER_STRATA)
+    if place == 0:
+        return "pWER 0 %"
+    low = PWER_STRATA[place - 1]
+    if place == len(PWER_STRATA):
+        return f"pWER above {low:.0%}".replace("%", " %")
+    return f"pWER {low * 100:.0f} to {PWER_STRATA[place] * 100:.0f} %"
+
+
+class Sampler:
+    """Draws at most `size` samples from a run that is read once."""
+
+    def __init__(self, size: int):
+        self._size = size
+        self.strata: dict[str, Stratum] = {}
+
+    def add(self, partition: str, utterances: Utterances | None, dropped: pa.Table) -> None:
+        """One partition: its utterances, and what was dropped of it in `books.REJECTED`."""
+        chance = np.random.default_rng([SEED, zlib.crc32(partition.encode())])
+        if utterances is not None and utterances.decided:
+            self._add_utterances(partition, utterances, chance.random(len(utterances)))
+        spans = dropped.filter(
+            pc.and_(dropped["utterance_id"].is_null(), dropped["start_s"].is_valid())
+        )
+        self._add_spans(partition, spans, chance.random(spans.num_rows))
+
+    def _add_utterances(self, partition: str, utterances: Utterances, chance: np.ndarray) -> None:
+        by_pwer = utterances.eligible & ~np.isnan(utterances.pwer)
+        place = np.where(by_pwer, np.searchsorted(PWER_STRATA, utterances.pwer, side="left"), -1)
+        # Of what is dropped for disagreement, what is here would not pass the verifier either.
+        reasons = np.array(utterances.reasons.to_pylist(), object)
+        for stratum in np.unique(place[place >= 0]):
+            rows = np.flatnonzero(place == stratum)
+            label = pwer_stratum(float(utterances.pwer[rows[0]]))
+            self._draw(label, partition, utterances, rows, chance)
+        for reason in sorted({reason for reason in reasons[place < 0] if reason is not None}):
+            rows = np.flatnonzero((place < 0) & (reasons == reason))
+            label = f"consensus: {reason}"
+            if reason == "disagreement":
+                label += ", and unverified"
+            self._draw(label, partition, utterances, rows, chance)
+        lone = np.flatnonzero((place < 0) & utterances.kept)
+        if len(lone):
+            self._draw("kept without pWER", partition, utterances, lone, chance)
+
+    def _draw(
+        self,
+        label: str,
+        partition: str,
+        utterances: Utterances,
+        rows: np.ndarray,
+        chance: np.ndarray,
+    ) -> None:
+        stratum = self.strata.setdefault(label, Stratum(label))
+        stratum.population += len(rows)
+        for row in self._candidates(stratum, rows, chance):
+            self._push(
+                stratum,
+                Drawn(
+                    chance=float(chance[row]),
+                    partition=partition,
+                    recording_id=utterances.recordings[row].as_py(),
+                    start_s=float(utterances.start_s[row]),
+                    end_s=float(utterances.end_s[row]),
+                    utterance_id=utterances.ids[row].as_py(),
+                    step="consensus",
+                    reason=utterances.reasons[row].as_py(),
+                ),
+            )
+
+    def _add_spans(self, partition: str, spans: pa.Table, chance: np.ndarray) -> None:
+        if not spans.num_rows:
+            return
+        steps, reasons = spans["stage"].to_pylist(), spans["reason"].to_pylist()
+        labels = np.array([f"{s}: {r}" for s, r in zip(steps, reasons, strict=True)], object)
+        for label in sorted(set(labels)):
+            stratum = self.strata.setdefault(label, Stratum(label))
+            rows = np.flatnonzero(labels == label)
+            stratum.population += len(rows)
+            for row in self._candidates(stratum, rows, chance):
+                span = spans.slice(row, 1).to_pylist()[0]
+                self._push(
+                    stratum,
+                    Drawn(
+                        chance=float(chance[row]),
+                        partition=partition,
+                        recording_id=span["recording_id"],
+                        start_s=span["start_s"],
+                        end_s=span["end_s"],
+                        step=span["stage"],
+                        reason=span["reason"],
+                        value=span["value"],
+                    ),
+                )
+
+    def _candidates(
+        self, stratum: Stratum, rows: np.ndarray, chance: np.ndarray
+    ) -> Iterator[np.int64]:
+        """Rows that may still get in, the luckiest first."""
+        worst = -stratum.heap[0][0] if len(stratum.heap) >= self._size else 1.0
+        lucky = rows[chance[rows] <= worst]
+        return iter(lucky[np.argsort(chance[lucky], kind="stable")][: self._size])
+
+    def _push(self, stratum: Stratum, drawn: Drawn) -> None:
+        entry = (-drawn.chance, drawn)
+        if len(stratum.heap) < self._size:
+            heapq.heappush(stratum.heap, entry)
+        else:
+            heapq.heappushpop(stratum.heap, entry)
+
+    def chosen(self, longest_total_s: float) -> list[tuple[Stratum, list[Drawn]]]:
+        """Samples by stratum, evenly: what a small stratum lacks, the others have more of.
+
+        Together their audio is no longer than `longest_total_s`.
+        """
+        strata = [self.strata[label] for label in sorted(self.strata, key=_order)]
+        lucky = [sorted(drawn for _, drawn in stratum.heap) for stratum in strata]
+        size, total_s = self._size, math.inf
+        while total_s > longest_total_s:
+            shares = _even_shares([len(each) for each in lucky], size)
+            total_s = sum(
+                drawn.clip_s
+                for each, share in zip(lucky, shares, strict=True)
+                for drawn in each[:share]
+            )
+            size = min(size - 1, int(size * longest_total_s / (total_s or 1.0)))
+        return [
+            (stratum, drawn[:share])
+            for stratum, drawn, share in zip(strata, lucky, shares, strict=True)
+            if share
+        ]
+
+
+def _order(label: str) -> tuple[int, float, str]:
+    """By pWER, then by step."""
+    if label.startswith("pWER above"):
+        return (0, 100.0, label)
+    if label.startswith("pWER"):
+        return (0, float(label.split()[1]) + ("to" in label), label)
+    return (1, 0.0, label)
+
+
+def _even_shares(sizes: Sequence[int], total: int) -> list[int]:
+    """How many to take of each so that the takes sum to `total` at most, as evenly as can be."""
+    shares = [0] * len(sizes)
+    left = total
+    while left and (open_ := [k for k, size in enumerate(sizes) if shares[k] < size]):
+        for k in open_[:left]:
+            shares[k] += 1
+        left = total - sum(shares)
+    return shares

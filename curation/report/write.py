@@ -1,0 +1,63 @@
+"""`gpa report OUT`: the page, the figures, and the dataset card of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+
+from gpa.curation import card, summary
+from gpa.curation.report.audit import as_json, audit, figures
+from gpa.curation.report.clips import LONGEST_TOTAL_S
+from gpa.curation.report.listen import read_samples
+from gpa.curation.report.page import render
+from gpa.curation.report.tables import Run, open_run
+from gpa.runtime.storage import ArtifactStore
+
+PAGE = "report/index.html"
+SAMPLES = 200
+
+
+def write_report(
+    artifacts: ArtifactStore,
+    content: Mapping[str, Any],
+    partial: bool = False,
+    samples: int = SAMPLES,
+) -> dict[str, Any]:
+    """Write `report/index.html`, and add the figures to `report/summary.json` as `audit`.
+
+    `content` is that of `run.json`. Of a whole run the dataset card is written too. Returns the
+    figures. Raises UserError where the run has not even listed its recordings.
+    """
+    run = Run(artifacts, content, partial)
+    found = audit(run, samples)
+    result = figures(found, partial)
+    store = artifacts.store
+    drawn = found.sampler.chosen(LONGEST_TOTAL_S)
+    store.write(PAGE, render(run, found, read_samples(run, drawn)).encode())
+    # What an earlier run left there would not be about this one.
+    before = {} if partial else _summary(run)
+    store.write(summary.NAME, as_json({**before, "audit": result}))
+    if not partial:
+        store.write(card.NAME, card.dataset_card(content, found).encode())
+    return result
+
+
+def report(out: str, console: Console) -> None:
+    """`gpa report OUT`; raises UserError where there is no run to report on."""
+    run = open_run(out)
+    result = write_report(run.artifacts, run.content, run.partial)
+    if run.partial:
+        console.print("The run is not finished: the report is about what there is.")
+    if not result["reconciles"]:
+        console.print("[red]The books do not balance; the page says where.[/red]")
+    console.print(f"{out}/{PAGE}", markup=False)
+
+
+def _summary(run: Run) -> dict[str, Any]:
+    try:
+        return json.loads(run.artifacts.store.read(summary.NAME))
+    except FileNotFoundError:
+        return {}
