@@ -3,9 +3,16 @@ PYTHON ?= python3.11
 PIPELINE ?= laptop
 CORPUS ?=
 OUT ?= out
-CURATED ?= $(OUT)
+CURATED ?= out
 TOKENS ?= tokens
 TOKENIZER ?= small
+MODEL ?= tiny
+PHASE ?= pretrain
+STEPS ?=
+CHECKPOINT ?=
+RESUME ?=
+# The default of OUT is for curated data; the other commands have their own, unless OUT is given.
+GIVEN_OUT = $(if $(filter file,$(origin OUT)),,--out "$(OUT)")
 VENV := .venv
 GPA := $(VENV)/bin/gpa
 PIP := $(VENV)/bin/pip --disable-pip-version-check install -q -c constraints.txt
@@ -34,7 +41,11 @@ doctor: setup
 	$(GPA) doctor --pipeline $(PIPELINE)
 
 tokenize: setup
-	$(GPA) tokenize --curated "$(CURATED)" --out "$(TOKENS)" --tokenizer $(TOKENIZER)
+	$(GPA) tokenize --curated "$(CURATED)" $(GIVEN_OUT) --tokenizer $(TOKENIZER)
+
+train: setup
+	$(GPA) train --model $(MODEL) --phase $(PHASE) --tokens "$(TOKENS)" $(GIVEN_OUT) \
+		$(if $(STEPS),--steps $(STEPS)) $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(if $(RESUME),--resume)
 
 verify: setup
 	$(GPA) verify "$(OUT)"

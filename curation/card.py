@@ -32,7 +32,7 @@ def dataset_card(content: Mapping[str, Any], found: Audit) -> str:
     licence = content["config"]["corpus_licence"]
     front = {
         "language": list(languages),
-        "license": licence if licence != "unknown" else "other",
+        "license": licence.lower(),  # the hub's identifiers are those of SPDX in lower case
         "task_categories": ["automatic-speech-recognition", "text-to-speech"],
         "size_categories": [next(name for least, name in reversed(SIZES) if kept >= least)],
         "tags": ["webdataset", "speech"],

@@ -144,7 +144,7 @@ def score(output: Output, truths: Mapping[str, Truth]) -> Score:
             [utterance for item in matched for utterance in item.utterances]
         ),
     }
-    counts = Counter(item.reference.way for item in judged)
+    counts: Counter[str] = Counter(item.reference.way for item in judged)
     every = sum(len(item.utterances) for item in matched)
     counts.update({"truth has no words": every - len(judged)})
     return Score(figures, {way: count for way, count in sorted(counts.items()) if count}, notes)

@@ -13,13 +13,16 @@ from torch import Tensor, nn
 
 from gpa.runtime.errors import UserError
 
+# The first that is there is read.
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
     """Tensors of `model.safetensors` in a folder, or else of `pytorch_model.bin`.
 
     The latter is read as plain tensors: a pickle that would run code is refused. Raises UserError.
     """
-    for name in ("model.safetensors", "pytorch_model.bin"):
+    for name in WEIGHT_FILES:
         path = folder / name
         if not path.is_file():
             continue

@@ -15,6 +15,7 @@ import mmap
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 
 from gpa.curation.models.weights import sha256_of
 from gpa.runtime.errors import UserError
+from gpa.runtime.storage import Store, parquet_bytes
 
 INDEX = "index.parquet"
 TOKENS_SUFFIX = ".tokens.safetensors"
@@ -131,16 +133,17 @@ def members(utterance: Utterance) -> dict[str, bytes]:
 
 def write_index(folder: Path, rows: Iterable[Mapping[str, Any]], provenance: Provenance) -> None:
     """Write the index of all shards in `folder`; it comes last, and makes the folder complete."""
-    table = index_rows_table(rows, provenance)
-    unfinished = folder / f".{INDEX}"
-    pq.write_table(table, unfinished)
-    unfinished.replace(folder / INDEX)
+    Store(str(folder)).write(INDEX, parquet_bytes(index_table(rows, provenance)))
 
 
-def index_rows_table(rows: Iterable[Mapping[str, Any]], provenance: Provenance) -> pa.Table:
+def index_table(rows: Iterable[Mapping[str, Any]], provenance: Provenance) -> pa.Table:
     """The index as a table, in the order of the tars, with its provenance in the metadata."""
-    table = pa.Table.from_pylist([dict(row) for row in rows], schema=INDEX_SCHEMA)
-    table = table.sort_by([("shard", "ascending"), ("offset", "ascending")])
+    remaining = iter(rows)
+    # Rows of millions of utterances fit in memory as a table, not as dictionaries.
+    parts = [INDEX_SCHEMA.empty_table()]
+    while some := list(islice(remaining, 100_000)):
+        parts.append(pa.Table.from_pylist([dict(row) for row in some], INDEX_SCHEMA))
+    table = pa.concat_tables(parts).sort_by([("shard", "ascending"), ("offset", "ascending")])
     about = {"format": FORMAT} | asdict(provenance)
     return table.replace_schema_metadata({"gpa.tokens": json.dumps(about, sort_keys=True)})
 

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
+from gpa.runtime.cache import build_once
 from gpa.runtime.config import digest
 from gpa.tokenize.bicodec.config import BiCodecConfig
 from gpa.tokenize.bicodec.loading import WAV2VEC2
@@ -151,25 +149,9 @@ def small_tokenizers(cache: Path, seed: int) -> tuple[Path, Path]:
     They appear in `cache` whole or not at all, so any number of processes may call this at once.
     """
     configs = [BICODEC_CONFIG, WAV2VEC2_CONFIG, GLM_CONFIG]
-    folder = cache / f"small-{digest([VERSION, seed, configs])}"
-    if not folder.is_dir():
-        cache.mkdir(parents=True, exist_ok=True)
-        _write_atomically(folder, lambda beside: _write_both(beside, seed))
+    name = f"small-{digest([VERSION, seed, configs])}"
+    folder = build_once(name, lambda unfinished: _write_both(unfinished, seed), cache)
     return folder / BICODEC, folder / GLM
-
-
-def _write_atomically(folder: Path, write: Callable[[Path], None]) -> None:
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        write(beside)
-        beside.chmod(0o755)
-        beside.rename(folder)
-    except OSError:
-        # Another process was first: a folder can't replace one that has content.
-        if not folder.is_dir():
-            raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _write_both(folder: Path, seed: int) -> None:

@@ -1,20 +1,23 @@
 """What training costs, as ratios measured in one run on one machine.
 
 Packed rows against padded batches, our loop against a bare one, the loader against the model.
+All on one thread and in processor seconds, so that other programs on the machine do not count.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import TrainerCallback
 
+from gpa.runtime.bench import Measurement, one_torch_thread
 from gpa.tokenize.sequences import IGNORED, TaskSequence
 from gpa.tokenize.shards import (
     Provenance,
@@ -25,6 +28,7 @@ from gpa.tokenize.shards import (
     write_shard,
 )
 from gpa.tokenize.vocabulary import PAD, Vocabulary
+from gpa.train.attention import BY_SEQUENCE
 from gpa.train.command import build, prepare
 from gpa.train.data import PackedRows, compose
 from gpa.train.loss import with_packed_loss
@@ -33,31 +37,19 @@ from gpa.train.sizes import new_model
 from gpa.train.trainer import GPATrainer, TrainConfig
 
 SIZE = "tiny"
-ROW_TOKENS = 2048
-ROWS = 4
-STEPS = 6
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One line of `make bench`: `value` in `unit`, and what it should be at least (None: none)."""
-
-    name: str
-    value: float
-    unit: str
-    at_least: float | None = None
+# The row of the published sizes.
+ROW_TOKENS = 4096
+ROWS = 2
+STEPS = 4
+# The batch of the authors' training code, which pads, and computes the logits of every position.
+AUTHORS_BATCH = 2
 
 
 def bench(say: Callable[[str], None] = print) -> list[Measurement]:
     """All measurements on made-up tokens of the lengths of read speech, on one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with TemporaryDirectory() as scratch:
-            shards = made_up_shards(Path(scratch) / "tokens", 600)
-            return _measure(shards, Path(scratch), say)
-    finally:
-        torch.set_num_threads(threads)
+    with one_torch_thread(), TemporaryDirectory() as scratch:
+        shards = made_up_shards(Path(scratch) / "tokens", 600)
+        return _measure(shards, Path(scratch), say)
 
 
 def made_up_shards(folder: Path, count: int) -> TokenShards:
@@ -92,7 +84,11 @@ def _measure(shards: TokenShards, scratch: Path, say: Callable[[str], None]) -> 
             "loader_workers": 0,
             "batches": {SIZE: {"row_tokens": ROW_TOKENS, "rows_per_step": 1, "rows_at_once": 1}},
             "phases": {
-                "pretrain": {"supervise": "answer", "steps": STEPS, "learning_rate": {SIZE: 1e-3}},
+                "pretrain": {
+                    "supervise": "answer",
+                    "steps": {SIZE: STEPS},
+                    "learning_rate": {SIZE: 1e-3},
+                },
             },
         }
     )
@@ -106,29 +102,36 @@ def _measure(shards: TokenShards, scratch: Path, say: Callable[[str], None]) -> 
         checkpoint=None,
         resume=False,
     )
-    reading = _reading(run.rows)
-    packed, padded = _packed_and_padded(run.rows)
+    reading = _reading(_with(run.rows, 150, False))
+    packed, padded = _packed_and_padded(_with(run.rows, ROWS, False))
+    packed_all, padded_all = _packed_and_padded(_with(run.rows, ROWS, True))
+    authors = _as_the_authors(_with(run.rows, ROWS, True))
     ours, bare = _loops(build(run), run.rows)
     lines = [
-        Measurement("packed / padded, useful tokens a second", packed / padded, "x", 2.0),
+        Measurement("packed / padded, all supervised", packed_all / padded_all, "x", 2.0),
+        Measurement("packed / padded, answers supervised", packed / padded, "x"),
+        Measurement("packed / as the authors, all supervised", packed_all / authors, "x", 2.0),
         Measurement("our loop / bare PyTorch loop, steps a second", ours / bare, "x", 0.97),
         Measurement("loader / model, useful tokens a second", reading / packed, "x", 10.0),
         Measurement("reading and composing", 1e6 / reading, "s per million tokens"),
     ]
     for line in lines:
-        aim = f" (aim: at least {line.at_least:g})" if line.at_least else ""
-        say(f"{line.name}: {line.value:.3g} {line.unit}{aim}")
+        say(str(line))
     return lines
+
+
+def _with(rows: PackedRows, count: int, supervise_all: bool) -> PackedRows:
+    """As many rows of the same mixture, supervised so."""
+    return PackedRows(rows.shards, rows.structure, rows.mixture, count, supervise_all)
 
 
 def _reading(rows: PackedRows) -> float:
     """Useful tokens a second that the loader makes alone, on one core."""
-    many = PackedRows(rows.shards, rows.structure, rows.mixture, 300, rows.supervise_all)
-    useful, start = 0, time.perf_counter()
-    for number in range(len(many)):
-        collate([many[number]])
-        useful += sum(draw.length for draw in many.draws(number))
-    return useful / (time.perf_counter() - start)
+    useful, start = 0, time.process_time()
+    for number in range(len(rows)):
+        collate([rows[number]])
+        useful += sum(draw.length for draw in rows.draws(number))
+    return useful / (time.process_time() - start)
 
 
 def _packed_and_padded(rows: PackedRows) -> tuple[float, float]:
@@ -137,40 +140,59 @@ def _packed_and_padded(rows: PackedRows) -> tuple[float, float]:
     Padded batches have as many sequences as a packed row on average, in random order, and are as
     long as their longest.
     """
-    many = PackedRows(rows.shards, rows.structure, rows.mixture, ROWS, rows.supervise_all)
-    sequences = [
-        compose(rows.shards, rows.structure, draw)
-        for number in range(ROWS)
-        for draw in many.draws(number)
-    ]
+    sequences = _sequences(rows)
     useful = sum(len(sequence.ids) for sequence in sequences)
-    order = np.random.default_rng(0).permutation(len(sequences))
-    size = -(-len(sequences) // ROWS)
-    padded = [
-        _pad([sequences[i] for i in order[start : start + size]])
-        for start in range(0, len(sequences), size)
+    size = -(-len(sequences) // len(rows))
+    padded = [_pad(batch, rows.supervise_all) for batch in _batches(sequences, size)]
+    packed = [collate([rows[number]]) for number in range(len(rows))]
+    by_sequence, masked = (
+        with_packed_loss(new_model(SIZE, 0, attn_implementation=attention)).train()
+        for attention in (BY_SEQUENCE, "sdpa")
+    )
+    _seconds(by_sequence, packed[:1])
+    return useful / _seconds(by_sequence, packed), useful / _seconds(masked, padded)
+
+
+def _as_the_authors(rows: PackedRows) -> float:
+    """Useful tokens a second of transformers' own forward and loss over small padded batches."""
+    # Logits of every position are slow and large: a few sequences tell.
+    sequences = _sequences(rows)[: 2 * AUTHORS_BATCH]
+    useful = sum(len(sequence.ids) for sequence in sequences)
+    padded = [_pad(batch, rows.supervise_all) for batch in _batches(sequences, AUTHORS_BATCH)]
+    return useful / _seconds(new_model(SIZE, 0).train(), padded)
+
+
+def _seconds(model: nn.Module, batches: Iterable[dict[str, Any]]) -> float:
+    """Processor seconds of forward and backward."""
+    start = time.process_time()
+    for batch in batches:
+        model.zero_grad()
+        model(**batch).loss.backward()
+    return time.process_time() - start
+
+
+def _sequences(rows: PackedRows) -> list[TaskSequence]:
+    """The sequences of all rows, in random order: packing has long ones first."""
+    found = [
+        compose(rows.shards, rows.structure, draw)
+        for number in range(len(rows))
+        for draw in rows.draws(number)
     ]
-    packed = [collate([many[number]]) for number in range(ROWS)]
-    model = with_packed_loss(new_model(SIZE, 0)).train()
-
-    def seconds(batches: Iterable[dict[str, Tensor]]) -> float:
-        start = time.perf_counter()
-        for batch in batches:
-            model.zero_grad()
-            model(**batch).loss.backward()
-        return time.perf_counter() - start
-
-    seconds(packed[:1])
-    return useful / seconds(packed), useful / seconds(padded)
+    return [found[i] for i in np.random.default_rng(0).permutation(len(found))]
 
 
-def _pad(sequences: list[TaskSequence]) -> dict[str, Tensor]:
+def _batches(sequences: list[TaskSequence], size: int) -> list[list[TaskSequence]]:
+    return [sequences[start : start + size] for start in range(0, len(sequences), size)]
+
+
+def _pad(sequences: list[TaskSequence], supervise_all: bool) -> dict[str, Tensor]:
     longest = max(len(sequence.ids) for sequence in sequences)
     shape = (len(sequences), longest)
     ids, labels = np.full(shape, PAD, np.int64), np.full(shape, IGNORED, np.int64)
     for row, sequence in enumerate(sequences):
-        ids[row, : len(sequence.ids)] = sequence.ids
-        labels[row, : len(sequence.ids)] = sequence.labels
+        length = len(sequence.ids)
+        ids[row, :length] = sequence.ids
+        labels[row, :length] = sequence.ids if supervise_all else sequence.labels
     return {
         "input_ids": torch.from_numpy(ids),
         "attention_mask": torch.from_numpy((ids != PAD).astype(np.int64)),
@@ -178,18 +200,32 @@ def _pad(sequences: list[TaskSequence]) -> dict[str, Tensor]:
     }
 
 
+class Stopwatch(TrainerCallback):
+    """Processor seconds of a training loop, without what is set up before it."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Start."""
+        self.begun = time.process_time()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Stop."""
+        self.seconds = time.process_time() - self.begun
+
+
 def _loops(trainer: GPATrainer, rows: PackedRows) -> tuple[float, float]:
     """Steps a second of the Trainer and of the loop that one would write by hand."""
-    bare = with_packed_loss(new_model(SIZE, 0)).train()
+    bare = with_packed_loss(new_model(SIZE, 0, attn_implementation=BY_SEQUENCE)).train()
     optimizer = torch.optim.AdamW(bare.parameters(), lr=1e-3, fused=True)
-    start = time.perf_counter()
+    start = time.process_time()
     for number in range(STEPS):
         bare(**collate([rows[number]])).loss.backward()
         torch.nn.utils.clip_grad_norm_(bare.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-    by_hand = STEPS / (time.perf_counter() - start)
+    by_hand = STEPS / (time.process_time() - start)
 
     trainer.args.save_strategy = "no"
-    result = trainer.train()
-    return STEPS / result.metrics["train_runtime"], by_hand
+    stopwatch = Stopwatch()
+    trainer.add_callback(stopwatch)
+    trainer.train()
+    return STEPS / stopwatch.seconds, by_hand

@@ -1,14 +1,7 @@
 """`gpa train`: check everything, say what is about to happen, train.
 
-On several GPUs the same command runs under torchrun, with `sharding: fsdp` or `zero2` in the
-section `train` where a model does not fit one GPU (zero2 needs the package deepspeed):
-
-    torchrun --nproc_per_node 8 -m gpa.runtime.cli train --model 3b ...            # one node of 8
-    torchrun --nnodes 4 --nproc_per_node 8 --rdzv_backend c10d \
-        --rdzv_endpoint HEAD:29500 -m gpa.runtime.cli train --model 3b ...         # on each of 4
-
-`rows_per_step` counts rows over all processes, so that the same config gives the same steps on
-one GPU and on many.
+On several GPUs the same command runs under torchrun (docs/training.md). `rows_per_step` counts
+rows over all processes, so that the same config gives the same steps on one GPU and on many.
 """
 
 from __future__ import annotations
@@ -25,12 +18,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
+import torch
 from numpy.typing import NDArray
 
-from gpa.runtime.config import digest
+from gpa.runtime.config import digest, parse, read_yaml
 from gpa.runtime.errors import UserError
-from gpa.tokenize.shards import INDEX, TokenShards
+from gpa.tokenize.shards import TokenShards
 from gpa.tokenize.vocabulary import VOCABULARY_SIZE, Vocabulary
+from gpa.train.attention import best_attention
 from gpa.train.data import EvaluationRows, PackedRows, packing_efficiency
 from gpa.train.loss import CHUNK_TOKENS
 from gpa.train.metrics import draw_losses
@@ -75,6 +70,17 @@ class Run:
     start: Path | None
     resume: Path | None
     identity: dict[str, str]
+
+
+def read_config(file: Path) -> TrainConfig:
+    """The section `train`; raises UserError."""
+    return parse(TrainConfig, read_yaml(file).get("train"), f"{file}, section train")
+
+
+def use_all_cores() -> None:
+    """Share this machine's cores among its training processes; curation's workers take one each."""
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // processes))
 
 
 def train(
@@ -140,10 +146,11 @@ def prepare(
     for section, named in (
         ("batches", config.batches),
         (f"phases.{phase}.learning_rate", settings.learning_rate),
+        (f"phases.{phase}.steps", settings.steps),
     ):
         if size not in named:
             raise UserError(f"train.{section} in pipelines.yaml has no entry for {size}; add one.")
-    steps = settings.steps if steps is None else steps
+    steps = settings.steps[size] if steps is None else steps
     if steps < 1:
         raise UserError(f"STEPS={steps} trains nothing; give at least 1.")
 
@@ -275,7 +282,8 @@ def describe(run: Run) -> list[str]:
 
 def build(run: Run) -> GPATrainer:
     """Allocate the model, and hand all to the trainer."""
-    options = {"attn_implementation": run.config.attention}
+    attention = run.config.attention
+    options = {"attn_implementation": best_attention() if attention == "auto" else attention}
     # When a run goes on, the Trainer reads the weights itself.
     network = (
         load_model(run.size, run.start, **options)
@@ -319,18 +327,10 @@ def memory_bytes(size: str, config: TrainConfig) -> int:
     width, layers = shape["hidden_size"], shape["num_hidden_layers"]
     heads = shape["num_attention_heads"] + 2 * shape["num_key_value_heads"]
     layer = 8 * width + 4 * heads * shape["head_dim"] + 4 * shape["intermediate_size"]
-    kept = layer + layers * width if batch.gradient_checkpointing else layers * layer
+    kept = layer + layers * width if batch.activation_checkpointing else layers * layer
     tokens = batch.row_tokens * batch.rows_at_once
     logits = 3 * min(CHUNK_TOKENS, tokens) * VOCABULARY_SIZE
     return TRAINING_BYTES * parameter_count(size) + 4 * (tokens * kept + logits)
-
-
-def find_tokens(root: Path) -> Path:
-    """The token shards under `root` that were finished last; raises UserError without any."""
-    found = sorted(root.rglob(INDEX), key=lambda path: (path.stat().st_mtime_ns, str(path)))
-    if not found:
-        raise UserError(f"There are no token shards under {root}; make them with `make tokenize`.")
-    return found[-1].parent
 
 
 def read_pairs(path: Path, shards: TokenShards, held: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -1,7 +1,7 @@
 """Sequences of many lengths in rows of one length, none cut and none seeing another.
 
-Positions start at 0 in every sequence. From that transformers builds block-diagonal attention on
-SDPA; FlashAttention needs the boundaries themselves when a batch has several rows.
+Positions start at 0 in every sequence. From that transformers builds a block-diagonal mask for
+SDPA; attention by sequence (attention.py) and FlashAttention take the boundaries themselves.
 """
 
 from __future__ import annotations
@@ -66,17 +66,15 @@ def fill_row(sequences: Sequence[TaskSequence], row_tokens: int, supervise_all: 
     return {"input_ids": ids, "position_ids": positions, "labels": labels}
 
 
-def collate(rows: Sequence[Row]) -> dict[str, Tensor]:
-    """Rows as a batch, shape (rows, row_tokens)."""
-    return {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
+def collate(rows: Sequence[Row]) -> dict[str, Tensor | int]:
+    """Rows as a batch, shape (rows, row_tokens), and the boundaries of their sequences.
 
-
-def collate_flash(rows: Sequence[Row]) -> dict[str, Tensor | int]:
-    """Rows as a batch, with the boundaries that FlashAttention's kernels take."""
-    batch = collate(rows)
+    `cu_seq_lens_*` counts through all rows; the names are those of FlashAttention's kernels.
+    """
+    batch = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
     starts = (batch["position_ids"].flatten() == 0).nonzero().flatten()
-    ends = torch.tensor([batch["position_ids"].numel()])
-    boundaries = torch.cat([starts, ends]).to(torch.int32)
+    end = torch.tensor([batch["position_ids"].numel()])
+    boundaries = torch.cat([starts, end]).to(torch.int32)
     longest = int(boundaries.diff().max())
     return {
         **batch,

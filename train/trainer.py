@@ -30,7 +30,7 @@ from gpa.train.data import EvaluationRows, PackedRows
 from gpa.train.loss import with_packed_loss
 from gpa.train.metrics import LossBar, MetricsFile
 from gpa.train.mixture import MixtureConfig
-from gpa.train.packing import collate, collate_flash
+from gpa.train.packing import collate
 from gpa.train.sizes import Size
 
 Phase = Literal["pretrain", "sft"]
@@ -41,7 +41,7 @@ class PhaseConfig(Config):
 
     supervise: Literal["all", "answer"]
     mixture: MixtureConfig = MixtureConfig()
-    steps: PositiveInt
+    steps: dict[Size, PositiveInt]
     learning_rate: dict[Size, PositiveFloat]
     # Share of the steps in which the learning rate rises; then it falls to 0 along a cosine.
     warmup_share: float = Field(default=0.01, ge=0, lt=1)
@@ -57,7 +57,7 @@ class BatchConfig(Config):
     rows_per_step: PositiveInt
     rows_at_once: PositiveInt
     # Recompute activations in the backward pass: a third more time, far less memory.
-    gradient_checkpointing: bool = False
+    activation_checkpointing: bool = False
 
 
 class TrainConfig(Config):
@@ -71,7 +71,9 @@ class TrainConfig(Config):
     keep_checkpoints: PositiveInt = 3
     # auto: bf16 on a GPU that has it, else fp32.
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    attention: Literal["sdpa", "flash_attention_2"] = "sdpa"
+    # auto: FlashAttention where it is installed beside a GPU, else SDPA a sequence at a time;
+    # sdpa: one call with a mask, slower, but of one shape, as `compile` likes it.
+    attention: Literal["auto", "sdpa_by_sequence", "sdpa", "flash_attention_2"] = "auto"
     compile: bool = False
     # How weights are spread over GPUs; more than one needs torchrun or accelerate launch.
     sharding: Literal["none", "fsdp", "zero2"] = "none"
@@ -201,7 +203,6 @@ def make_trainer(
     identity: Mapping[str, str],
 ) -> GPATrainer:
     """A trainer for `steps` optimizer steps over `rows`; raises UserError for a bad batch."""
-    flash = config.attention == "flash_attention_2"
     trainer = GPATrainer(
         rows,
         out,
@@ -209,7 +210,7 @@ def make_trainer(
         model=with_packed_loss(model),
         args=training_arguments(config, size, phase, steps, out, bool(evaluation)),
         eval_dataset={str(task): rows for task, rows in evaluation.items()} or None,
-        data_collator=collate_flash if flash else collate,
+        data_collator=collate,
         compute_metrics=token_mean,
         processing_class=tokenizer,
         callbacks=[DataIdentity(**identity), MetricsFile(out)],
@@ -251,9 +252,10 @@ def training_arguments(
         use_cpu=not torch.accelerator.is_available(),
         bf16=bf16,
         torch_compile=config.compile,
-        gradient_checkpointing=batch.gradient_checkpointing,
+        activation_checkpointing=batch.activation_checkpointing and config.sharding != "fsdp",
         eval_strategy="steps" if evaluate else "no",
-        eval_steps=config.evaluate_every_steps if evaluate else None,
+        # A short run is evaluated at its end.
+        eval_steps=min(config.evaluate_every_steps, steps) if evaluate else None,
         save_strategy="steps",
         save_steps=config.save_every_steps,
         # Every step, so that the curve of a resumed run has the very numbers of a whole one.
@@ -265,7 +267,7 @@ def training_arguments(
         dataloader_pin_memory=torch.cuda.is_available(),
         dataloader_num_workers=config.loader_workers,
         dataloader_persistent_workers=config.loader_workers > 0,
-        **_sharding(config.sharding),
+        **_sharding(config.sharding, batch.activation_checkpointing),
     )
 
 
@@ -275,11 +277,15 @@ def _reports() -> list[str]:
     return ["tensorboard"] if is_tensorboard_available() else []
 
 
-def _sharding(sharding: str) -> dict[str, Any]:
+def _sharding(sharding: str, recompute: bool) -> dict[str, Any]:
     if sharding == "fsdp":
         return {
             "fsdp": True,
-            "fsdp_config": {"transformer_layer_cls_to_wrap": ["Qwen3DecoderLayer"]},
+            "fsdp_config": {
+                "transformer_layer_cls_to_wrap": ["Qwen3DecoderLayer"],
+                # FSDP's own way: the Trainer's would gather the weights once more.
+                "activation_checkpointing": recompute,
+            },
         }
     if sharding == "zero2":
         return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from gpa.curation.report.agreement import LENGTHS_S, MOS_STEPS, Agreement, Group
@@ -88,7 +89,7 @@ def figures(found: Audit, partial: bool) -> dict[str, Any]:
 def bin_labels(edges: tuple[float, ...], unit: str) -> list[str]:
     """ "1 to 2 s", and for the last one "30 s and more"."""
     suffix = f" {unit}" if unit else ""
-    labels = [f"{low:g} to {high:g}{suffix}" for low, high in zip(edges, edges[1:], strict=False)]
+    labels = [f"{low:g} to {high:g}{suffix}" for low, high in pairwise(edges)]
     return [*labels, f"{edges[-1]:g}{suffix} and more"]
 
 

@@ -16,9 +16,9 @@ SAMPLE_RATE = 16000
 BEST_BPS, LEAST_BPS = 32_000, 16_000
 _RATES = (32_000, 24_000, 16_000)
 # All clips of a page together, before base64 makes them a third larger.
-BUDGET_BYTES = 8_500_000
+BUDGET_BYTES = 6_500_000
 LONGEST_TOTAL_S = BUDGET_BYTES * 8 / LEAST_BPS
-OUTLINE_POINTS = 240
+OUTLINE_POINTS = 200
 
 
 def bits_per_second(seconds: float) -> int:
@@ -47,15 +47,15 @@ def mp3_data_uri(waveform: Waveform, sample_rate: int, bps: int) -> str:
 
 
 def outline(waveform: Waveform, points: int = OUTLINE_POINTS) -> str:
-    """An SVG path of the greatest and least sample of each stretch; x 0..points, y -1..1."""
+    """An SVG path of the greatest and least sample of each stretch; x 0..points, y -100..100."""
     if not len(waveform):
         return ""
     edges = np.linspace(0, len(waveform), points + 1).astype(int)
     edges = edges[:-1].clip(max=len(waveform) - 1)
-    scale = float(np.abs(waveform).max()) or 1.0
+    scale = float(np.abs(waveform).max()) / 100 or 1.0
     # y grows downwards in SVG.
     top = -np.maximum.reduceat(waveform, edges) / scale
     bottom = -np.minimum.reduceat(waveform, edges) / scale
-    there = "L".join(f"{x} {y:.2f}" for x, y in enumerate(top))
-    back = "L".join(f"{x} {y:.2f}" for x, y in reversed(list(enumerate(bottom))))
+    there = "L".join(f"{x} {y:.0f}" for x, y in enumerate(top))
+    back = "L".join(f"{x} {y:.0f}" for x, y in reversed(list(enumerate(bottom))))
     return f"M{there}L{back}Z"

@@ -73,7 +73,8 @@ class Funnel:
 
     def add_files(self, run: Run) -> None:
         """Every file of the corpus, and what ingest dropped."""
-        self.files.update(run.corpus["state"].to_pylist())
+        for state in run.corpus["state"].value_counts().to_pylist():
+            self.files[state["values"]] += state["counts"]
         dropped = run.dropped_at_ingest()
         self._drop(dropped)
         self.in_s += float(np.sum(dropped["seconds"].to_numpy()))

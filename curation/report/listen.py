@@ -179,8 +179,10 @@ class _Partition:
             for asr, rows in self._hypotheses.items()
             if key in rows and rows[key]["error"] is None
         }
-        chosen = consensus.get("chosen_asr") or next(iter(heard), "")
-        table = columns(heard, chosen, language) if chosen in heard else []
+        chosen = consensus.get("chosen_asr") or ""
+        # Where nobody had a vote, the others are compared with the first.
+        base = chosen if chosen in heard else next(iter(heard), None)
+        table = columns(heard, base, language) if base is not None else []
         text = aligned.get("text") or consensus.get("text") or ""
         mos = quality.get(f"{kept_version}_mos")
         place = f"{drawn.recording_id}-{round(drawn.start_s * 1000):09d}"

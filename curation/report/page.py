@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gpa.curation.report import speech as speech_edges
@@ -117,7 +119,6 @@ def _slider(found: Audit, in_hours: bool) -> dict[str, Any]:
         "place": agreement.place,
         "unit": "h" if in_hours else "min",
         "per_unit": 3600 if in_hours else 60,
-        "in_s": round(found.funnel.in_s, 3),
         "steps": steps,
         "marks": [round(100 * step["threshold"] * 100 / last, 3) for step in steps],
     }
@@ -169,10 +170,10 @@ def _charts(speech: Speech) -> list[Chart]:
         ),
         histogram(
             "Kept speech of a speaker",
-            "seconds",
+            "minutes",
             "speakers",
-            speech_edges.SPEAKER_EDGES_S.tolist(),
-            [("speakers", speech.speaker_s.tolist())],
+            speech_edges.SPEAKER_EDGES_MIN.tolist(),
+            [("speakers", speech.speaker_min.tolist())],
             even=True,
         ),
         histogram(
@@ -188,9 +189,9 @@ def _charts(speech: Speech) -> list[Chart]:
 
 def _paths(run: Run, agreement: Agreement) -> dict[str, str]:
     """Paths of the recordings that the page names."""
-    named = {name for name, _ in agreement.recordings.named()}
-    ids, paths = run.corpus["recording_id"].to_pylist(), run.corpus["path"].to_pylist()
-    return {key: path for key, path in zip(ids, paths, strict=True) if key in named}
+    named = pa.array([name for name, _ in agreement.recordings.named()], pa.string())
+    files = run.corpus.filter(pc.is_in(run.corpus["recording_id"], value_set=named))
+    return dict(zip(files["recording_id"].to_pylist(), files["path"].to_pylist(), strict=True))
 
 
 def _strata(samples: Sequence[Sample]) -> list[tuple[str, int]]:

@@ -76,6 +76,8 @@ class Sampler:
 
     def add(self, partition: str, utterances: Utterances | None, dropped: pa.Table) -> None:
         """One partition: its utterances, and what was dropped of it in `books.REJECTED`."""
+        if not self._size:
+            return
         chance = np.random.default_rng([SEED, zlib.crc32(partition.encode())])
         if utterances is not None and utterances.decided:
             self._add_utterances(partition, utterances, chance.random(len(utterances)))
@@ -177,7 +179,7 @@ class Sampler:
         lucky = [sorted(drawn for _, drawn in stratum.heap) for stratum in strata]
         size, total_s = self._size, math.inf
         while total_s > longest_total_s:
-            shares = _even_shares([len(each) for each in lucky], size)
+            shares = even_shares([len(each) for each in lucky], size)
             total_s = sum(
                 drawn.clip_s
                 for each, share in zip(lucky, shares, strict=True)
@@ -200,7 +202,7 @@ def _order(label: str) -> tuple[int, float, str]:
     return (1, 0.0, label)
 
 
-def _even_shares(sizes: Sequence[int], total: int) -> list[int]:
+def even_shares(sizes: Sequence[int], total: int) -> list[int]:
     """How many to take of each so that the takes sum to `total` at most, as evenly as can be."""
     shares = [0] * len(sizes)
     left = total

@@ -14,7 +14,7 @@ from gpa.curation.report.utterances import Floats, Utterances
 DURATION_EDGES_S = np.arange(0.0, 31.0)
 SNR_EDGES_DB = np.arange(-10.0, 62.0, 4.0)
 MOS_EDGES = np.round(np.arange(1.0, 5.01, 0.2), 1)
-SPEAKER_EDGES_S = np.array([0, 5, 10, 30, 60, 180, 600, 1800, 3600, 10800], float)
+SPEAKER_EDGES_MIN = np.array([0, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 180])
 PAUSE_EDGES_MS = np.arange(0.0, 1550.0, 50.0)
 
 
@@ -30,7 +30,7 @@ class Speech:
         self.mos_after = _empty(MOS_EDGES)
         self.mos_sums = np.zeros(2)  # before and after, over utterances that have both
         self.mos_count = 0
-        self.speaker_s = _empty(SPEAKER_EDGES_S)  # speakers by seconds kept
+        self.speaker_min = _empty(SPEAKER_EDGES_MIN)  # speakers by minutes kept
         self.speakers = 0
         self.cut_s = 0.0
         self.speech_s = 0.0
@@ -58,9 +58,10 @@ class Speech:
         self.speech_s += float(np.nansum(utterances.speech_s))
         if kept.any():
             encoded = utterances.speakers.combine_chunks().dictionary_encode()
-            seconds = np.bincount(encoded.indices.to_numpy(), utterances.duration_s * kept)
+            weights = utterances.duration_s * kept
+            seconds = np.bincount(encoded.indices.to_numpy(), weights).astype(np.float64)
             self.speakers += int((seconds > 0).sum())
-            self.speaker_s += _count(seconds[seconds > 0], SPEAKER_EDGES_S)
+            self.speaker_min += _count(seconds[seconds > 0] / 60, SPEAKER_EDGES_MIN)
         self._add_marks(run, partition)
 
     def _add_marks(self, run: Run, partition: str) -> None:

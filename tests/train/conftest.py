@@ -1,24 +1,33 @@
-"""Token shards of made-up speech with real sentences, and a small training config."""
+"""Token shards: of made-up speech with real sentences, and of real speech."""
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
+import soundfile
 import torch
 
+from gpa.curation.models.weights import wheel_file
+from gpa.curation.sample import AUDIOEVAL
+from gpa.runtime.stage import Artifact, NoAttempts
+from gpa.runtime.storage import tar_bytes
+from gpa.tokenize.job import TokenizerConfig, TokenizeStage
 from gpa.tokenize.shards import (
     Provenance,
     TokenShards,
     Utterance,
     UtteranceTokens,
+    read_shard,
     write_index,
     write_shard,
 )
 from gpa.tokenize.vocabulary import Vocabulary
-from gpa.train.trainer import TrainConfig
 
 SENTENCES = (
     "Mister Quilter is the apostle of the middle classes.",
@@ -90,25 +99,52 @@ def make_shards(vocabulary: Vocabulary) -> MakeShards:
     return make
 
 
-@pytest.fixture
-def config() -> TrainConfig:
-    """A run of a few small steps of the tiny model."""
-    return TrainConfig.model_validate(
-        {
-            "held_back_share": 0.25,
-            "evaluate_every_steps": 2,
-            "save_every_steps": 2,
-            "keep_checkpoints": 2,
-            "loader_workers": 0,
-            "batches": {"tiny": {"row_tokens": 256, "rows_per_step": 2, "rows_at_once": 1}},
-            "phases": {
-                phase: {
-                    "supervise": supervise,
-                    "steps": 4,
-                    "learning_rate": {"tiny": 3e-3, "0.3b": 1e-3},
-                    "mixture": {"tasks": {"asr": 1, "tts": 1, "vc": 1}},
-                }
-                for phase, supervise in (("pretrain", "all"), ("sft", "answer"))
-            },
+CLIPS_FOLDER = "pytest_audioeval/samples/audio"
+LONGEST_CLIP_S = 3.2
+
+
+def curated_clips() -> dict[str, bytes]:
+    """A curated shard of the short clips, in nine languages, of the sample corpus' package."""
+    folder = wheel_file(AUDIOEVAL, f"{CLIPS_FOLDER}/en/counting.wav").parents[1]
+    files = {}
+    for clip in sorted(folder.glob("*/*.wav")):
+        waveform, sample_rate = soundfile.read(clip, dtype="float32")
+        duration_s = len(waveform) / sample_rate
+        if duration_s > LONGEST_CLIP_S:
+            continue
+        language, key = clip.parent.name, f"{clip.parent.name}-{clip.stem}"
+        metadata = {
+            "utterance_id": key,
+            "recording_id": key,
+            "source": f"clips/{clip.name}",
+            "start_s": 0.0,
+            "end_s": duration_s,
+            "duration_s": duration_s,
+            # The package has one voice a language.
+            "speaker": language,
+            "language": language,
+            "text": clip.with_suffix(".txt").read_text(encoding="utf-8").strip(),
         }
-    )
+        flac = io.BytesIO()
+        soundfile.write(flac, waveform, sample_rate, format="FLAC")
+        files[f"{key}.flac"] = flac.getvalue()
+        files[f"{key}.json"] = json.dumps(metadata).encode()
+    return files
+
+
+@pytest.fixture(scope="session")
+def speech_shards(vocabulary: Vocabulary, tmp_path_factory: pytest.TempPathFactory) -> TokenShards:
+    """Sixteen utterances of real speech, as the tokenize job makes them with `small`."""
+    folder = tmp_path_factory.mktemp("speech")
+    curated = folder / "curated.tar"
+    curated.write_bytes(tar_bytes(curated_clips()))
+    stage = TokenizeStage("tokens", TokenizerConfig(), ["curated"])
+    stage.load()
+    shard = Artifact(pa.table({"uri": [str(curated)]}))
+    made = stage.process("clips", {"curated": shard}, NoAttempts())
+    assert not made.rejects
+    tar = folder / "made.tar"
+    tar.write_bytes(tar_bytes(made.files))
+    index = write_shard(folder / "shard-000000.tar", read_shard(tar))
+    write_index(folder, index, Provenance(vocabulary.text_digest, "small", "small", False))
+    return TokenShards(folder)

@@ -1,4 +1,4 @@
-"""It learns: a tiny model that has seen sixteen utterances often enough transcribes them."""
+"""It learns: a tiny model that has heard sixteen utterances often enough transcribes them."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ def mean_loss(model, task, shards, vocabulary) -> float:
 
 
 @pytest.mark.slow
-def test_a_tiny_model_learns_its_sixteen_utterances_by_heart(make_shards, vocabulary, tmp_path):
-    shards = make_shards(tmp_path / "tokens", 16, longest=30)
+def test_a_tiny_model_learns_sixteen_utterances_by_heart(speech_shards, vocabulary, tmp_path):
+    shards = speech_shards
+    assert len(shards) == 16
     config = TrainConfig.model_validate(
         {
             # Everybody is trained on, and evaluated on with the same sentences below.
@@ -42,7 +43,7 @@ def test_a_tiny_model_learns_its_sixteen_utterances_by_heart(make_shards, vocabu
                 "pretrain": {
                     "supervise": "answer",
                     "mixture": {"tasks": {"asr": 0.84, "tts": 0.08, "vc": 0.08}},
-                    "steps": STEPS,
+                    "steps": {"tiny": STEPS},
                     "learning_rate": {"tiny": 3e-3},
                     "warmup_share": 0.1,
                     "weight_decay": 0,

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AttentionInterface
 
 from gpa.tokenize.sequences import IGNORED, TaskSequence
+from gpa.train.attention import BY_SEQUENCE
 from gpa.train.loss import token_losses, with_packed_loss
-from gpa.train.packing import collate, collate_flash, fill_row, pack
+from gpa.train.packing import collate, fill_row, pack
 from gpa.train.sizes import new_model
+
+ATTENTIONS = (BY_SEQUENCE, "sdpa")
 
 
 def sequences(*lengths: int, seed: int = 0) -> list[TaskSequence]:
@@ -25,9 +25,9 @@ def sequences(*lengths: int, seed: int = 0) -> list[TaskSequence]:
     ]
 
 
-@pytest.fixture(scope="module")
-def model():
-    return with_packed_loss(new_model("tiny", 0)).eval()
+@pytest.fixture(scope="module", params=ATTENTIONS)
+def model(request):
+    return with_packed_loss(new_model("tiny", 0, attn_implementation=request.param)).eval()
 
 
 @given(st.lists(st.integers(1, 100), max_size=80))
@@ -61,12 +61,13 @@ def test_labels_are_the_answers_or_all_but_the_first_token():
 def test_the_loss_of_a_row_is_the_mean_of_its_sequences_alone(model, supervise_all):
     parts = sequences(40, 7, 25, 18)
     packed = model(**collate([fill_row(parts, 100, supervise_all)])).loss
+    plain = new_model("tiny", 0).eval()
     total, tokens = 0.0, 0
     for part in parts:
         # Each alone, through the model's own loss on whole logits.
         labels = torch.tensor(part.ids if supervise_all else part.labels).long()[None]
         ids = torch.tensor(part.ids).long()[None]
-        alone = type(model).forward(model, input_ids=ids, labels=labels).loss
+        alone = plain(input_ids=ids, labels=labels).loss
         count = int((labels[:, 1:] != IGNORED).sum())
         total, tokens = total + alone.item() * count, tokens + count
     assert packed.item() == pytest.approx(total / tokens, abs=1e-5)
@@ -110,35 +111,21 @@ def test_a_row_without_labels_has_loss_zero_and_finite_gradients(model):
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
 
-def varlen_attention(module, query, key, value, attention_mask, **kwargs):
-    """What FlashAttention's kernels compute from the boundaries they are handed."""
-    batch, heads, length, width = query.shape
-    groups = heads // key.shape[1]
-    flat = [
-        x.repeat_interleave(repeats, 1).transpose(0, 1).reshape(heads, batch * length, width)
-        for x, repeats in ((query, 1), (key, groups), (value, groups))
-    ]
-    outputs = []
-    bounds = kwargs["cu_seq_lens_q"].tolist()
-    assert bounds == kwargs["cu_seq_lens_k"].tolist()
-    for start, end in pairwise(bounds):
-        assert end - start <= kwargs["max_length_q"]
-        q, k, v = (x[None, :, start:end] for x in flat)
-        outputs.append(torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)[0])
-    joined = torch.cat(outputs, 1).reshape(heads, batch, length, width)
-    return joined.permute(1, 2, 0, 3), None
-
-
-def test_flash_attention_is_handed_the_same_boundaries_that_sdpa_sees(model):
-    AttentionInterface.register("varlen_reference", varlen_attention)
+def test_boundaries_are_those_that_the_mask_of_sdpa_sees():
     rows = [
         fill_row(sequences(20, 9, seed=1), 40, supervise_all=True),
         fill_row(sequences(40, seed=2), 40, supervise_all=True),
     ]
-    expected = model(**collate(rows)).loss
-    model.set_attn_implementation("varlen_reference")
-    try:
-        got = model(**collate_flash(rows)).loss
-    finally:
-        model.set_attn_implementation("sdpa")
+    batch = collate(rows)
+    assert batch["cu_seq_lens_q"].tolist() == batch["cu_seq_lens_k"].tolist() == [0, 20, 29, 40, 80]
+    assert batch["max_length_q"] == batch["max_length_k"] == 40
+    by_sequence, masked = (
+        with_packed_loss(new_model("tiny", 0, attn_implementation=name)) for name in ATTENTIONS
+    )
+    expected = masked(**batch).loss
+    got = by_sequence(**batch).loss
     torch.testing.assert_close(got, expected)
+    got.backward()
+    expected.backward()
+    for ours, theirs in zip(by_sequence.parameters(), masked.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-6, rtol=1e-4)

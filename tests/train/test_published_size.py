@@ -29,7 +29,11 @@ def test_two_steps_of_0_3b_with_a_resume_between_them(make_shards, tmp_path):
             "loader_workers": 0,
             "batches": {"0.3b": {"row_tokens": 256, "rows_per_step": 1, "rows_at_once": 1}},
             "phases": {
-                "pretrain": {"supervise": "all", "steps": 2, "learning_rate": {"0.3b": 1e-4}}
+                "pretrain": {
+                    "supervise": "all",
+                    "steps": {"0.3b": 2},
+                    "learning_rate": {"0.3b": 1e-4},
+                }
             },
         }
     )

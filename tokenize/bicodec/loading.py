@@ -22,16 +22,26 @@ WAV2VEC2 = "wav2vec2-large-xlsr-53"
 COMPUTED_PREFIX = "mel_transformer."
 
 
-def load_parts(folder: Path) -> tuple[BiCodecConfig, BiCodecNetwork, FeatureExtractor]:
-    """Load all parts on the CPU; raises UserError that names what is missing or does not fit.
+def find_parts(folder: Path) -> tuple[Path, Path]:
+    """Folders of BiCodec itself and of its wav2vec 2.0 in a checkpoint; raises UserError.
 
-    `folder` holds `config.yaml` and `model.safetensors`, or holds a folder `BiCodec/` that does.
-    The wav2vec 2.0 folder lies inside (the GPA release) or beside it (Spark-TTS).
+    `folder` holds `config.yaml` and `model.safetensors`, or a folder `BiCodec/` that does: the
+    roots of Spark-TTS and of the GPA release, where files of these names belong to others. The
+    wav2vec 2.0 folder lies inside (the GPA release) or beside it (Spark-TTS).
     """
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder} to load BiCodec from.")
-    if not (folder / "model.safetensors").is_file() and (folder / "BiCodec").is_dir():
+    if (folder / "BiCodec").is_dir():
         folder = folder / "BiCodec"
+    for wav2vec2 in (folder / WAV2VEC2, folder.parent / WAV2VEC2):
+        if wav2vec2.is_dir():
+            return folder, wav2vec2
+    raise UserError(f"There is no folder {WAV2VEC2} in {folder} or beside it.")
+
+
+def load_parts(folder: Path) -> tuple[BiCodecConfig, BiCodecNetwork, FeatureExtractor]:
+    """Load all parts on the CPU; raises UserError that names what is missing or does not fit."""
+    folder, wav2vec2 = find_parts(folder)
     config = read_config(folder / "config.yaml")
     tensors = {
         key: tensor
@@ -43,14 +53,7 @@ def load_parts(folder: Path) -> tuple[BiCodecConfig, BiCodecNetwork, FeatureExtr
         network = BiCodecNetwork(config.audio_tokenizer, channels, features)
     load_strictly(network, tensors, folder)
     fold_weight_norm(network)
-    return config, network, load_features(_wav2vec2_folder(folder))
-
-
-def _wav2vec2_folder(folder: Path) -> Path:
-    for candidate in (folder / WAV2VEC2, folder.parent / WAV2VEC2):
-        if candidate.is_dir():
-            return candidate
-    raise UserError(f"There is no folder {WAV2VEC2} in {folder} or beside it.")
+    return config, network, load_features(wav2vec2)
 
 
 def _ecapa_widths(tensors: Mapping[str, Tensor]) -> tuple[int, int]:

@@ -32,8 +32,18 @@ Waveform = NDArray[np.float32]
 # Some exports keep the encoder inside a whole model.
 PREFIX = "model.encoder."
 
+# The folder's name inside the GPA release, whose root holds files of the same names.
+RELEASED = "glm-4-voice-tokenizer"
+
 # Larger batches pay on a GPU; on one CPU core this is the fastest.
 MAX_BATCH_S = 30.0
+
+
+def find_folder(folder: Path) -> Path:
+    """The tokenizer's own folder: this one, or the one in a GPA release; raises UserError."""
+    if not folder.is_dir():
+        raise UserError(f"There is no folder {folder} to load the GLM tokenizer from.")
+    return folder / RELEASED if (folder / RELEASED).is_dir() else folder
 
 
 class GLMTokenizer:
@@ -67,9 +77,7 @@ class GLMTokenizer:
 
         Raises UserError naming every key that is missing, unexpected or wrongly shaped.
         """
-        folder = Path(folder)
-        if not folder.is_dir():
-            raise UserError(f"There is no folder {folder} to load the GLM tokenizer from.")
+        folder = find_folder(Path(folder))
         config = read_config(folder)
         with torch.device("meta"):
             encoder = WhisperVQEncoder(config)

@@ -32,9 +32,9 @@ from gpa.curation.models.asr.phonemes import (
     hama_library,
     phoneme_weights,
 )
-from gpa.curation.models.cache import build_once
 from gpa.curation.models.protocols import Facts, Hypothesis, Waveform, Weights, Word
 from gpa.curation.models.weights import sha256_of, wheel_file
+from gpa.runtime.cache import build_once
 from gpa.runtime.config import digest
 
 # ARPAbet (CMUdict without stress marks) and the IPA tokens of the recogniser that stand for each

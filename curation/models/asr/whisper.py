@@ -21,9 +21,9 @@ from pydantic import Field
 
 from gpa.curation.audio import resample
 from gpa.curation.models.asr.config import ASRConfig
-from gpa.curation.models.cache import build_once
 from gpa.curation.models.protocols import Facts, Hypothesis, Waveform, Weights, Word
 from gpa.curation.models.weights import sha256_of, wheel_file
+from gpa.runtime.cache import build_once
 from gpa.runtime.errors import UserError
 
 SAMPLE_RATE = 16000

@@ -6,6 +6,7 @@ outlines show something.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,12 @@ from gpa.runtime.storage import ArtifactStore, Store, parquet_bytes
 RATE = 16000
 ATTACK = "<script>alert(1)</script>"
 NASTY_PATH = 'it\'s "quoted" & <b>bold</b>.wav'
-VOCABULARY = (
+PROSE = (
     "the old house by river was quiet when morning came and nobody had heard a word of what "
     "happened there during night so we walked down to look for ourselves but found only some "
     "water bread light people time years world right think great small where much before"
-).split()
+)
+VOCABULARY = PROSE.split()
 ASRS = ("alpha", "beta", "gamma", "delta", "epsilon")
 STAGES = {
     "probed": "ingest",
@@ -231,6 +233,8 @@ class Builder:
 
     def _utterance(self, cut, path, words, tables, heard, rejects) -> None:
         key, duration = cut["utterance_id"], cut["duration_s"]
+        # Drawn for all, so that another config draws the same utterances.
+        has_edit = self.chance.random() < 0.4
         hard = float(self.chance.choice([0.0, 0.02, 0.08, 0.2, 0.4]))
         texts = {
             asr: misheard(words, hard * (1 + k), self.chance) for k, asr in enumerate(self.heard)
@@ -265,7 +269,7 @@ class Builder:
             for k, word in enumerate(written)
         ]
         edits = [{"action": "insert", "mark": ",", "word_index": 1, "pause_ms": 340.0}]
-        edits = edits if len(written) > 4 and self.chance.random() < 0.4 else []
+        edits = edits if len(written) > 4 and has_edit else []
         text = " ".join(written)
         tables["alignment"].append({
             "utterance_id": key, "text_before": text, "aligner": "made-up", "words": times,
@@ -289,8 +293,6 @@ class Builder:
 
     def finish(self, finished: bool = True) -> dict[str, Any]:
         """Write what stands at the root of OUT; returns the content of run.json."""
-        import json
-
         store = self.artifacts.store
         self.corpus.append({"recording_id": "dup", "path": "copy.wav", "state": "rejected",
                             "reason": "duplicate", "duration_s": 4.0})  # fmt: skip

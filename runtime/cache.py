@@ -1,4 +1,4 @@
-"""Files that adapters derive from wheels once, kept in the user's cache folder."""
+"""Files that are derived or drawn once and kept in the user's cache folder."""
 
 from __future__ import annotations
 

@@ -1,0 +1,201 @@
+"""Figures of the report equal figures counted from the tables, row by row, without its code."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from gpa.curation.report.audit import audit, figures
+from gpa.curation.report.tables import Run, open_run
+from gpa.curation.report.write import write_report
+from gpa.runtime.errors import UserError
+from gpa.runtime.stage import Artifact
+from gpa.runtime.storage import ArtifactStore, Store
+from tests.curation.report.synthetic import Builder, write_out
+
+
+def joined(out: Path) -> list[dict]:
+    """One dictionary an utterance, with all that the tables say of it."""
+    artifacts = ArtifactStore(Store(str(out)))
+    content = json.loads((out / "run.json").read_text())
+    found = []
+    for partition in content["partitions"]:
+        tables = [
+            {row["utterance_id"]: row for row in artifacts.table(name, "1", partition).to_pylist()}
+            for name in ("utterances", "quality", "consensus")
+        ]
+        found += [{**tables[0][key], **tables[1][key], **tables[2][key]} for key in tables[0]]
+    return found
+
+
+@pytest.fixture(scope="module")
+def shown(out: Path) -> dict:
+    return json.loads((out / "report" / "summary.json").read_text())["audit"]
+
+
+def test_the_funnel_adds_up_to_what_went_in(out: Path, shown: dict):
+    funnel = shown["funnel"]
+    decoded = sum(
+        row["duration_s"]
+        for partition in ("part-a", "part-b", "part-c")
+        for row in ArtifactStore(Store(str(out))).table("normalized", "1", partition).to_pylist()
+    )
+    assert funnel["in_s"] == pytest.approx(decoded + 4.0, abs=1e-3)  # and a duplicate of 4 s
+    kept = [row for row in joined(out) if row["kept"]]
+    assert funnel["kept_utterances"] == len(kept)
+    assert funnel["kept_s"] == pytest.approx(sum(row["duration_s"] for row in kept), abs=1e-3)
+    dropped = sum(row["seconds"] for row in funnel["dropped"])
+    assert funnel["in_s"] == pytest.approx(funnel["kept_s"] + dropped, abs=0.01)
+    assert shown["reconciles"]
+
+
+def test_dropped_utterances_are_counted_by_reason(out: Path, shown: dict):
+    expected: dict[str, int] = defaultdict(int)
+    for row in joined(out):
+        if not row["kept"]:
+            expected[row["reason"]] += 1
+    found = {
+        row["reason"]: row["utterances"]
+        for row in shown["funnel"]["dropped"]
+        if row["step"] == "consensus"
+    }
+    assert found == dict(expected)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.05, 0.15, 0.2, 0.335, 0.5])
+def test_a_threshold_keeps_what_consensus_would_keep_under_it(
+    tmp_path: Path, out: Path, shown: dict, threshold: float
+):
+    write_out(tmp_path, utterances=20, verifier="delta", max_pwer=threshold, audio=False)
+    kept = [row for row in joined(tmp_path) if row["kept"]]
+    before = {row["utterance_id"] for row in joined(out) if row["kept"]}
+    step = next(step for step in shown["thresholds"] if step["threshold"] == threshold)
+    assert step["kept_utterances"] == len(kept)
+    assert step["kept_s"] == pytest.approx(sum(row["duration_s"] for row in kept), abs=1e-3)
+    assert step["change_sides"] == len(before ^ {row["utterance_id"] for row in kept})
+    if kept:
+        mean = sum(row["pwer"] for row in kept) / len(kept)
+        assert step["mean_pwer"] == pytest.approx(mean)
+    else:
+        assert step["mean_pwer"] is None
+
+
+def test_the_threshold_of_the_run_keeps_what_the_funnel_says(shown: dict):
+    step = next(step for step in shown["thresholds"] if step["threshold"] == 0.15)
+    assert step["kept_utterances"] == shown["funnel"]["kept_utterances"]
+    assert step["kept_s"] == pytest.approx(shown["funnel"]["kept_s"], abs=1e-3)
+    assert step["change_sides"] == 0
+
+
+def test_a_threshold_off_the_grid_has_its_own_step(tmp_path: Path):
+    write_out(tmp_path, utterances=5, max_pwer=0.1234, audio=False)
+    found = audit(open_run(str(tmp_path)), 0)
+    step = found.agreement.thresholds()[found.agreement.place]
+    assert step["threshold"] == 0.1234
+    assert step["kept_utterances"] == found.funnel.kept_utterances
+
+
+def test_pairwise_wer_and_leave_one_out_are_means_over_utterances(out: Path, shown: dict):
+    sums: dict[tuple[str, str], list[float]] = defaultdict(list)
+    without: dict[str, list[float]] = defaultdict(list)
+    vetoes: dict[str, int] = defaultdict(int)
+    for row in joined(out):
+        fit = row["verifier_distance"] is not None and row["verifier_distance"] <= 0.4
+        for i, first in enumerate(row["voters"]):
+            for j, second in enumerate(row["voters"]):
+                if i != j:
+                    sums[first, second].append(min(1.0, row["wer_matrix"][i][j]))
+            if len(row["voters"]) > 2:
+                without[first].append(row["pwer_without"][i])
+                vetoes[first] += (
+                    row["reason"] == "disagreement" and fit and row["pwer_without"][i] < 0.15
+                )
+    asrs = shown["pairwise_wer"]["asrs"]
+    for (first, second), values in sums.items():
+        found = shown["pairwise_wer"]["wer"][asrs.index(first)][asrs.index(second)]
+        assert found == pytest.approx(sum(values) / len(values))
+    for entry in shown["leave_one_out"]:
+        values = without[entry["asr"]]
+        assert entry["pwer_without"] == pytest.approx(sum(values) / len(values))
+        assert entry["vetoes"] == vetoes[entry["asr"]]
+    assert sum(vetoes.values()) > 0
+
+
+def test_groups_cover_every_utterance_once(out: Path, shown: dict):
+    everything = joined(out)
+    for name in ("by_language", "by_length_s", "by_mos"):
+        assert sum(group["utterances"] for group in shown[name].values()) == len(everything)
+    short = [row for row in everything if 2 <= row["duration_s"] < 3]
+    group = shown["by_length_s"]["2 to 3 s"]
+    assert group["utterances"] == len(short)
+    assert group["mean_pwer"] == pytest.approx(sum(row["pwer"] for row in short) / len(short))
+
+
+def test_seconds_that_are_lost_are_named(tmp_path: Path):
+    builder = Builder(tmp_path, audio=False)
+    made = builder.partition("part-a", ["a.wav", "b.wav"], 4)
+    packaged = made["packaged"].table
+    builder.artifacts.write("packaged", "1", "part-a", Artifact(packaged.slice(1)))
+    builder.finish()
+    found = audit(open_run(str(tmp_path)), 0)
+    lost = packaged["duration_s"][0].as_py()
+    assert not found.funnel.reconciles
+    assert found.funnel.balance_s == pytest.approx(lost)
+    assert found.funnel.different == 1
+    assert packaged["recording_id"][0].as_py() in found.funnel.differences[0]
+
+
+def test_a_partial_run_counts_the_rest_as_not_decided(tmp_path: Path):
+    builder = Builder(tmp_path, audio=False)
+    builder.partition("part-a", ["a.wav"], 5)
+    builder.partition("part-b", ["b.wav"], 5)
+    content = builder.finish(finished=False)
+    for name in ("consensus", "alignment", "packaged"):
+        builder.artifacts.remove(name, "1", "part-b")
+    run = Run(builder.artifacts, content, partial=True)
+    result = figures(audit(run, 0), partial=True)
+    rest = builder.artifacts.table("utterances", "1", "part-b")["duration_s"].to_pylist()
+    assert result["partial"]
+    assert result["reconciles"]
+    assert result["funnel"]["undecided_s"] == pytest.approx(sum(rest), abs=1e-3)
+
+
+def test_a_run_that_only_cut_utterances_reports(tmp_path: Path):
+    builder = Builder(tmp_path)
+    builder.partition("part-a", ["a.wav"], 3)
+    content = builder.finish(finished=False)
+    for name in [*content["stages"]]:
+        if name not in ("normalized", "utterances"):
+            content["stages"].pop(name)
+    result = write_report(builder.artifacts, content, partial=True, samples=5)
+    assert result["funnel"]["kept_utterances"] == 0
+    assert "partial" in (tmp_path / "report" / "index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "holds no run"),
+        ({"layout_version": 0}, "has layout 0"),
+        ({"finished": True}, "has layout None"),
+    ],
+)
+def test_an_out_that_is_no_run_of_this_program_is_one_sentence(
+    tmp_path: Path, content: dict | None, words: str
+):
+    if content is not None:
+        (tmp_path / "run.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=words):
+        open_run(str(tmp_path))
+
+
+def test_a_run_that_has_listed_nothing_is_one_sentence(tmp_path: Path):
+    builder = Builder(tmp_path)
+    builder.partition("part-a", ["a.wav"], 1)
+    content = builder.finish(finished=False)
+    (tmp_path / "corpus.parquet").unlink()
+    with pytest.raises(UserError, match="not listed its recordings yet"):
+        write_report(builder.artifacts, content, partial=True)

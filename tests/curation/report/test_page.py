@@ -1,0 +1,98 @@
+"""The page: whole in itself, and nothing that was said or named can become part of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from gpa.curation.report.tables import open_run
+from gpa.curation.report.write import write_report
+from tests.curation.report.synthetic import ATTACK, NASTY_PATH
+
+
+class Reader(HTMLParser):
+    """Elements, attributes and text of a page."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.texts: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+@pytest.fixture(scope="module")
+def page(out: Path) -> str:
+    return (out / "report" / "index.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def read(page: str) -> Reader:
+    return Reader(page)
+
+
+def test_a_transcript_that_is_markup_is_shown_and_never_run(page: str, read: Reader):
+    assert any(ATTACK in text for text in read.texts)
+    assert ATTACK not in page
+    # The page's own data and code.
+    assert sum(tag == "script" for tag, _ in read.tags) == 2
+
+
+def test_a_file_name_with_quotes_stays_text(page: str, read: Reader):
+    assert NASTY_PATH in read.texts
+    assert NASTY_PATH not in page
+    assert all(tag != "b" for tag, _ in read.tags)
+
+
+def test_nothing_on_the_page_comes_from_elsewhere(read: Reader):
+    for tag, attributes in read.tags:
+        for name in ("src", "href"):
+            if name in attributes:
+                assert attributes[name].startswith(("data:", "#")), (tag, attributes[name])
+    policy = next(a["content"] for tag, a in read.tags if a.get("http-equiv"))
+    assert policy.startswith("default-src 'none'")
+
+
+def test_only_the_pages_own_script_may_run(page: str):
+    import base64
+    import hashlib
+
+    script = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)[-1]
+    sha = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{sha}'" in page
+
+
+def test_figures_on_the_page_are_those_of_the_summary(out: Path, read: Reader):
+    shown = json.loads((out / "report" / "summary.json").read_text())["audit"]["funnel"]
+    texts = {text.strip() for text in read.texts}
+    assert f"{shown['in_s'] / 60:,.2f} min" in texts
+    assert f"{shown['kept_s'] / 60:,.2f} min" in texts
+    for row in shown["dropped"]:
+        assert f"{row['seconds'] / 60:,.2f} min" in texts
+    assert any("totals reconcile" in text for text in texts)
+
+
+def test_every_sample_can_be_heard_and_named(read: Reader):
+    samples = [a for tag, a in read.tags if tag == "article"]
+    clips = [a["src"] for tag, a in read.tags if tag == "audio"]
+    assert len(samples) == len(clips) == 40
+    assert all(clip.startswith("data:audio/mpeg;base64,") and len(clip) > 1000 for clip in clips)
+    assert len({a["data-key"] for a in samples}) == len(samples)
+    strata = {a["data-stratum"] for a in samples}
+    assert {"consensus: disagreement, and unverified", "segment: truncated"} <= strata
+    assert any(name.startswith("pWER 1") for name in strata)
+
+
+def test_the_same_run_gives_the_same_page(out: Path, page: str):
+    run = open_run(str(out))
+    write_report(run.artifacts, run.content, samples=40)
+    assert (out / "report" / "index.html").read_text() == page

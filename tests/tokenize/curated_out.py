@@ -1,0 +1,97 @@
+"""A small curated OUT of real speech, with utterances among it that no tokenizer can use."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import soundfile
+
+from gpa.curation.models.weights import wheel_file
+from gpa.curation.package import CURATED, MANIFEST, MANIFEST_SCHEMA
+from gpa.runtime.storage import Store, parquet_bytes, tar_bytes
+
+SPOKEN = ("counting", "hello_world", "quick_brown_fox")
+
+
+def spoken(name: str) -> tuple[np.ndarray, int]:
+    file = f"pytest_audioeval/samples/audio/en/{name}.wav"
+    return soundfile.read(wheel_file("pytest-audioeval", file), dtype="float32")
+
+
+def flac(samples: np.ndarray, sample_rate: int) -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, sample_rate, format="FLAC")
+    return buffer.getvalue()
+
+
+def entry(number: int, audio: bytes, duration_s: float, text: str) -> dict[str, Any]:
+    """An utterance as curation describes it, with its audio."""
+    return {
+        "utterance_id": f"recording{number}-000000000",
+        "recording_id": f"recording{number}",
+        "source": f"corpus/day {number}.wav" if number else "top.wav",
+        "start_s": 0.0,
+        "end_s": duration_s,
+        "duration_s": duration_s,
+        "speaker": f"recording{number}-S0",
+        "language": "en",
+        "text": text,
+        "flac": audio,
+    }
+
+
+def good_entries() -> list[dict[str, Any]]:
+    entries = []
+    for number, name in enumerate(SPOKEN):
+        samples, rate = spoken(name)
+        entries.append(entry(number, flac(samples, rate), len(samples) / rate, f"<|im_end|>{name}"))
+    return entries
+
+
+def bad_entries() -> list[tuple[str, dict[str, Any]]]:
+    """Utterances without tokens, each with what the reject says of it."""
+    samples, rate = spoken("counting")
+    whole = flac(samples, rate)
+    audio = [
+        ("Format not recognised.", b"no FLAC at all", 1.0),
+        ("Format not recognised.", b"", 0.0),
+        ("lost sync", whole[: len(whole) // 2], len(samples) / rate),
+        ("0.50 s of audio for 2.00 s", flac(np.full(4000, 0.1), 8000), 2.0),
+        ("it has 100 samples", flac(np.full(100, 0.1), 16000), 100 / 16000),
+        ("max_batch_s is 30", flac(np.full(31 * 8000, 0.1), 8000), 31.0),
+    ]
+    return [
+        (said, entry(10 + number, data, duration_s, "text"))
+        for number, (said, data, duration_s) in enumerate(audio)
+    ]
+
+
+def write_curated(out: Path, shards: list[list[dict[str, Any]]]) -> Path:
+    """A curated OUT, laid out as `gpa curate` leaves it."""
+    store, rows, checksums = Store(str(out)), [], {}
+    for number, entries in enumerate(shards):
+        name, files = f"shard-{number:06d}", {}
+        for each in entries:
+            metadata = {key: value for key, value in each.items() if key != "flac"}
+            files[f"{each['utterance_id']}.flac"] = each["flac"]
+            files[f"{each['utterance_id']}.json"] = json.dumps(metadata).encode()
+            rows.append(
+                {
+                    **metadata, "pwer": None, "confidence": None, "snr_db": 30.0, "mos": None,
+                    "kept_version": "normalized", "sample_rate": 24000,
+                    "bytes": len(each["flac"]), "shard": name,
+                }
+            )  # fmt: skip
+        data = tar_bytes(files)
+        checksums[name] = hashlib.sha256(data).hexdigest()
+        store.write(f"{CURATED}/{name}.tar", data)
+    manifest = pa.Table.from_pylist(rows, MANIFEST_SCHEMA)
+    about = {"gpa.shards": json.dumps(checksums), "gpa.schema_version": "1"}
+    store.write(MANIFEST, parquet_bytes(manifest.replace_schema_metadata(about)))
+    return out

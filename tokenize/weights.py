@@ -1,0 +1,132 @@
+"""Which tokenizers a job uses, and where their weights come from: a folder, the hub, or a seed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import Field
+
+from gpa.curation.models.weights import sha256_of
+from gpa.runtime.cache import user_cache
+from gpa.runtime.config import Config, digest
+from gpa.runtime.errors import UserError
+from gpa.runtime.models import Facts, Weights
+from gpa.tokenize import small
+from gpa.tokenize.bicodec import BiCodec
+from gpa.tokenize.bicodec.loading import find_parts
+from gpa.tokenize.checkpoint import WEIGHT_FILES
+from gpa.tokenize.glm import GLMTokenizer
+from gpa.tokenize.glm.tokenizer import RELEASED, find_folder
+
+SMALL = "small"
+# What we need of a repository on the hub: Spark-TTS, GPA and GLM-4-Voice hold more, or less.
+BICODEC_FILES = ("BiCodec/*", "wav2vec2-large-xlsr-53/*")
+GLM_FILES = (f"{RELEASED}/*", "config.json", "preprocessor_config.json", "model.safetensors")
+
+
+class TokenizerConfig(Config):
+    """The checkpoints of both tokenizers, and how much they work on at once.
+
+    `bicodec` and `glm` are folders in a published layout or names on the hub; "small" makes
+    small random ones from `seed`, for trying the chain without any weights.
+    """
+
+    bicodec: str = SMALL
+    glm: str = SMALL
+    seed: int = 0
+    device: Literal["cpu", "cuda"] = "cpu"
+    # These bound memory: seconds of audio, padding included, in one batch of each tokenizer.
+    # The first is also the longest utterance that has tokens. 30 s is fastest on a CPU core.
+    max_batch_s: float = Field(120.0, gt=0)
+    glm_max_batch_s: float = Field(30.0, gt=0)
+    # Seconds of audio decoded at a time, among which clips of similar length find each other.
+    portion_s: float = Field(1200.0, gt=0)
+
+    @property
+    def trained(self) -> bool:
+        """Whether the tokens stand for anything."""
+        return SMALL not in (self.bicodec, self.glm)
+
+
+def load_tokenizers(config: TokenizerConfig) -> tuple[BiCodec, GLMTokenizer]:
+    """Both tokenizers on the configured device; raises UserError with the remedy."""
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "The tokenizers are set to device cuda but torch sees no GPU; set device to cpu in "
+            "tokenize.tokenizers or run on a GPU machine."
+        )
+    bicodec, glm = checkpoint_folders(config)
+    return (
+        BiCodec.load(bicodec, config.device, config.max_batch_s),
+        GLMTokenizer.load(glm, config.device, config.glm_max_batch_s),
+    )
+
+
+def checkpoint_folders(config: TokenizerConfig) -> tuple[Path, Path]:
+    """Local folders of BiCodec and of the GLM tokenizer; raises UserError with the remedy."""
+    made = None if config.trained else small.small_tokenizers(user_cache(), config.seed)
+    bicodec = made[0] if made and config.bicodec == SMALL else _find(config.bicodec, BICODEC_FILES)
+    glm = made[1] if made and config.glm == SMALL else _find(config.glm, GLM_FILES)
+    return bicodec, glm
+
+
+def _find(name: str, files: Sequence[str]) -> Path:
+    """A folder, or the named files of a repository on the hub, from its cache where they are."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if name.startswith(("/", ".", "~")) or name.count("/") != 1:
+        raise UserError(
+            f"There is no tokenizer checkpoint in {name}; mend its place under "
+            "tokenize.tokenizers in pipelines.yaml."
+        )
+    from huggingface_hub import snapshot_download
+
+    offline = os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(files), local_files_only=offline))
+    except Exception as error:  # the hub's errors have no public base class
+        raise UserError(
+            f"The tokenizer {name} is neither a folder nor to be had from the hub "
+            f"({type(error).__name__}); download it with `hf download {name}` or name its folder "
+            "under tokenize.tokenizers in pipelines.yaml."
+        ) from None
+
+
+def tokenizer_facts(config: TokenizerConfig) -> dict[str, Facts]:
+    """Both tokenizers and the digests of all the files they are read from; none is loaded.
+
+    The same weights have one identity in every folder layout.
+    """
+    bicodec_folder, glm_folder = checkpoint_folders(config)
+    network, wav2vec2 = find_parts(bicodec_folder)
+    glm = find_folder(glm_folder)
+    gpu_share = 1.0 if config.device == "cuda" else 0.0
+    return {
+        "bicodec": _facts(
+            "BiCodec", config.bicodec, {"bicodec": network, "wav2vec2": wav2vec2}, gpu_share
+        ),
+        "glm": _facts("GLM-4-Voice tokenizer", config.glm, {"glm": glm}, gpu_share),
+    }
+
+
+def _facts(model: str, name: str, folders: Mapping[str, Path], gpu_share: float) -> Facts:
+    made_here = name == SMALL
+    origin = "made here" if made_here else "folder" if Path(name).is_dir() else "hub"
+    licence = "none needed" if made_here else "see the checkpoint's own card"
+    folder = next(iter(folders.values()))
+    identity = digest({part: _hashes(where) for part, where in folders.items()})
+    weights = Weights(name, origin, str(folder), identity, licence)
+    shown = f"small random {model}" if made_here else model
+    return Facts(shown, "gpa", licence, (weights,), gpu_share=gpu_share)
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of the weights that are read, and of what is configured beside them."""
+    weights = [folder / name for name in WEIGHT_FILES if (folder / name).is_file()][:1]
+    settings = [path for kind in ("*.json", "*.yaml") for path in sorted(folder.glob(kind))]
+    return {path.name: sha256_of(path) for path in [*weights, *settings]}
