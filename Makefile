@@ -17,7 +17,7 @@ VENV := .venv
 GPA := $(VENV)/bin/gpa
 PIP := $(VENV)/bin/pip --disable-pip-version-check install -q -c constraints.txt
 
-.PHONY: setup curate doctor verify tokenize train test lint format
+.PHONY: setup curate doctor verify report tokenize train test lint format
 
 setup: $(VENV)/.ready
 
@@ -46,6 +46,9 @@ tokenize: setup
 train: setup
 	$(GPA) train --model $(MODEL) --phase $(PHASE) --tokens "$(TOKENS)" $(GIVEN_OUT) \
 		$(if $(STEPS),--steps $(STEPS)) $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(if $(RESUME),--resume)
+
+report: setup
+	$(GPA) report "$(OUT)"
 
 verify: setup
 	$(GPA) verify "$(OUT)"

@@ -18,6 +18,7 @@ from gpa.curation.pipeline import (
     model_table,
     models,
 )
+from gpa.curation.report.write import write_report
 from gpa.runtime import attempts, record
 from gpa.runtime.errors import UserError
 from gpa.runtime.execution import Engine
@@ -66,11 +67,12 @@ def curate(corpus_url: str, out: str, name: str, config: PipelineConfig, console
                 partition: sum(table["duration_s"].to_pylist())
                 for partition, table in found.partitions.items()
             }
+            # Before the work, so that a report can be made of a run in progress.
+            run.content.update(fingerprints=named, partitions=list(found.partitions))
+            run.save()
             for stage in stages:
                 recipe.make(stage, named, seconds)
             _write_shards(engine, artifacts, config, named, list(found.partitions))
-        run.content["fingerprints"] = named
-        run.content["partitions"] = list(found.partitions)
         result, account = _close(artifacts, run, stages)
         store.remove(attempts.FOLDER)
         run.finish()
@@ -161,6 +163,7 @@ def _close(
     agreement = summary.pairwise_wer(artifacts, named["consensus"], partitions)
     result = summary.summarise(account, agreement, run.content)
     store.write(summary.NAME, json.dumps(result, indent=1, ensure_ascii=False).encode())
+    write_report(artifacts, run.content)
     return result, account
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
@@ -47,7 +46,6 @@ def summarise(
     books: Books,
     agreement: Mapping[str, Any],
     record: Mapping[str, Any],
-    consensus: pa.Table | None = None,
 ) -> dict[str, Any]:
     """The content of `report/summary.json`; seconds rounded to milliseconds."""
     dropped = {
@@ -115,7 +113,7 @@ def show(summary: Mapping[str, Any], books: Books, out: str, console: Console) -
     for what, where in (
         ("Shards", f"{out}/curated"),
         ("Dropped, and why", f"{out}/rejected.parquet"),
-        ("Figures", f"{out}/report/summary.json"),
+        ("Report", f"{out}/report/index.html"),
     ):
         console.print(f"{what + ':':<18} {where}")
 

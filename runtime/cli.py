@@ -87,6 +87,28 @@ def verify(out: Annotated[str, typer.Argument(help="The OUT of a finished run.")
 
 
 @app.command()
+def report(out: Annotated[str, typer.Argument(help="The OUT of a run, finished or not.")]) -> None:
+    """Write report/index.html: what was kept and dropped, why, and samples to listen to."""
+    from gpa.curation.report import write
+
+    write.report(out, console)
+
+
+@app.command()
+def compare(
+    before: Annotated[str, typer.Argument(help="The OUT of one run.")],
+    after: Annotated[str, typer.Argument(help="The OUT of another.")],
+    table: Annotated[
+        Path | None, typer.Option(help="Parquet file for all that changed sides.")
+    ] = None,
+) -> None:
+    """Show two runs side by side: config, hours, and which utterances changed sides and why."""
+    from gpa.curation import compare as comparison
+
+    comparison.run(before, after, table, console)
+
+
+@app.command()
 def score(
     out: Annotated[str, typer.Argument(help="The OUT of a finished run.")],
     truth: Annotated[

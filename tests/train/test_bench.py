@@ -17,6 +17,10 @@ def test_made_up_shards_have_the_published_token_rates(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_loader_never_keeps_the_model_waiting():
-    by_name = {line.name.split(",")[0]: line for line in bench()}
-    assert by_name["loader / model"].value >= by_name["loader / model"].at_least
+def test_packing_is_worth_it_and_the_loader_never_keeps_the_model_waiting():
+    # What is far from its aim on any machine; the loops are too close for a busy one.
+    sure = ("packed / as the authors", "packed / padded, the layers alone", "loader / model")
+    lines = [line for line in bench() if line.name.startswith(sure)]
+    assert len(lines) == len(sure)
+    for line in lines:
+        assert line.value >= line.at_least, line

@@ -18,6 +18,8 @@ from gpa.train.sizes import new_model
 from gpa.train.trainer import TrainConfig
 
 STEPS = 180
+# Of the first loss, what synthesis and conversion may have left: most steps go to recognition.
+LEARNT = 0.75
 
 
 def mean_loss(model, task, shards, vocabulary) -> float:
@@ -72,7 +74,7 @@ def test_a_tiny_model_learns_sixteen_utterances_by_heart(speech_shards, vocabula
     assert len(written) == 16
     fresh = new_model("tiny", config.seed)
     for task in ("tts", "vc"):
-        assert mean_loss(model, task, shards, vocabulary) < 0.75 * mean_loss(
-            fresh, task, shards, vocabulary
-        )
+        start, end = (mean_loss(each, task, shards, vocabulary) for each in (fresh, model))
+        print(f"{task}: {start:.2f} nats a token at the start, {end:.2f} at the end")
+        assert end < LEARNT * start
     assert jiwer.wer(written, heard) == 0
