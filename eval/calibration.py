@@ -224,7 +224,7 @@ def run(
 ) -> None:
     """`gpa calibrate OUT`, with truth or with verdicts; raises UserError without either."""
     if (truth is None) == (verdicts is None):
-        raise UserError("gpa calibrate needs either --truth DIR or --verdicts FILE.")
+        raise UserError("gpa calibrate needs either a verdicts.jsonl or --truth DIR.")
     output = read_output(out)
     utterances: Sequence[Utterance] = output.utterances
     if truth is not None:

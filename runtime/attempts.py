@@ -33,6 +33,7 @@ class PartitionAttempts:
         self._deaths: list[dict] = self._read()
         self.quarantined = frozenset(_guilty(self._deaths))
         self.careful = bool(self._deaths)
+        self.deaths = len(self._deaths)
         self._write(None)
 
     def _read(self) -> list[dict]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import sys
 import time
 import traceback
@@ -77,7 +78,10 @@ class Outcome:
 
     partition: str
     wall_s: float
+    cpu_s: float
     audio_s: float
+    peak_mb: float  # memory of the worker, at its highest so far
+    retries: int  # times that a worker died on it before
     rows: int
     rejects: int
 
@@ -94,26 +98,31 @@ class StageWorker:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         partition = str(batch["partition"][0])
-        started = time.perf_counter()
+        wall, cpu = time.perf_counter(), time.process_time()
+        retries = 0
         try:
-            artifact = self._process(partition)
+            artifact, retries = self._process(partition)
             failure = ""
         except Exception:
             artifact = None
             failure = traceback.format_exc()
         return {
             "partition": [partition],
-            "wall_s": [time.perf_counter() - started],
+            "wall_s": [time.perf_counter() - wall],
+            "cpu_s": [time.process_time() - cpu],
             "audio_s": [artifact.audio_s if artifact else 0.0],
+            "peak_mb": [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024],
+            "retries": [retries],
             "rows": [artifact.table.num_rows if artifact else 0],
             "rejects": [len(artifact.rejects) if artifact else 0],
             "failure": [failure],
         }
 
-    def _process(self, partition: str) -> Artifact | None:
+    def _process(self, partition: str) -> tuple[Artifact | None, int]:
+        """The partition's artifact, None where it was there already; and the deaths it cost."""
         stage, fingerprint = self._job.stage, self._job.fingerprint
         if self._artifacts.exists(stage.name, fingerprint, partition):
-            return None  # made before this block was scheduled anew
+            return None, 0  # made before this block was scheduled anew
         attempts = PartitionAttempts(
             self._artifacts.store, f"{stage.name}/{fingerprint}", partition, self._run_id
         )
@@ -130,7 +139,7 @@ class StageWorker:
             self._artifacts.write(stage.name, fingerprint, partition, artifact)
         finally:
             attempts.finished()
-        return artifact
+        return artifact, attempts.deaths
 
 
 def _hold_torch_to(threads: int) -> None:
@@ -210,9 +219,8 @@ class Engine:
         for row in self.map(StageWorker, arguments, items, pool):
             if row["failure"]:
                 raise UserError(_explain(job.stage.name, row["partition"], row["failure"]))
-            yield Outcome(
-                row["partition"], row["wall_s"], row["audio_s"], row["rows"], row["rejects"]
-            )
+            del row["failure"]
+            yield Outcome(**row)
 
     def map(
         self,

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from gpa.runtime.execution import Engine, Job
 from gpa.runtime.progress import StageProgress
-from gpa.runtime.record import RunRecord
+from gpa.runtime.record import NO_WORK, RunRecord
 from gpa.runtime.stage import Stage
 from gpa.runtime.storage import ArtifactStore
 
@@ -51,7 +51,7 @@ class Recipe:
         total_s = sum(partitions[partition] for partition in missing)
         with StageProgress(self._console, stage.name, total_s).shown() as progress:
             for outcome in self._engine.run(job, missing, self._artifacts.store.url, self._run_id):
-                self._record.add_work(stage.name, fingerprint, outcome.wall_s, outcome.audio_s)
+                self._record.add_work(stage.name, fingerprint, outcome)
                 made_s += partitions[outcome.partition]
                 progress.advance(partitions[outcome.partition])
         wall_s = time.monotonic() - began
@@ -62,8 +62,8 @@ class Recipe:
             "partitions": len(partitions),
             "cached": len(partitions) - len(missing),
             "wall_s": round(wall_s, 3),
-            "worker_s": round(work["worker_s"], 3),  # over all runs that made these artifacts
-            "audio_s": round(work["audio_s"], 3),
+            # Over all runs that made these artifacts:
+            **{name: round(work[name], 3) for name in NO_WORK if name != "partitions"},
         }
         self._record.save()
         cached = len(partitions) - len(missing)

@@ -15,12 +15,24 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
+from gpa.runtime.execution import Outcome
 from gpa.runtime.storage import Store
 
 NAME = "run.json"
 # Version of the layout of OUT; a later program refuses what it does not understand.
 LAYOUT_VERSION = 1
 LIBRARIES = ("ray", "torch", "numpy", "pyarrow", "soundfile", "soxr", "av", "webdataset")
+
+# What workers spent on a stage: seconds by the clock, of the CPU, and of audio; the highest
+# memory of one worker; deaths of workers that were followed by another try.
+NO_WORK = {
+    "partitions": 0,
+    "worker_s": 0.0,
+    "cpu_s": 0.0,
+    "audio_s": 0.0,
+    "peak_mb": 0.0,
+    "retries": 0,
+}
 
 
 class RunRecord:
@@ -50,20 +62,19 @@ class RunRecord:
             ],
         }
 
-    def add_work(self, stage: str, fingerprint: str, wall_s: float, audio_s: float) -> None:
-        """Count a worker's time on one partition, whichever run it falls in."""
-        entry = self._work.setdefault(
-            f"{stage}/{fingerprint}", {"worker_s": 0.0, "audio_s": 0.0, "partitions": 0}
-        )
-        entry["worker_s"] += wall_s
-        entry["audio_s"] += audio_s
+    def add_work(self, stage: str, fingerprint: str, outcome: Outcome) -> None:
+        """Count a worker's effort on one partition, whichever run it falls in."""
+        entry = self._work.setdefault(f"{stage}/{fingerprint}", dict(NO_WORK))
         entry["partitions"] += 1
+        entry["worker_s"] += outcome.wall_s
+        entry["cpu_s"] += outcome.cpu_s
+        entry["audio_s"] += outcome.audio_s
+        entry["retries"] += outcome.retries
+        entry["peak_mb"] = max(entry["peak_mb"], outcome.peak_mb)
 
     def work(self, stage: str, fingerprint: str) -> dict[str, float]:
-        """All the time that workers spent on a stage's artifacts, over all runs."""
-        return self._work.get(
-            f"{stage}/{fingerprint}", {"worker_s": 0.0, "audio_s": 0.0, "partitions": 0}
-        )
+        """All the effort that workers spent on a stage's artifacts, over all runs."""
+        return self._work.get(f"{stage}/{fingerprint}", dict(NO_WORK))
 
     def save(self) -> None:
         """Write the record in place."""

@@ -39,10 +39,10 @@ class TokenizerConfig(Config):
     glm: str = SMALL
     seed: int = 0
     device: Literal["cpu", "cuda"] = "cpu"
-    # These bound memory: seconds of audio, padding included, in one batch of each tokenizer.
-    # The first is also the longest utterance that has tokens. 30 s is fastest on a CPU core.
-    max_batch_s: float = Field(120.0, gt=0)
-    glm_max_batch_s: float = Field(30.0, gt=0)
+    # Bounds memory: seconds of audio, padding included, in one batch of a tokenizer; and so also
+    # the longest utterance, since BiCodec can't cut one. A core is fastest with this, a GPU with
+    # several hundred.
+    max_batch_s: float = Field(40.0, gt=0)
     # Seconds of audio decoded at a time, among which clips of similar length find each other.
     portion_s: float = Field(1200.0, gt=0)
 
@@ -62,7 +62,7 @@ def load_tokenizers(config: TokenizerConfig) -> tuple[BiCodec, GLMTokenizer]:
     bicodec, glm = checkpoint_folders(config)
     return (
         BiCodec.load(bicodec, config.device, config.max_batch_s),
-        GLMTokenizer.load(glm, config.device, config.glm_max_batch_s),
+        GLMTokenizer.load(glm, config.device, config.max_batch_s),
     )
 
 

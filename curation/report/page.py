@@ -214,6 +214,7 @@ def _stages(run: Run) -> list[dict[str, Any]]:
                 "made": made,
                 "hours_a_second": audio_s / 3600 / worker_s if worker_s else None,
                 "rtf": worker_s / audio_s if audio_s else None,
+                "cpu_percent": 100 * stage["cpu_s"] / worker_s if worker_s else None,
             }
         )
     return sorted(rows, key=lambda row: STEPS.index(row["step"]))

@@ -64,7 +64,7 @@ def bad_entries() -> list[tuple[str, dict[str, Any]]]:
         ("lost sync", whole[: len(whole) // 2], len(samples) / rate),
         ("0.50 s of audio for 2.00 s", flac(np.full(4000, 0.1), 8000), 2.0),
         ("it has 100 samples", flac(np.full(100, 0.1), 16000), 100 / 16000),
-        ("max_batch_s is 120", flac(np.full(121 * 8000, 0.1), 8000), 121.0),
+        ("max_batch_s is 40", flac(np.full(41 * 8000, 0.1), 8000), 41.0),
     ]
     return [
         (said, entry(10 + number, data, duration_s, "text"))

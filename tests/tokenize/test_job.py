@@ -25,6 +25,7 @@ from gpa.tokenize.vocabulary import Vocabulary
 from gpa.tokenize.weights import TokenizerConfig
 from tests.tokenize.curated_out import SPOKEN, bad_entries, good_entries, write_curated
 
+
 @dataclasses.dataclass
 class AfterADeath(NoAttempts):
     """Attempts of a partition that has killed a worker before."""
@@ -44,7 +45,9 @@ def stage(small_folders) -> TokenizeStage:
 
 def process(stage: TokenizeStage, curated: Path, attempts: Any = None) -> Artifact:
     (partition,) = find_shards(str(curated)).partitions.items()
-    return stage.process(partition[0], {"curated": Artifact(partition[1])}, attempts or NoAttempts())
+    return stage.process(
+        partition[0], {"curated": Artifact(partition[1])}, attempts or NoAttempts()
+    )
 
 
 @pytest.fixture(scope="module")

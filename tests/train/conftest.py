@@ -137,8 +137,8 @@ def curated_clips() -> dict[str, bytes]:
 @pytest.fixture(scope="session")
 def speech_shards(vocabulary: Vocabulary, tmp_path_factory: pytest.TempPathFactory) -> TokenShards:
     """Sixteen utterances of real speech, as the tokenize job makes them with `small`."""
-    folder = tmp_path_factory.mktemp("speech")
-    curated = folder / "curated.tar"
+    scratch, folder = (tmp_path_factory.mktemp(name) for name in ("curated", "speech"))
+    curated = scratch / "clips.tar"
     content = tar_bytes(curated_clips())
     curated.write_bytes(content)
     stage = TokenizeStage("tokens", TokenizerConfig(), ["curated"])
@@ -148,7 +148,7 @@ def speech_shards(vocabulary: Vocabulary, tmp_path_factory: pytest.TempPathFacto
     )
     made = stage.process("clips", {"curated": shard}, NoAttempts())
     assert not made.rejects
-    tar = folder / "made.tar"
+    tar = scratch / "tokens.tar"
     tar.write_bytes(tar_bytes(made.files))
     index = write_shard(folder / "shard-000000.tar", read_shard(tar))
     write_index(folder, index, Provenance(vocabulary.text_digest, "small", "small", False))

@@ -92,6 +92,9 @@ def record(asrs: Sequence[str], config: ConsensusConfig, partitions: Sequence[st
             "cached": 1 if name == "normalized" else 0,
             "wall_s": 12.5,
             "worker_s": 20.0,
+            "cpu_s": 15.0,
+            "peak_mb": 512.0,
+            "retries": 1,
             "audio_s": 3600.0,
         }
         for name in names
