@@ -17,7 +17,7 @@ VENV := .venv
 GPA := $(VENV)/bin/gpa
 PIP := $(VENV)/bin/pip --disable-pip-version-check install -q -c constraints.txt
 
-.PHONY: setup curate doctor verify report tokenize train test lint format
+.PHONY: setup curate doctor verify report tokenize train bench test lint format
 
 setup: $(VENV)/.ready
 
@@ -52,6 +52,10 @@ report: setup
 
 verify: setup
 	$(GPA) verify "$(OUT)"
+
+bench: setup
+	$(GPA) bench
+	$(VENV)/bin/python -m tests.curation.report.bench_report
 
 test: setup
 	$(VENV)/bin/python -m pytest

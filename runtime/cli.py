@@ -168,7 +168,7 @@ def train(
     from gpa.train import command
 
     command.use_all_cores()
-    last = command.train(
+    command.train(
         command.read_config(config),
         model=model,
         phase=phase,
@@ -178,7 +178,17 @@ def train(
         checkpoint=checkpoint,
         resume=resume,
     )
-    console.print(f"Checkpoint: {last}", markup=False)
+
+
+@app.command()
+def bench() -> None:
+    """Measure the project's own speed, each figure beside what it is measured against."""
+    from gpa.curation.bench import bench as of_curation
+    from gpa.tokenize.bench import bench as of_tokenizers
+    from gpa.train.bench import bench as of_training
+
+    for measure in (of_curation, of_tokenizers, of_training):
+        measure(lambda line: console.print(line, markup=False))
 
 
 def main() -> NoReturn:

@@ -111,7 +111,8 @@ def train(
         checkpoint=checkpoint,
         resume=resume,
     )
-    if int(os.environ.get("RANK", "0")) == 0:
+    first = int(os.environ.get("RANK", "0")) == 0
+    if first:
         for line in describe(run):
             say(line)
     try:
@@ -123,7 +124,10 @@ def train(
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise UserError(f"The disk of {out} is full; free some and go on with RESUME=1.") from error
-    return checkpoints(out)[-1]
+    last = checkpoints(out)[-1]
+    if first:
+        say(f"Checkpoint   {last}")
+    return last
 
 
 def prepare(

@@ -263,6 +263,7 @@ def training_arguments(
         logging_nan_inf_filter=False,
         report_to=_reports(),
         remove_unused_columns=False,
+        ddp_find_unused_parameters=False,
         label_names=["labels"],
         dataloader_pin_memory=torch.cuda.is_available(),
         dataloader_num_workers=config.loader_workers,

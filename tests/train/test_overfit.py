@@ -17,7 +17,7 @@ from gpa.train.packing import collate
 from gpa.train.sizes import new_model
 from gpa.train.trainer import TrainConfig
 
-STEPS = 180
+STEPS = 270
 # Of the first loss, what synthesis and conversion may have left: most steps go to recognition.
 LEARNT = 0.75
 
