@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gpa.curation.books import NON_SPEECH, QUARANTINED, Books
+from gpa.runtime.progress import duration
 from gpa.runtime.stage import rows
 from gpa.runtime.storage import ArtifactStore
 
@@ -77,20 +78,16 @@ def summarise(
     }
 
 
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.2f} h" if seconds >= 3600 else f"{seconds / 60:.2f} min"
-
-
 def show(summary: Mapping[str, Any], books: Books, out: str, console: Console) -> None:
     """Print the funnel, the agreement, and where things are."""
     in_s = summary["seconds"]["in"] or 1.0
     funnel = Table(title="Where every second went", title_justify="left", box=None)
     for column, justify in (("", "left"), ("", "left"), ("audio", "right"), ("share", "right")):
         funnel.add_column(column, justify=justify)  # type: ignore[arg-type]
-    funnel.add_row("in", "", _hours(in_s), "")
+    funnel.add_row("in", "", duration(in_s), "")
     for (step, reason), seconds in sorted(books.dropped_by_step_s.items(), key=_recipe_order):
-        funnel.add_row(f"  {step}", reason, _hours(seconds), f"{seconds / in_s:.1%}")
-    funnel.add_row("kept", "", _hours(books.kept_s), f"{books.kept_s / in_s:.1%}", style="bold")
+        funnel.add_row(f"  {step}", reason, duration(seconds), f"{seconds / in_s:.1%}")
+    funnel.add_row("kept", "", duration(books.kept_s), f"{books.kept_s / in_s:.1%}", style="bold")
     console.print(funnel)
     if summary["pairwise_wer"]:
         pairs = ", ".join(

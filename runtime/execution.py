@@ -6,6 +6,7 @@ through Ray are partition ids and a few numbers; audio and tables never enter it
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import resource
@@ -151,6 +152,19 @@ def _hold_torch_to(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
+@contextlib.contextmanager
+def _without_native_chatter() -> Iterator[None]:
+    """Swallow what Ray's C++ part writes to standard error while it starts; errors are raised."""
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a device, no path of ours
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 class Engine:
     """A Ray cluster, joined or started here, as a context manager."""
 
@@ -166,14 +180,15 @@ class Engine:
 
         local = self._resources.address is None
         try:
-            ray.init(
-                address=self._resources.address or "local",
-                num_cpus=self._resources.cpus if local else None,
-                include_dashboard=False if local else None,
-                configure_logging=True,
-                logging_level=logging.ERROR,
-                log_to_driver=False,
-            )
+            with _without_native_chatter():
+                ray.init(
+                    address=self._resources.address or "local",
+                    num_cpus=self._resources.cpus if local else None,
+                    include_dashboard=False if local else None,
+                    configure_logging=True,
+                    logging_level=logging.ERROR,
+                    log_to_driver=False,
+                )
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise UserError(
                 f"Ray can't be reached at {self._resources.address!r}: {error}; "

@@ -14,13 +14,18 @@ from rich.text import Text
 QUIET_LINE_S = 60.0
 
 
+def duration(seconds: float) -> str:
+    """A length of audio as a person says it: "2.60 min", "1,250.00 h"."""
+    return f"{seconds / 3600:,.2f} h" if seconds >= 3600 else f"{seconds / 60:.2f} min"
+
+
 class _Speed(ProgressColumn):
-    """Hours of audio done, and how many times faster than it plays."""
+    """Audio done, and how many times faster than it plays."""
 
     def render(self, task: Task) -> Text:
-        done_h, total_h = task.completed / 3600, (task.total or 0) / 3600
         speed = task.completed / task.elapsed if task.elapsed else 0.0
-        return Text(f"{done_h:.2f} of {total_h:.2f} h  {speed:5.1f}x real time")
+        done = f"{duration(task.completed)} of {duration(task.total or 0)}"
+        return Text(f"{done}  {speed:5.1f}x real time")
 
 
 class StageProgress:
@@ -62,6 +67,6 @@ class StageProgress:
             elapsed_s = self._said - self._began
             left_s = (self._total_s - self._done_s) * elapsed_s / max(self._done_s, 1e-9)
             self._console.print(
-                f"  {self._name:<28} {self._done_s / 3600:.2f} of {self._total_s / 3600:.2f} h, "
+                f"  {self._name:<28} {duration(self._done_s)} of {duration(self._total_s)}, "
                 f"{self._done_s / elapsed_s:.1f}x real time, about {left_s / 60:.0f} min left"
             )

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 
 from gpa.runtime.execution import Engine, Job
-from gpa.runtime.progress import StageProgress
+from gpa.runtime.progress import StageProgress, duration
 from gpa.runtime.record import NO_WORK, RunRecord
 from gpa.runtime.stage import Stage
 from gpa.runtime.storage import ArtifactStore
@@ -70,5 +70,5 @@ class Recipe:
         speed = f"{made_s / wall_s:7.1f}x real time" if missing else " " * 18
         note = f"{cached} of {len(partitions)} partitions were done" if cached else ""
         self._console.print(
-            f"  {stage.name:<28} {made_s / 3600:7.2f} h  {wall_s:7.1f} s {speed}  [dim]{note}[/dim]"
+            f"  {stage.name:<28} {duration(made_s):>11}  {wall_s:7.1f} s {speed}  [dim]{note}[/dim]"
         )
