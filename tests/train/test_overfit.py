@@ -19,7 +19,7 @@ from gpa.train.trainer import TrainConfig
 
 STEPS = 270
 # Of the first loss, what synthesis and conversion may have left: most steps go to recognition.
-LEARNT = 0.75
+LEARNT = 0.5
 
 
 def mean_loss(model, task, shards, vocabulary) -> float:
