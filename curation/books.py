@@ -30,6 +30,7 @@ REJECTED = pa.schema(
         pa.field("reason", pa.string(), nullable=False),
         pa.field("value", pa.float64()),  # the number that decided
         pa.field("detail", pa.string()),
+        pa.field("duplicate_of", pa.string()),  # path of the file with the same bytes
         pa.field("seconds", pa.float64(), nullable=False),
         pa.field("start_s", pa.float64()),
         pa.field("end_s", pa.float64()),
@@ -88,6 +89,7 @@ def corpus_rejects(corpus: pa.Table) -> pa.Table:
             "reason": dropped["reason"],
             "value": pa.nulls(count, pa.float64()),
             "detail": dropped["detail"],
+            "duplicate_of": dropped["duplicate_of"],
             "seconds": dropped["duration_s"],
             "start_s": pa.nulls(count, pa.float64()),
             "end_s": pa.nulls(count, pa.float64()),

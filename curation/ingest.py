@@ -175,7 +175,7 @@ def arrange(probed: Iterable[dict], config: IngestConfig) -> Corpus:
             reason = "quarantined" if row["error"] == KILLED_WORKERS else "unreadable"
             file.update(reason=reason, detail=row["error"])
         elif sha in first:
-            file.update(reason="duplicate", duplicate_of=first[sha], detail=f"of {first[sha]}")
+            file.update(reason="duplicate", duplicate_of=first[sha])
         elif row["duration_s"] < config.min_duration_s:
             first[sha] = row["path"]
             file.update(reason="too_short", detail=f"{row['duration_s']:.3f} s")

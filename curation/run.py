@@ -173,16 +173,7 @@ def verify(out: str) -> list[str]:
     Raises UserError where there is no finished run.
     """
     store = Store(out)
-    content = record.read(store)
-    if content is None:
-        raise UserError(f"{out} holds no run; make one with `gpa curate --out {out}`.")
-    if not content.get("finished"):
-        raise UserError(f"The run in {out} is not finished; `gpa curate` goes on with it.")
-    if content["layout_version"] != record.LAYOUT_VERSION:
-        raise UserError(
-            f"{out} has layout {content['layout_version']}, this program reads "
-            f"{record.LAYOUT_VERSION}; curate into a new folder."
-        )
+    content = record.require(store)
     artifacts = ArtifactStore(store)
     named, partitions = content["fingerprints"], content["partitions"]
     problems = [

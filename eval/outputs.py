@@ -13,7 +13,6 @@ from gpa.curation.segment import SegmentConfig
 from gpa.eval.truth import stem
 from gpa.runtime import record
 from gpa.runtime.config import parse
-from gpa.runtime.errors import UserError
 from gpa.runtime.stage import rows
 from gpa.runtime.storage import ArtifactStore, Store
 
@@ -80,16 +79,7 @@ class Output:
 def read_output(out: str) -> Output:
     """Read the tables of a finished run; raises UserError where there is none."""
     store = Store(out)
-    content = record.read(store)
-    if content is None:
-        raise UserError(f"{out} holds no run; make one with `gpa curate --out {out}`.")
-    if not content.get("finished"):
-        raise UserError(f"The run in {out} is not finished; `gpa curate` goes on with it.")
-    if content["layout_version"] != record.LAYOUT_VERSION:
-        raise UserError(
-            f"{out} has layout {content['layout_version']}, this program reads "
-            f"{record.LAYOUT_VERSION}; curate into a new folder."
-        )
+    content = record.require(store)
     artifacts, named = ArtifactStore(store), content["fingerprints"]
     kept = set(read_manifest(store)[0]["utterance_id"].to_pylist())
     heard = [name for name in named if name.startswith("hypotheses/")]

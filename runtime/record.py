@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
+from gpa.runtime.errors import UserError
 from gpa.runtime.execution import Outcome
 from gpa.runtime.storage import Store
 
@@ -94,6 +95,25 @@ def read(store: Store) -> dict[str, Any] | None:
         return None
     except ValueError:
         return None
+
+
+def require(store: Store, finished: bool = True) -> dict[str, Any]:
+    """The record of a run that this program can read.
+
+    Raises UserError where OUT holds no run, one of another layout, or, if `finished` is asked
+    for, one that is still to be finished.
+    """
+    content = read(store)
+    if content is None:
+        raise UserError(f"{store.url} holds no run; make one with `gpa curate --out {store.url}`.")
+    if content.get("layout_version") != LAYOUT_VERSION:
+        raise UserError(
+            f"{store.url} has layout {content.get('layout_version')}, this program reads "
+            f"{LAYOUT_VERSION}; curate into a new folder."
+        )
+    if finished and not content.get("finished"):
+        raise UserError(f"The run in {store.url} is not finished; `gpa curate` goes on with it.")
+    return content
 
 
 def _short(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,6 +40,16 @@ BAD_FILES = {
     "phone/broken.mp3": "unreadable",
 }
 
+UNUSABLE = {
+    "zero_bytes.wav": "unreadable",
+    "zero_bytes.mp3": "unreadable",
+    "text_named.wav": "unreadable",
+    "header_only.wav": "too_short",
+    "one_sample.wav": "too_short",
+    "short_50ms.wav": "too_short",
+    "silence_5s.wav": "silent",
+}
+
 
 def write_bad_files(folder: Path) -> None:
     """Files that no run may stumble over."""
@@ -92,6 +102,8 @@ def test_every_bad_file_has_its_reason_and_the_others_went_through(out: Path):
         and row["start_s"] is None
     }  # fmt: skip
     assert reasons == BAD_FILES
+    (copy,) = (row for row in rejected(out) if row["reason"] == "duplicate")
+    assert copy["duplicate_of"] == "interview/endgame (copy).wav"
 
 
 def test_seconds_add_up(out: Path):
@@ -196,7 +208,8 @@ def workers(count: int):
 def undisturbed(small_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("undisturbed")
     config = pipelines(folder, workers(2))
-    gpa("curate", "--corpus", small_corpus, "--out", folder / "out", "--config", config)
+    # An OUT may be any URL that fsspec knows.
+    gpa("curate", "--corpus", small_corpus, "--out", f"file://{folder}/out", "--config", config)
     return products(folder / "out")
 
 
@@ -232,3 +245,38 @@ def _until_released(out: Path, patience_s: float = 60.0) -> None:
                 return
         except UserError:
             assert time.monotonic() < deadline, "the killed run still holds its lock"
+
+
+@pytest.fixture(scope="module")
+def real_run(shared_speech: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on a mix of English and Mandarin readers, and on every damaged or unusual file."""
+    folder = tmp_path_factory.mktemp("real")
+    (folder / "corpus").mkdir()
+    (folder / "corpus" / "edge").symlink_to(shared_speech / "edge")
+    mix = shared_speech / "raw" / "raw_dev_3.flac"
+    (folder / "corpus" / mix.name).symlink_to(mix)
+    gpa("curate", "--corpus", folder / "corpus", "--out", folder / "out")
+    return folder / "out"
+
+
+def test_real_recordings_in_english_and_mandarin_go_through(real_run: Path):
+    assert "the books balance" in gpa("verify", real_run)
+    heard = [
+        row
+        for table in (real_run / "hypotheses" / "whisper-base").rglob("part-*.parquet")
+        for row in pq.read_table(table).to_pylist()
+    ]
+    assert {row["language"] for row in heard} >= {"en", "zh"}
+    kept = pq.read_table(real_run / "curated" / "manifest.parquet").to_pylist()
+    assert "raw_dev_3.flac" in {row["source"] for row in kept}
+    assert sum(row["duration_s"] for row in kept) > 20
+
+
+def test_every_damaged_or_unusual_file_is_accounted_for(real_run: Path):
+    reasons = {row["path"]: row["reason"] for row in rejected(real_run) if row["start_s"] is None}
+    assert {name: reasons.get(f"edge/{name}") for name in UNUSABLE} == UNUSABLE
+    sources = {
+        row["source"] for row in pq.read_table(real_run / "curated/manifest.parquet").to_pylist()
+    }
+    assert not sources & {"edge/silence_5s.wav", "edge/dither_only_8s.flac", "edge/reversed.flac"}
+    assert "edge/tel_8k_pcm16.wav" in sources | {row["path"] for row in rejected(real_run)}

@@ -124,12 +124,5 @@ class Run:
 def open_run(out: str) -> Run:
     """The run in an OUT; raises UserError where there is none that this program can read."""
     store = Store(out)
-    content = record.read(store)
-    if content is None:
-        raise UserError(f"{out} holds no run; make one with `gpa curate --out {out}`.")
-    if content.get("layout_version") != record.LAYOUT_VERSION:
-        raise UserError(
-            f"{out} has layout {content.get('layout_version')}, this program reads "
-            f"{record.LAYOUT_VERSION}; curate into a new folder."
-        )
+    content = record.require(store, finished=False)
     return Run(ArtifactStore(store), content, partial=not content.get("finished"))
