@@ -59,7 +59,7 @@ def curate(corpus_url: str, out: str, name: str, config: PipelineConfig, console
         )
         console.print(f"[bold]{name}[/bold]: {config.description}")
         console.print(f"{len(files)} files in {corpus_url}", soft_wrap=True)
-        with Engine(config.resources) as engine:
+        with attempts.forgotten(store), Engine(config.resources) as engine:
             recipe = Recipe(artifacts, engine, run, console)
             found = _ingest(files, config, artifacts, recipe)
             named = fingerprints(stages, {"recordings": RECORDINGS_FINGERPRINT})
@@ -74,7 +74,6 @@ def curate(corpus_url: str, out: str, name: str, config: PipelineConfig, console
                 recipe.make(stage, named, seconds)
             _write_shards(engine, artifacts, config, named, list(found.partitions))
         result, account = _close(artifacts, run, stages)
-        store.remove(attempts.FOLDER)
         run.finish()
     summary.show(result, account, out, console)
     return result

@@ -17,6 +17,20 @@ from gpa.runtime.storage import Store
 FOLDER = "attempts"
 
 
+@contextlib.contextmanager
+def forgotten(store: Store) -> Iterator[None]:
+    """Drop all notes when a run ends, or when a person stops it: then no recording is to blame.
+
+    Where the run itself is killed or fails, they stay.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        store.remove(FOLDER)
+        raise
+    store.remove(FOLDER)
+
+
 class PartitionAttempts:
     """The attempts at one partition by one stage; see `gpa.runtime.stage.Attempts`.
 

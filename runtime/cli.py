@@ -29,6 +29,8 @@ console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 ConfigFile = Annotated[Path, typer.Option("--config", help="The file with the pipelines.")]
 Pipeline = Annotated[str, typer.Option(help="Which pipeline of the config file.")]
 PIPELINES = Path("pipelines.yaml")
+# The exit status into which typer turns Ctrl-C.
+INTERRUPTED = 130
 
 
 @app.command()
@@ -194,11 +196,12 @@ def bench() -> None:
 def main() -> NoReturn:
     """Run the command line; what is a person's to mend is one sentence and exit status 2."""
     try:
-        app(standalone_mode=True)
+        app()
     except UserError as error:
         print(f"gpa: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("gpa: interrupted; the same command goes on from here.", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as stopped:
+        if stopped.code == INTERRUPTED:
+            print("gpa: interrupted; the same command goes on from here.", file=sys.stderr)
+        raise
     sys.exit(0)

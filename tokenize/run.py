@@ -78,7 +78,7 @@ def tokenize(
     provenance = _provenance(stage, tokenizer)
     if not provenance.trained:
         console.print(f"[yellow]Tokens are {NOTICE}.[/yellow]")
-    with only_run(store), Engine(resources) as engine:
+    with only_run(store), attempts.forgotten(store), Engine(resources) as engine:
         artifacts = ArtifactStore(store)
         record = RunRecord(store, {"pipeline": "tokenize", "curated": curated})
         # A partition's name holds its shard's checksum, so nothing more need be known of it.
@@ -100,7 +100,6 @@ def tokenize(
         report = totals(TokenShards(out), rejected, worker_s)
         store.write(REPORT, json.dumps(report, indent=1).encode())
         store.write(CARD, card(report).encode())
-        store.remove(attempts.FOLDER)
         record.finish()
     show(report, console)
     console.print(f"Token shards: {out}")

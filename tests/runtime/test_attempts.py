@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gpa.runtime.attempts import PartitionAttempts
+import pytest
+
+from gpa.runtime.attempts import PartitionAttempts, forgotten
 from gpa.runtime.storage import Store
 
 
@@ -64,3 +66,21 @@ def test_a_finished_partition_is_forgotten(tmp_path: Path):
     first = attempt(tmp_path, "run")
     first.finished()
     assert not attempt(tmp_path, "run").careful
+
+
+def a_run_that_ends_with(error: BaseException, path: Path) -> None:
+    with forgotten(Store(str(path))):
+        dies_on(attempt(path, "monday"), "a")
+        raise error
+
+
+def test_who_stops_a_run_by_hand_accuses_nobody(tmp_path: Path):
+    with pytest.raises(KeyboardInterrupt):
+        a_run_that_ends_with(KeyboardInterrupt(), tmp_path)
+    assert not attempt(tmp_path, "tuesday").careful
+
+
+def test_a_run_that_fails_keeps_its_notes(tmp_path: Path):
+    with pytest.raises(RuntimeError):
+        a_run_that_ends_with(RuntimeError(), tmp_path)
+    assert attempt(tmp_path, "tuesday").careful
