@@ -17,7 +17,7 @@ VENV := .venv
 GPA := $(VENV)/bin/gpa
 PIP := $(VENV)/bin/pip --disable-pip-version-check install -q -c constraints.txt
 
-.PHONY: setup curate doctor verify report tokenize train bench test lint format
+.PHONY: setup curate doctor verify report tokenize train bench test test-fast lint format
 
 setup: $(VENV)/.ready
 
@@ -59,6 +59,9 @@ bench: setup
 
 test: setup
 	$(VENV)/bin/python -m pytest
+
+test-fast: setup
+	$(VENV)/bin/python -m pytest -m "not slow"
 
 lint: setup
 	$(VENV)/bin/ruff check .
