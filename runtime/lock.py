@@ -8,7 +8,6 @@ import json
 import os
 import socket
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,7 +58,6 @@ def only_run(store: Store) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _lease(store: Store, holder: str) -> Iterator[None]:
-    token = uuid.uuid4().hex
     try:
         lease = json.loads(store.read(NAME))
         if time.time() - lease["time"] < LEASE_S:
@@ -69,7 +67,7 @@ def _lease(store: Store, holder: str) -> Iterator[None]:
             )
     except (FileNotFoundError, ValueError, KeyError):
         pass
-    store.write(NAME, json.dumps({"time": time.time(), "holder": holder, "token": token}).encode())
+    store.write(NAME, json.dumps({"time": time.time(), "holder": holder}).encode())
     try:
         yield
     finally:
