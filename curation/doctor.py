@@ -47,7 +47,7 @@ def findings(stages: Sequence[Stage], store: Store, resources: Resources) -> Ite
             yield Finding(stage.name, "", str(error))
 
 
-def examine(stages: Sequence[Stage], store: Store, resources: Resources, console: Console) -> None:
+def examine(stages: Sequence[Stage], store: Store, resources: Resources) -> None:
     """Raise UserError with all problems at once, if there are any."""
     problems = [
         f"{finding.subject}: {finding.problem}"

@@ -41,7 +41,7 @@ def curate(corpus_url: str, out: str, name: str, config: PipelineConfig, console
     store = Store(out)
     with only_run(store):
         stages = build_stages(config)
-        examine(stages, store, config.resources, console)
+        examine(stages, store, config.resources)
         files = corpus.find(corpus_url, config.ingest.allow_outside)
         if not any(file.claimed for file in files):
             raise UserError(
