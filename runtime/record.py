@@ -88,12 +88,10 @@ class RunRecord:
 
 
 def read(store: Store) -> dict[str, Any] | None:
-    """The record of the last run on an OUT, or None where there was none."""
+    """The record of the last run on an OUT, or None where there is none that can be read."""
     try:
         return json.loads(store.read(NAME))
-    except FileNotFoundError:
-        return None
-    except ValueError:
+    except (FileNotFoundError, ValueError):
         return None
 
 
