@@ -27,7 +27,8 @@ class Audit:
 
 def audit(run: Run, samples: int) -> Audit:
     """Read a run once, partition by partition; draws at most `samples` samples."""
-    found = Audit(Funnel(), Agreement(run.asrs, run.consensus_config), Speech(), Sampler(samples))
+    agreement = Agreement(run.asrs, run.consensus_config, run.exact_to)
+    found = Audit(Funnel(), agreement, Speech(), Sampler(samples))
     found.funnel.add_files(run)
     for partition in run.partitions:
         utterances = read_utterances(run, partition)
@@ -55,6 +56,11 @@ def figures(found: Audit, partial: bool) -> dict[str, Any]:
         },
         "max_pwer": agreement.threshold,
         "thresholds": agreement.thresholds(),
+        "early_exit": {
+            "exact_to": agreement.exact_to,
+            "utterances": agreement.early_exits,
+            "seconds": round(agreement.early_exits_s, 3),
+        },
         "pairwise_wer": {
             "asrs": agreement.asrs,
             "wer": agreement.pairwise(),
