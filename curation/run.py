@@ -87,8 +87,8 @@ def _ingest(
     recipe: Recipe,
 ) -> ingest.Corpus:
     """Probe what is new, give every file its state, and write the partitions' tables."""
-    stage = ingest.ProbeStage("probed", ingest.ProbeConfig(), ["listing"])
-    listed = {"listing": "1"}
+    stage = ingest.probe_stage()
+    listed = {"listing": ingest.LISTING_FINGERPRINT}
     chunks = ingest.chunks(files)
     there = artifacts.done("listing", listed["listing"])
     for chunk, table in chunks.items():
