@@ -38,6 +38,8 @@ from gpa.runtime.storage import ArtifactStore, Store
 SEED = 20240721
 # A recording is sampled in excerpts of this length: long ones count by their audio, not as one.
 EXCERPT_S = 60.0
+# What adds up over stages.
+SUMMED = ("worker_hours", "cpu_hours", "gpu_hours", "finish_hours")
 # Headers of so many files are read; where there are more, bytes stand in for seconds.
 MOST_PROBED = 500
 
@@ -307,33 +309,34 @@ def _bytes_in(folder: Path) -> int:
 
 def show(found: Plan, out: str, console: Console) -> None:
     """Print the table of stages, and what a run comes to."""
-    table = Table(title="What each stage will take", title_justify="left", box=None)
-    table.add_column("")
-    for column in (
-        "audio", "cached", "workers", "processing", "CPU", "GPU", "disk", "left after it", "done in",
-    ):  # fmt: skip
-        table.add_column(column, justify="right")
+    unit, per_hour = ("hours", 1.0) if found.hours >= 1 else ("minutes", 60.0)
+    table = Table(title=f"What each stage will take, in {unit}", title_justify="left", box=None)
+    table.add_column("", no_wrap=True)
+    for column in ("audio", "cached", "work", "CPU", "GPU", "done in", "GB", "left"):
+        table.add_column(column, justify="right", no_wrap=True)
+    times = ("audio_hours", "cached_hours", *SUMMED)
     for stage in found.stages:
         table.add_row(
             stage.rate.name,
-            _hours(stage.audio_hours),
-            _hours(stage.cached_hours),
-            str(stage.workers),
-            *map(_hours, (stage.worker_hours, stage.cpu_hours, stage.gpu_hours)),
-            f"{stage.disk_gb:,.2f} GB",
+            *(f"{getattr(stage, name) * per_hour:,.2f}" for name in times),
+            f"{stage.disk_gb:,.2f}",
             f"{stage.rate.left_s:.0%}",
-            _hours(stage.finish_hours),
         )
-    totals = {name: found.total(name) for name in ("worker_hours", "cpu_hours", "gpu_hours")}
     table.add_row(
-        "all", "", "", "", *map(_hours, totals.values()), f"{found.total('disk_gb'):,.2f} GB",
-        f"{found.kept.value:.0%}", _hours(found.total("finish_hours")), style="bold",
+        "all", "", "", *(f"{found.total(name) * per_hour:,.2f}" for name in SUMMED),
+        f"{found.total('disk_gb'):,.2f}", f"{found.kept.value:.0%}", style="bold",
     )  # fmt: skip
     console.print(table)
+    workers = max(stage.workers for stage in found.stages)
+    console.print(
+        f"audio: what the stage will work on; cached: what {out} has done already; work: of all "
+        f"its workers (at most {workers}) together; left: of the audio that goes in, when it is done.",
+        style="dim",
+    )
     kept = found.kept
     interval = f" ({kept.low:.0%} to {kept.high:.0%})" if not math.isnan(kept.low) else ""
     console.print(
-        f"Of {_hours(found.hours)} about {kept.value:.0%}{interval} will be kept, by "
+        f"Of {duration(found.hours * 3600)} about {kept.value:.0%}{interval} will be kept, by "
         f"{kept.count} excerpts of {duration(found.sample_s)} in all.",
         soft_wrap=True,
     )
@@ -347,8 +350,3 @@ def show(found: Plan, out: str, console: Console) -> None:
         free_gb = shutil.disk_usage(place).free / 1e9
         if free_gb < found.total("disk_gb"):
             console.print(f"[red]Only {free_gb:,.1f} GB are free on the disk of {out}.[/red]")
-
-
-def _hours(hours: float) -> str:
-    """An amount of time as a person says it."""
-    return duration(hours * 3600) if hours else "–"

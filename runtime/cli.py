@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -29,6 +30,14 @@ console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 ConfigFile = Annotated[Path, typer.Option("--config", help="The file with the pipelines.")]
 Pipeline = Annotated[str, typer.Option(help="Which pipeline of the config file.")]
 PIPELINES = Path("pipelines.yaml")
+# By section: the module whose `bench` measures it.
+BENCHES = {
+    "curation": "gpa.curation.bench",
+    "engine": "gpa.runtime.bench_engine",
+    "pipeline": "gpa.curation.bench_pipeline",
+    "tokenize": "gpa.tokenize.bench",
+    "train": "gpa.train.bench",
+}
 # The exit status into which typer turns Ctrl-C.
 INTERRUPTED = 130
 
@@ -200,13 +209,16 @@ def train(
 
 
 @app.command()
-def bench() -> None:
+def bench(
+    sections: Annotated[
+        list[str] | None, typer.Argument(help=f"Of {', '.join(BENCHES)}; default: all.")
+    ] = None,
+) -> None:
     """Measure the project's own speed, each figure beside what it is measured against."""
-    from gpa.curation.bench import bench as of_curation
-    from gpa.tokenize.bench import bench as of_tokenizers
-    from gpa.train.bench import bench as of_training
-
-    for measure in (of_curation, of_tokenizers, of_training):
+    for section in sections or BENCHES:
+        if section not in BENCHES:
+            raise UserError(f"There is no bench {section!r}; there are {', '.join(BENCHES)}.")
+        measure = importlib.import_module(BENCHES[section]).bench
         measure(lambda line: console.print(line, markup=False))
 
 
