@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gpa.curation.audio import encode_flac
 from gpa.curation.consensus import ConsensusConfig, ConsensusStage, PanelConfig
 from gpa.curation.early_exit import EarlyExitConfig, early_exits
-from gpa.curation.models.protocols import Hypothesis
+from gpa.curation.models.protocols import ASR, Hypothesis
 from gpa.curation.tables import HYPOTHESES, UTTERANCES
 from gpa.curation.transcribe import (
     BATCH_UTTERANCES,
@@ -190,11 +190,16 @@ def test_real_recognisers_come_to_the_same_decisions_with_early_exit_and_are_spa
         identifier="base", panels={"en": PanelConfig(voters=("base", "tiny", "ctc"))}
     )
     early_exit = EarlyExitConfig(pwer=0.15, largest_panel=3)
+    loaded: dict[str, ASR] = {}
 
     def decided(stages: list[Transcribe]) -> tuple[list[dict], dict[str, float]]:
         made, heard_s = {"utterances": utterances}, {}
         for stage in stages:
-            stage.load()
+            if stage.asr_name in loaded:
+                stage.asr = loaded[stage.asr_name]
+            else:
+                stage.load()
+                loaded[stage.asr_name] = stage.asr
             made[stage.name] = stage.process("p", made, NoAttempts())
             heard_s[stage.asr_name] = made[stage.name].audio_s
         last = ConsensusStage("consensus", consensus, list(made))
