@@ -129,6 +129,12 @@ def score(output: Output, truths: Mapping[str, Truth]) -> Score:
         notes.append(
             f"Speaker figures rest on {len(timed)} recordings: their intervals are no more than a hint."
         )
+    spared = sorted({asr for item in judged for asr in item.utterance.skipped})
+    if spared:
+        notes.append(
+            f"Early exit spared {', '.join(spared)} the utterances with most disagreement, so their "
+            "WER is not given; score a run without transcribe.early_exit for that."
+        )
     boundary_figures, boundary_note = _boundary_figures(matched, output)
     notes.append(boundary_note)
     figures = {
@@ -176,13 +182,17 @@ def _kept_figures(timed: Sequence[Matched]) -> dict[str, Estimate]:
 def _text_figures(judged: Sequence[JudgedText], asrs: Sequence[str]) -> dict[str, Estimate]:
     """WER by language and text, over all, kept and dropped utterances.
 
-    An ASR is scored on the languages in which it heard something.
+    An ASR is scored on the languages in which it heard something, unless early exit spared it
+    some of it, and with that the hardest.
     """
     figures = {}
     for language in sorted({item.reference.language for item in judged}):
         of_language = [item for item in judged if item.reference.language == language]
         speaks = [
-            asr for asr in asrs if any(item.utterance.hypotheses.get(asr) for item in of_language)
+            asr
+            for asr in asrs
+            if any(item.utterance.hypotheses.get(asr) for item in of_language)
+            and not any(asr in item.utterance.skipped for item in of_language)
         ]
         for name, system in [("label", LABEL), *((asr, asr) for asr in speaks)]:
             for which, chosen in (

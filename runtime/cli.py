@@ -56,6 +56,23 @@ def curate(
 
 
 @app.command()
+def plan(
+    corpus: Annotated[str, typer.Option(help="Folder, fsspec URL, or JSONL or CSV manifest.")],
+    out: Annotated[str, typer.Option(help="Where the run would write; nothing is.")] = "out",
+    pipeline: Pipeline = "laptop",
+    minutes: Annotated[float, typer.Option(help="How much audio to try it on.", min=0.1)] = 5.0,
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Say what a run would take and keep: hours, CPU, GPU, disk, by stage."""
+    from gpa.curation import plan as planner
+    from gpa.curation.pipeline import read_pipeline
+
+    settings = read_pipeline(config, pipeline)
+    found = planner.plan(corpus, out, pipeline, settings, minutes, console)
+    planner.show(found, out, console)
+
+
+@app.command()
 def doctor(
     pipeline: Pipeline = "laptop",
     out: Annotated[str, typer.Option(help="Where a run would write.")] = "out",

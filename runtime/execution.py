@@ -75,9 +75,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a worker reports of one partition."""
+    """What a worker reports of one partition; `wall_s` and `cpu_s` are without `load_s`."""
 
     partition: str
+    load_s: float  # that its worker took to load its models, at its first partition
     wall_s: float
     cpu_s: float
     audio_s: float
@@ -85,6 +86,21 @@ class Outcome:
     retries: int  # times that a worker died on it before
     rows: int
     rejects: int
+
+
+@dataclass(frozen=True)
+class _Spent:
+    """Time of this process, by the clock and on the CPU."""
+
+    wall_s: float
+    cpu_s: float
+
+    @staticmethod
+    def by_now() -> _Spent:
+        return _Spent(time.perf_counter(), time.process_time())
+
+    def __sub__(self, other: _Spent) -> _Spent:
+        return _Spent(self.wall_s - other.wall_s, self.cpu_s - other.cpu_s)
 
 
 class StageWorker:
@@ -96,10 +112,12 @@ class StageWorker:
         self._run_id = run_id
         self._threads = threads
         self._loaded = False
+        self._loading = _Spent(0.0, 0.0)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         partition = str(batch["partition"][0])
-        wall, cpu = time.perf_counter(), time.process_time()
+        began = _Spent.by_now()
+        self._loading = _Spent(0.0, 0.0)
         retries = 0
         try:
             artifact, retries = self._process(partition)
@@ -107,10 +125,12 @@ class StageWorker:
         except Exception:
             artifact = None
             failure = traceback.format_exc()
+        spent = _Spent.by_now() - began - self._loading
         return {
             "partition": [partition],
-            "wall_s": [time.perf_counter() - wall],
-            "cpu_s": [time.process_time() - cpu],
+            "load_s": [self._loading.wall_s],
+            "wall_s": [spent.wall_s],
+            "cpu_s": [spent.cpu_s],
             "audio_s": [artifact.audio_s if artifact else 0.0],
             "peak_mb": [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024],
             "retries": [retries],
@@ -129,8 +149,10 @@ class StageWorker:
         )
         try:
             if not self._loaded:
+                began = _Spent.by_now()
                 stage.load()
                 _hold_torch_to(self._threads)
+                self._loading = _Spent.by_now() - began
                 self._loaded = True
             inputs = {
                 name: self._artifacts.read(name, upstream, partition)

@@ -29,7 +29,8 @@ class Audit:
 
 def audit(run: Run, samples: int) -> Audit:
     """Read a run once, partition by partition; draws at most `samples` samples."""
-    found = Audit(Funnel(), Agreement(run.asrs, run.consensus_config), Speech(), Sampler(samples))
+    agreement = Agreement(run.asrs, run.consensus_config, run.exact_to)
+    found = Audit(Funnel(), agreement, Speech(), Sampler(samples))
     found.funnel.add_files(run)
     for partition in run.partitions:
         utterances = read_utterances(run, partition)
@@ -57,6 +58,11 @@ def figures(found: Audit, partial: bool, overlaps: Sequence[ErrorOverlap] = ()) 
         },
         "max_pwer": agreement.threshold,
         "thresholds": agreement.thresholds(),
+        "early_exit": {
+            "exact_to": agreement.exact_to,
+            "utterances": agreement.early_exits,
+            "seconds": round(agreement.early_exits_s, 3),
+        },
         "pairwise_wer": {
             "asrs": agreement.asrs,
             "wer": agreement.pairwise(),
