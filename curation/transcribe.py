@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from gpa.curation.audio import decode_flac
 from gpa.curation.models.asr.ctc_lexicon import CTCLexicon, CTCLexiconConfig
 from gpa.curation.models.asr.whisper import Whisper, WhisperConfig
-from gpa.curation.models.protocols import ASR, Facts, Hypothesis
+from gpa.curation.models.protocols import ASR, Adapter, Hypothesis
 from gpa.curation.tables import HYPOTHESES
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
@@ -94,13 +94,9 @@ class Transcribe(Stage):
         self.identifier = next((name for name in inputs if name.startswith("hypotheses/")), None)
         self.asr = build_asr(config.asr)
 
-    def models(self) -> Mapping[str, Facts]:
+    def adapters(self) -> Mapping[str, Adapter]:
         """The recogniser."""
-        return {self.asr_name: self.asr.facts()}
-
-    def load(self) -> None:
-        """Load the model."""
-        self.asr.load()
+        return {self.asr_name: self.asr}
 
     def process(
         self, partition: str, inputs: Mapping[str, Artifact], attempts: Attempts

@@ -31,15 +31,15 @@ from gpa.curation.models.diarization.windows import (
 )
 from gpa.curation.models.protocols import Diarization, Facts, Turn, Waveform, Weights
 from gpa.curation.models.weights import sha256_of, wheel_file
-from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
+from gpa.runtime.models import ModelConfig
 
 SAMPLE_RATE = 16000
 # Shorter speech has no embedding: two thirds of a second hold too few phones to tell voices apart.
 MIN_EMBEDDED_S = 0.6
 
 
-class PyannoteConfig(Config):
+class PyannoteConfig(ModelConfig):
     """Settings of the diarizer; the thresholds hold for the models from wheels only."""
 
     model: Literal["pyannote"] = "pyannote"
