@@ -53,7 +53,7 @@ def usable(environment: str) -> str:
 
     It must have this one's Python (3.x), Ray and gpa. Raises UserError with the remedy.
     """
-    python = shutil.which(Path(environment).expanduser())
+    python = shutil.which(str(Path(environment).expanduser()))
     if python is None:
         raise UserError(
             f"environment {environment} is no program that can be run; name the `bin/python` of "
