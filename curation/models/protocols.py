@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gpa.runtime.models import Adapter, Facts, Weights
+from gpa.runtime.models import Adapter, Facts, Source, Weights
 
 __all__ = [
     "ASR",
@@ -27,6 +27,7 @@ __all__ = [
     "Facts",
     "Hypothesis",
     "QualityScorer",
+    "Source",
     "Turn",
     "Waveform",
     "Weights",

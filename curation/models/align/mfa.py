@@ -22,7 +22,7 @@ from pydantic import Field
 
 from gpa.curation.audio import resample
 from gpa.curation.models.align.spoken import spoken_words, timed_words
-from gpa.curation.models.protocols import Facts, Waveform, Weights, Word, WordAlignment
+from gpa.curation.models.protocols import Facts, Source, Waveform, Weights, Word, WordAlignment
 from gpa.curation.models.weights import sha256_of
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
@@ -63,6 +63,10 @@ class MFAAligner:
 
     def __init__(self, config: MFAConfig):
         self.config = config
+
+    def sources(self) -> tuple[Source, ...]:
+        """None: `mfa model download` gets MFA's models."""
+        return ()
 
     def facts(self) -> Facts:
         """Declare needs; raises UserError where the program or a model lacks."""

