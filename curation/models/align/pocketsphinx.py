@@ -17,7 +17,7 @@ from gpa.curation.audio import resample
 from gpa.curation.models.align.spoken import spoken_words, timed_words
 from gpa.curation.models.protocols import Facts, Source, Waveform, WordAlignment
 from gpa.curation.models.weights import wheel_file, wheel_weights
-from gpa.runtime.config import Config
+from gpa.runtime.models import ModelConfig
 
 SAMPLE_RATE = 16000
 FRAMES_PER_S = 100
@@ -127,7 +127,7 @@ def arpabet(ipa: str) -> list[str]:
     return phones
 
 
-class PocketsphinxConfig(Config):
+class PocketsphinxConfig(ModelConfig):
     """The embedded aligner."""
 
     model: Literal["pocketsphinx"] = "pocketsphinx"

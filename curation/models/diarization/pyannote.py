@@ -31,8 +31,8 @@ from gpa.curation.models.diarization.windows import (
 )
 from gpa.curation.models.protocols import Diarization, Facts, Source, Turn, Waveform, Weights
 from gpa.curation.models.weights import resolve, wheel_file, wheel_weights
-from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
+from gpa.runtime.models import ModelConfig
 
 SAMPLE_RATE = 16000
 # Shorter speech has no embedding: two thirds of a second hold too few phones to tell voices apart.
@@ -49,7 +49,7 @@ MODELS_OF_3_1 = (
 )
 
 
-class PyannoteConfig(Config):
+class PyannoteConfig(ModelConfig):
     """Settings of the diarizer; the thresholds hold for the models from wheels only."""
 
     model: Literal["pyannote"] = "pyannote"
