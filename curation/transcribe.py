@@ -18,7 +18,7 @@ from gpa.curation.audio import decode_flac
 from gpa.curation.early_exit import EarlyExit, EarlyExitConfig, Heard, Skipped
 from gpa.curation.models.asr.ctc_lexicon import CTCLexicon, CTCLexiconConfig
 from gpa.curation.models.asr.whisper import Whisper, WhisperConfig
-from gpa.curation.models.protocols import ASR, Facts, Hypothesis, Word
+from gpa.curation.models.protocols import ASR, Adapter, Hypothesis, Word
 from gpa.curation.tables import HYPOTHESES
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
@@ -111,13 +111,9 @@ class Transcribe(Stage):
         self.identifier = next((name for name in inputs if name.startswith("hypotheses/")), None)
         self.asr = build_asr(config.asr)
 
-    def models(self) -> Mapping[str, Facts]:
+    def adapters(self) -> Mapping[str, Adapter]:
         """The recogniser."""
-        return {self.asr_name: self.asr.facts()}
-
-    def load(self) -> None:
-        """Load the model."""
-        self.asr.load()
+        return {self.asr_name: self.asr}
 
     def process(
         self, partition: str, inputs: Mapping[str, Artifact], attempts: Attempts

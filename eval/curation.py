@@ -17,8 +17,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from gpa.curation.report.overlap import ErrorOverlap
 from gpa.curation.text import units
-from gpa.eval import cuts, punctuation, reference, speakers
+from gpa.eval import cuts, independence, punctuation, reference, speakers
 from gpa.eval.metrics import (
     CONFIDENCE,
     Errors,
@@ -139,6 +140,7 @@ def score(output: Output, truths: Mapping[str, Truth]) -> Score:
     figures = {
         "Kept and clean": _kept_figures(timed),
         "Text": _text_figures(judged, output.asrs),
+        "Independence of the recognisers": independence.figures(judged),
         "Speakers": speakers.speaker_figures(
             [(item.recording, item.truth, item.utterances) for item in timed]
         )
@@ -335,7 +337,8 @@ _RATIO_AIM = "<= 50 %"
 def _shown(name: str, value: float) -> str:
     if math.isnan(value):
         return "–"
-    return f"{value:.2f}" if name.startswith("DNSMOS") else f"{value:.1%}"
+    is_share = not name.startswith("DNSMOS") and not name.endswith("times chance")
+    return f"{value:.1%}" if is_share else f"{value:.2f}"
 
 
 def show(result: Score, console: Console) -> None:
@@ -384,6 +387,12 @@ def as_json(result: Score) -> str:
         "notes": result.notes,
     }
     return json.dumps(content, indent=1, ensure_ascii=False)
+
+
+def error_overlaps(out: str, truth: Path) -> list[ErrorOverlap]:
+    """How often each two ASRs of a run err together, for its report."""
+    output = read_output(out)
+    return independence.totals(judge_texts(match(output, read_truth(truth)), output.asrs))
 
 
 def run(out: str, truth: Path, json_file: Path | None, console: Console) -> None:

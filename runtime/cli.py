@@ -115,11 +115,22 @@ def verify(out: Annotated[str, typer.Argument(help="The OUT of a finished run.")
 
 
 @app.command()
-def report(out: Annotated[str, typer.Argument(help="The OUT of a run, finished or not.")]) -> None:
+def report(
+    out: Annotated[str, typer.Argument(help="The OUT of a run, finished or not.")],
+    truth: Annotated[
+        Path | None,
+        typer.Option(help="Folder with ground truth: shows which errors recognisers share."),
+    ] = None,
+) -> None:
     """Write report/index.html: what was kept and dropped, why, and samples to listen to."""
     from gpa.curation.report import write
 
-    write.report(out, console)
+    overlaps = []
+    if truth is not None:
+        from gpa.eval.curation import error_overlaps
+
+        overlaps = error_overlaps(out, truth)
+    write.report(out, overlaps, console)
 
 
 @app.command()

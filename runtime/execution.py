@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import resource
+import shlex
 import sys
 import time
 import traceback
@@ -19,6 +20,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from gpa.runtime import interpreter
 from gpa.runtime.attempts import PartitionAttempts
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
@@ -253,7 +255,7 @@ class Engine:
         pool = self._resources.pool(job.stage.step)
         items = [{"partition": partition} for partition in partitions]
         arguments = (job, url, run_id, pool.threads)
-        for row in self.map(StageWorker, arguments, items, pool):
+        for row in self.map(StageWorker, arguments, items, pool, job.stage.environment):
             if row["failure"]:
                 raise UserError(_explain(job.stage.name, row["partition"], row["failure"]))
             del row["failure"]
@@ -265,8 +267,11 @@ class Engine:
         arguments: tuple[Any, ...],
         items: Sequence[Mapping[str, Any]],
         pool: Pool,
+        environment: str | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Call `worker(*arguments)({column: [value]})` once an item on a fixed pool of actors.
+
+        The actors run in the interpreter `environment`, where one is named.
 
         Ray Data starts a worker that died again, and its item with it, without end: the guard
         in `gpa.runtime.attempts` finds the recording that keeps killing it.
@@ -275,7 +280,12 @@ class Engine:
 
         if not items:
             return
-        threads = str(pool.threads)
+        runtime_env: dict[str, Any] = {
+            "env_vars": {**self._environment, "OMP_NUM_THREADS": str(pool.threads)}
+        }
+        if environment is not None:
+            # Ray hands it to a shell.
+            runtime_env["py_executable"] = shlex.quote(interpreter.usable(environment))
         dataset = ray.data.from_items(
             [dict(item) for item in items], override_num_blocks=min(len(items), MAX_BLOCKS)
         ).map_batches(
@@ -287,7 +297,7 @@ class Engine:
             fn_constructor_args=arguments,
             num_cpus=pool.cpus,
             num_gpus=pool.gpus or None,
-            runtime_env={"env_vars": {**self._environment, "OMP_NUM_THREADS": threads}},
+            runtime_env=runtime_env,
         )
         yield from dataset.iter_rows()
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from gpa.curation.audio import encode_flac
 from gpa.curation.consensus import ConsensusConfig, PanelConfig, decide
@@ -32,6 +31,7 @@ from gpa.curation.tables import (
 from gpa.runtime.record import LAYOUT_VERSION
 from gpa.runtime.stage import Artifact, Reject
 from gpa.runtime.storage import ArtifactStore, Store, parquet_bytes
+from tests.tables import table
 
 RATE = 16000
 ATTACK = "<script>alert(1)</script>"
@@ -53,23 +53,6 @@ STAGES = {
     "alignment": "punctuate",
     "packaged": "package",
 }
-
-
-def filled(schema: pa.Schema, rows: Sequence[dict[str, Any]]) -> pa.Table:
-    """Rows of a schema, what is not given filled with something of its type."""
-    blank = {"string": "", "double": 0.0, "int64": 0, "int32": 0, "bool": False}
-    return pa.Table.from_pylist(
-        [
-            {
-                field.name: row.get(
-                    field.name, None if field.nullable else blank.get(str(field.type), [])
-                )
-                for field in schema
-            }
-            for row in rows
-        ],
-        schema,
-    )
 
 
 def consensus_config(asrs: Sequence[str], max_pwer: float, verifier: str | None = None):
@@ -225,12 +208,12 @@ class Builder:
         }  # fmt: skip
         made = {
             stage: Artifact(
-                filled(schemas[stage], rows), files.get(stage, {}), rejects.get(stage, [])
+                table(schemas[stage], *rows), files.get(stage, {}), rejects.get(stage, [])
             )
             for stage, rows in tables.items()
         }
         made |= {
-            f"hypotheses/{asr}": Artifact(filled(HYPOTHESES, rows)) for asr, rows in heard.items()
+            f"hypotheses/{asr}": Artifact(table(HYPOTHESES, *rows)) for asr, rows in heard.items()
         }
         for stage, artifact in made.items():
             self.artifacts.write(stage, "1", name, artifact)
@@ -313,12 +296,12 @@ class Builder:
         self.corpus.append({"recording_id": "dup", "path": "copy.wav", "state": "rejected",
                             "reason": "duplicate", "duration_s": 4.0})  # fmt: skip
         self.corpus.append({"path": "notes.txt", "state": "ignored"})
-        store.write("corpus.parquet", parquet_bytes(filled(CORPUS, self.corpus)))
+        store.write("corpus.parquet", parquet_bytes(table(CORPUS, *self.corpus)))
         content = record(self.heard, self.config, self.partitions)
         if self.early_exit is not None:
             content["config"]["transcribe"] = {"early_exit": self.early_exit.model_dump()}
         if finished:
-            manifest = filled(MANIFEST_SCHEMA, self.manifest)
+            manifest = table(MANIFEST_SCHEMA, *self.manifest)
             store.write(MANIFEST, parquet_bytes(manifest))
         else:
             content |= {"finished": False}
