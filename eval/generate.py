@@ -28,6 +28,7 @@ from gpa.tokenize.sequences import TASKS, Task
 from gpa.tokenize.vocabulary import Vocabulary
 from gpa.tokenize.weights import TokenizerConfig, load_tokenizers
 from gpa.train.sizes import load_model, size_of
+from gpa.train.trainer import checkpoints
 
 
 class GenerationConfig(Config):
@@ -84,7 +85,11 @@ class Generator:
         config: GenerationConfig,
         device: str = "cpu",
     ) -> Generator:
-        """Load a checkpoint that training wrote, or the released one; raises UserError."""
+        """Load a checkpoint that training wrote, or the released one; raises UserError.
+
+        A run's folder stands for its last checkpoint.
+        """
+        checkpoint = [checkpoint, *checkpoints(checkpoint)][-1]
         size = size_of(checkpoint)
         vocabulary = Vocabulary.beside(checkpoint)
         bicodec, glm = load_tokenizers(tokenizers)

@@ -38,6 +38,13 @@ BENCHES = {
     "tokenize": "gpa.tokenize.bench",
     "train": "gpa.train.bench",
 }
+Checkpoint = Annotated[
+    Path, typer.Option(help="A checkpoint, or the folder of a run for its last one.")
+]
+LAST_RUN = Path("checkpoints/tiny-pretrain")
+TokenizerName = Annotated[str, typer.Option(help="Which entry of tokenize.tokenizers.")]
+VoiceFile = Annotated[Path, typer.Option(help="Speech of whoever is to be heard.")]
+WavFile = Annotated[Path, typer.Option(help="WAV file to write.")]
 # The exit status into which typer turns Ctrl-C.
 INTERRUPTED = 130
 
@@ -180,7 +187,7 @@ def calibrate(
 def tokenize(
     curated: Annotated[str, typer.Option(help="The OUT of a finished curation.")] = "out",
     out: Annotated[Path, typer.Option(help="Folder for the token shards.")] = Path("tokens"),
-    tokenizer: Annotated[str, typer.Option(help="Which entry of tokenize.tokenizers.")] = "small",
+    tokenizer: TokenizerName = "small",
     config: ConfigFile = PIPELINES,
 ) -> None:
     """Turn curated shards into token shards, which training reads instead of audio."""
@@ -220,6 +227,50 @@ def train(
 
 
 @app.command()
+def say(
+    text: Annotated[str, typer.Argument(help="What is to be said.")],
+    voice: VoiceFile,
+    out: WavFile,
+    checkpoint: Checkpoint = LAST_RUN,
+    tokenizer: TokenizerName = "small",
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Say a text in somebody's voice."""
+    from gpa.eval import command
+
+    command.say(text, voice, out, command.Model(checkpoint, tokenizer, config, _tell))
+
+
+@app.command()
+def transcribe(
+    recordings: Annotated[list[Path], typer.Argument(help="Recordings in any format.")],
+    checkpoint: Checkpoint = LAST_RUN,
+    tokenizer: TokenizerName = "small",
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Write down what recordings say."""
+    from gpa.eval import command
+
+    model = command.Model(checkpoint, tokenizer, config, _tell)
+    command.transcribe(recordings, model, lambda piece: print(piece, end="", flush=True))
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="A recording in any format.")],
+    voice: VoiceFile,
+    out: WavFile,
+    checkpoint: Checkpoint = LAST_RUN,
+    tokenizer: TokenizerName = "small",
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Say what a recording says in somebody else's voice."""
+    from gpa.eval import command
+
+    command.convert(source, voice, out, command.Model(checkpoint, tokenizer, config, _tell))
+
+
+@app.command()
 def bench(
     sections: Annotated[
         list[str] | None, typer.Argument(help=f"Of {', '.join(BENCHES)}; default: all.")
@@ -233,15 +284,20 @@ def bench(
         measure(lambda line: console.print(line, markup=False))
 
 
+def _tell(line: str) -> None:
+    """Write to a person what is no answer, and so does not belong into standard output."""
+    print(f"gpa: {line}", file=sys.stderr)
+
+
 def main() -> NoReturn:
     """Run the command line; what is a person's to mend is one sentence and exit status 2."""
     try:
         app()
     except UserError as error:
-        print(f"gpa: {error}", file=sys.stderr)
+        _tell(str(error))
         sys.exit(2)
     except SystemExit as stopped:
         if stopped.code == INTERRUPTED:
-            print("gpa: interrupted; the same command goes on from here.", file=sys.stderr)
+            _tell("interrupted; the same command goes on from here.")
         raise
     sys.exit(0)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from transformers import Qwen3ForCausalLM
 
 from gpa.curation.audio import encode_flac
@@ -150,6 +151,15 @@ def truth_folder(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Sums in one order, whatever machine the tests run on."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def tiny_model() -> Qwen3ForCausalLM:
     """The `tiny` size with random weights; its answers mean nothing and never end by themselves."""
@@ -160,7 +170,7 @@ def tiny_model() -> Qwen3ForCausalLM:
 def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> tuple[BiCodec, GLMTokenizer]:
     """The small random tokenizers, seed 0."""
     bicodec, glm = small_tokenizers(tmp_path_factory.mktemp("tokenizers"), seed=0)
-    return BiCodec.load(bicodec), GLMTokenizer.load(glm)
+    return BiCodec.load(bicodec, max_batch_s=40), GLMTokenizer.load(glm)
 
 
 @pytest.fixture(scope="session")
