@@ -79,7 +79,7 @@ UTTERANCES = pa.schema(
         _required("speaker_embedding", pa.list_(pa.float32())),
         _required("speech_s", pa.float64()),  # speech by VAD inside the cut
         _required("snr_db", pa.float64()),
-        _required("head_db", pa.float64()),  # boundary energy against speech level
+        _required("head_db", pa.float64()),  # loudest around the boundary, to speech level
         _required("tail_db", pa.float64()),
         pa.field("language", pa.string()),  # from a manifest, else null
     ]

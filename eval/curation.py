@@ -19,7 +19,7 @@ from rich.table import Table
 
 from gpa.curation.report.overlap import ErrorOverlap
 from gpa.curation.text import units
-from gpa.eval import cuts, independence, punctuation, reference, speakers
+from gpa.eval import cuts, independence, punctuation, reference, speakers, versions
 from gpa.eval.metrics import (
     CONFIDENCE,
     Errors,
@@ -115,7 +115,8 @@ def judge_texts(matched: Sequence[Matched], asrs: Sequence[str]) -> list[JudgedT
 
 
 def score(output: Output, truths: Mapping[str, Truth]) -> Score:
-    """All figures of a run; pure but for decoding the recordings' audio."""
+    """All figures of a run: from its tables and audio, and what its ASRs hear in the version of
+    the audio that the run did not transcribe."""
     matched = match(output, truths)
     judged = judge_texts(matched, output.asrs)
     timed = [item for item in matched if item.truth.timed]
@@ -137,6 +138,13 @@ def score(output: Output, truths: Mapping[str, Truth]) -> Score:
         )
     boundary_figures, boundary_note = _boundary_figures(matched, output)
     notes.append(boundary_note)
+    utterances = [utterance for item in matched for utterance in item.utterances]
+    said = {item.utterance.utterance_id: item.reference for item in judged}
+    try:
+        of_versions = versions.version_figures(output, utterances, said)
+    except UserError as error:
+        of_versions = {}
+        notes.append(f"What the ASRs hear in the other version is not known: {error}")
     figures = {
         "Kept and clean": _kept_figures(timed),
         "Text": _text_figures(judged, output.asrs),
@@ -148,9 +156,7 @@ def score(output: Output, truths: Mapping[str, Truth]) -> Score:
         else {},
         "Boundaries": boundary_figures,
         "Punctuation": _punctuation_figures(matched),
-        "Audio and agreement": _agreement_figures(
-            [utterance for item in matched for utterance in item.utterances]
-        ),
+        "Audio and agreement": _agreement_figures(utterances) | of_versions,
     }
     counts: Counter[str] = Counter(item.reference.way for item in judged)
     every = sum(len(item.utterances) for item in matched)

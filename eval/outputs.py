@@ -11,6 +11,7 @@ from gpa.curation.models.protocols import MOS
 from gpa.curation.package import read_manifest
 from gpa.curation.report.tables import Run
 from gpa.curation.segment import SegmentConfig
+from gpa.curation.transcribe import TranscribeConfig
 from gpa.eval.truth import stem
 from gpa.runtime import record
 from gpa.runtime.config import parse
@@ -68,15 +69,27 @@ class Output:
     exact_to: float  # the highest threshold of pWER that the tables can answer for
     consensus: ConsensusConfig
     segment: SegmentConfig
+    transcribe: TranscribeConfig
     _artifacts: ArtifactStore
     _fingerprints: Mapping[str, str]
 
     def waveform(self, recording: Recording) -> tuple[Waveform, int]:
         """The normalised recording, shape (samples,), and its rate in Hz."""
-        files = self._artifacts.read(
-            "normalized", self._fingerprints["normalized"], recording.partition
-        ).files
+        files = self._files("normalized", recording.partition)
         return decode_flac(files[f"{recording.recording_id}.flac"])
+
+    def clip(self, utterance: Utterance, version: str) -> tuple[Waveform, int]:
+        """One version of an utterance, shape (samples,), and its rate in Hz."""
+        partition = next(
+            recording.partition
+            for recording in self.recordings
+            if recording.recording_id == utterance.recording_id
+        )
+        files = self._files("utterances", partition)
+        return decode_flac(files[f"{utterance.utterance_id}.{version}.flac"])
+
+    def _files(self, name: str, partition: str) -> Mapping[str, bytes]:
+        return self._artifacts.read(name, self._fingerprints[name], partition).files
 
 
 def read_output(out: str) -> Output:
@@ -128,6 +141,7 @@ def read_output(out: str) -> Output:
         exact_to=exact_to,
         consensus=parse(ConsensusConfig, content["config"]["consensus"], f"{out}/run.json"),
         segment=parse(SegmentConfig, content["config"]["segment"], f"{out}/run.json"),
+        transcribe=parse(TranscribeConfig, content["config"]["transcribe"], f"{out}/run.json"),
         _artifacts=artifacts,
         _fingerprints=named,
     )

@@ -128,6 +128,12 @@ def out(tmp_path: Path) -> Path:
         "config": {
             "consensus": ConsensusConfig(panels=panels).model_dump(mode="json"),
             "segment": SegmentConfig().model_dump(mode="json"),
+            "transcribe": {
+                "identifier": "one",
+                "asr": {
+                    asr: {"model": "whisper", "weights": f"{tmp_path}/no-{asr}"} for asr in asrs
+                },
+            },
         },
     }
     store.write(record.NAME, json.dumps(content).encode())
