@@ -18,6 +18,7 @@ from gpa.curation.models.align.spoken import spoken_words, timed_words
 from gpa.curation.models.protocols import Facts, Waveform, Weights, WordAlignment
 from gpa.curation.models.weights import sha256_of, wheel_file
 from gpa.runtime.config import Config
+from gpa.runtime.errors import NOBODYS_FAULT
 
 SAMPLE_RATE = 16000
 FRAMES_PER_S = 100
@@ -193,6 +194,8 @@ class PocketsphinxAligner:
             clip = resample(waveform, sample_rate, SAMPLE_RATE)
             try:
                 found.append(self._align_one(clip, written, language))
+            except NOBODYS_FAULT:
+                raise
             except Exception as error:  # one utterance's fault is its row's error
                 found.append(WordAlignment(error=f"{type(error).__name__}: {error}"))
         return found
