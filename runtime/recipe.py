@@ -72,7 +72,7 @@ class Recipe:
         speed = f"{made_s / wall_s:7.1f}x real time" if missing else " " * 18
         notes = [f"{cached} of {len(partitions)} partitions were done"] if cached else []
         if deaths:
-            notes.append(f"{deaths} times a worker died and another took over")
+            notes.append(f"workers that died and were replaced: {deaths}")
         self._console.print(
             f"  {stage.name:<28} {duration(made_s):>11}  {wall_s:7.1f} s {speed}  [dim]{'; '.join(notes)}[/dim]"
         )
