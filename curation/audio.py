@@ -296,7 +296,11 @@ def _decode_av(file: io.RawIOBase) -> _Decoded | None:
 
 
 def _audio_stream(container: av.container.InputContainer) -> av.audio.stream.AudioStream:
-    return container.streams.audio[0]
+    """The first audio stream; raises ValueError or IndexError where none can be decoded."""
+    stream = container.streams.audio[0]
+    if stream.codec_context is None:
+        raise ValueError("no decoder knows its codec")
+    return stream
 
 
 def _frames(

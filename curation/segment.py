@@ -50,7 +50,7 @@ from gpa.curation.turns import (
     widen,
 )
 from gpa.runtime.config import Config
-from gpa.runtime.errors import UserError
+from gpa.runtime.errors import NOBODYS_FAULT, UserError
 from gpa.runtime.stage import Artifact, Attempts, Reject, Stage, rows
 
 # Somebody who waits for the other to end leaves a pause of more than this.
@@ -157,6 +157,8 @@ class SegmentStage(Stage):
                         for v in self.versions
                     }
                     found = self._segment(recording_id, language.get(recording_id), versions)
+            except NOBODYS_FAULT:
+                raise
             except Exception as error:  # one recording's fault is its reject, not the run's end
                 detail = f"{type(error).__name__}: {error}"
                 rejects.append(Reject(recording_id, "failed", seconds, detail=detail))

@@ -21,7 +21,7 @@ from gpa.curation.models.asr.whisper import Whisper, WhisperConfig
 from gpa.curation.models.protocols import ASR, Adapter, Hypothesis, Word
 from gpa.curation.tables import HYPOTHESES
 from gpa.runtime.config import Config
-from gpa.runtime.errors import UserError
+from gpa.runtime.errors import NOBODYS_FAULT, UserError
 from gpa.runtime.stage import Artifact, Attempts, Stage, rows
 
 ADAPTERS: dict[type[Config], type] = {WhisperConfig: Whisper, CTCLexiconConfig: CTCLexicon}
@@ -186,7 +186,11 @@ class Transcribe(Stage):
         clips = [self._audio(utterances, row["utterance_id"]) for row in batch]
         waveforms = [decode_flac(clip)[0] for clip in clips]
         languages = [heard[row["utterance_id"]] for row in batch]
-        return self.asr.transcribe(waveforms, batch[0]["sample_rate"], languages)
+        hypotheses = self.asr.transcribe(waveforms, batch[0]["sample_rate"], languages)
+        for hypothesis in hypotheses:
+            if isinstance(hypothesis, NOBODYS_FAULT):
+                raise hypothesis
+        return hypotheses
 
     def _audio(self, utterances: Artifact, utterance_id: str) -> bytes:
         name = f"{utterance_id}.{self.config.hears}.flac"

@@ -109,11 +109,16 @@ def doctor(
 
 
 @app.command()
-def verify(out: Annotated[str, typer.Argument(help="The OUT of a finished run.")]) -> None:
+def verify(
+    out: Annotated[str, typer.Argument(help="The OUT of a finished run.")],
+    repair: Annotated[
+        bool, typer.Option(help="Take away what is damaged; `gpa curate` then makes it again.")
+    ] = False,
+) -> None:
     """Check that the books balance and that every shard and table is whole."""
     from gpa.curation import run
 
-    problems = run.verify(out)
+    problems = run.verify(out, repair)
     for problem in problems:
         console.print(problem, markup=False, soft_wrap=True)
     if problems:

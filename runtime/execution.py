@@ -11,6 +11,7 @@ import logging
 import os
 import resource
 import shlex
+import signal
 import sys
 import time
 import traceback
@@ -150,18 +151,29 @@ class StageWorker:
             self._artifacts.store, f"{stage.name}/{fingerprint}", partition, self._run_id
         )
         try:
+            if attempts.hopeless:
+                raise UserError(
+                    f"Stage {stage.name}: {attempts.deaths} workers died on {partition}, and no "
+                    "recording in it is to blame; give fewer workers more memory each "
+                    "(resources.steps in pipelines.yaml), then start the same command again."
+                )
             if not self._loaded:
                 began = _Spent.by_now()
                 stage.load()
                 _hold_torch_to(self._threads)
                 self._loading = _Spent.by_now() - began
                 self._loaded = True
-            inputs = {
-                name: self._artifacts.read(name, upstream, partition)
-                for name, upstream in self._job.inputs.items()
-            }
-            artifact = stage.process(partition, inputs, attempts)
+            with self._artifacts.forgetting_damage():
+                inputs = {
+                    name: self._artifacts.read(name, upstream, partition)
+                    for name, upstream in self._job.inputs.items()
+                }
+                artifact = stage.process(partition, inputs, attempts)
             self._artifacts.write(stage.name, fingerprint, partition, artifact)
+        except MemoryError:
+            # As the kernel's killer would have it: the next attempt finds out on what it died.
+            os.kill(os.getpid(), signal.SIGKILL)
+            raise
         finally:
             attempts.finished()
         return artifact, attempts.deaths
@@ -218,6 +230,9 @@ class Engine:
                 f"Ray can't be reached at {self._resources.address!r}: {error}; "
                 "start it with `ray start` or leave resources.address out."
             ) from None
+        # Ray prints what it thinks of a dead worker into our output, and has no option against
+        # it; the line of a stage says how many died.
+        ray._private.worker.print_to_stdstream = lambda *_, **__: None
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False
@@ -274,7 +289,8 @@ class Engine:
         The actors run in the interpreter `environment`, where one is named.
 
         Ray Data starts a worker that died again, and its item with it, without end: the guard
-        in `gpa.runtime.attempts` finds the recording that keeps killing it.
+        in `gpa.runtime.attempts` finds the recording that keeps killing it. Raises UserError
+        where a worker raises one.
         """
         import ray
 
@@ -299,7 +315,22 @@ class Engine:
             num_gpus=pool.gpus or None,
             runtime_env=runtime_env,
         )
-        yield from dataset.iter_rows()
+        try:
+            yield from dataset.iter_rows()
+        except ray.exceptions.RayError as error:
+            if (told := _user_error(error)) is not None:
+                raise told from None
+            raise
+
+
+def _user_error(error: BaseException) -> UserError | None:
+    """What a worker had to say to a person, out of the errors that Ray wraps around it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if type(cause) is UserError:
+            return cause
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    return None
 
 
 def _explain(stage: str, partition: str, failure: str) -> str:
