@@ -79,7 +79,7 @@ def check(config: PipelineConfig, where: str) -> None:
 
 
 def build_stages(config: PipelineConfig) -> list[Stage]:
-    """The stages after ingest, in the order in which they run."""
+    """The stages between ingest and package, in the order in which they run; none asks a model."""
     versions = ["normalized"]
     stages: list[Stage] = [NormalizeStage("normalized", config.normalize, ["recordings"])]
     if config.denoise.model != "none":
@@ -90,7 +90,6 @@ def build_stages(config: PipelineConfig) -> list[Stage]:
         QualityStage("quality", config.quality, ["utterances"]),
     ]
     transcribers = transcribe_stages(config.transcribe)
-    heard = [stage.name for stage in transcribers]
     identifier = config.consensus.identifier or config.transcribe.identifier
     consensus = config.consensus.model_copy(update={"identifier": identifier})
     # Only those that have a say: an ASR outside all panels changes no decision.
@@ -100,9 +99,17 @@ def build_stages(config: PipelineConfig) -> list[Stage]:
         ConsensusStage("consensus", consensus, ["utterances", *voices]),
         PunctuateStage("alignment", config.punctuate, ["utterances", "consensus", *voices]),
     ]
-    everything = ["recordings", "utterances", "quality", *heard, "consensus", "alignment"]
-    stages.append(PackageStage("packaged", config.package, everything, describe(models(stages))))
     return stages
+
+
+def package_stage(config: PipelineConfig, stages: list[Stage]) -> Stage:
+    """The last stage, which writes the models of all others into every KEY.json.
+
+    Raises UserError where a model is missing: `doctor.examine` says all that are.
+    """
+    heard = [stage.name for stage in stages if stage.step == "transcribe"]
+    inputs = ["recordings", "utterances", "quality", *heard, "consensus", "alignment"]
+    return PackageStage("packaged", config.package, inputs, describe(models(stages)))
 
 
 def models(stages: list[Stage]) -> dict[str, Facts]:

@@ -17,6 +17,7 @@ from gpa.curation.pipeline import (
     build_stages,
     model_table,
     models,
+    package_stage,
 )
 from gpa.curation.report.write import write_report
 from gpa.runtime import attempts, record
@@ -42,6 +43,7 @@ def curate(corpus_url: str, out: str, name: str, config: PipelineConfig, console
     with only_run(store):
         stages = build_stages(config)
         examine(stages, store, config.resources)
+        stages.append(package_stage(config, stages))
         files = corpus.find(corpus_url, config.ingest.allow_outside)
         if not any(file.claimed for file in files):
             raise UserError(
