@@ -104,7 +104,7 @@ def _check_early_exit(config: PipelineConfig, where: str) -> None:
 
 
 def build_stages(config: PipelineConfig) -> list[Stage]:
-    """The stages after ingest, in the order in which they run."""
+    """The stages between ingest and package, in the order in which they run; none asks a model."""
     versions = ["normalized"]
     stages: list[Stage] = [NormalizeStage("normalized", config.normalize, ["recordings"])]
     if config.denoise.model != "none":
@@ -126,9 +126,17 @@ def build_stages(config: PipelineConfig) -> list[Stage]:
         ConsensusStage("consensus", consensus, ["utterances", *voices]),
         PunctuateStage("alignment", config.punctuate, ["utterances", "consensus", *voices]),
     ]
-    everything = ["recordings", "utterances", "quality", *heard, "consensus", "alignment"]
-    stages.append(PackageStage("packaged", config.package, everything, describe(models(stages))))
     return stages
+
+
+def package_stage(config: PipelineConfig, stages: list[Stage]) -> Stage:
+    """The last stage, which writes the models of all others into every KEY.json.
+
+    Raises UserError where a model is missing: `doctor.examine` says all that are.
+    """
+    heard = [stage.name for stage in stages if stage.step == "transcribe"]
+    inputs = ["recordings", "utterances", "quality", *heard, "consensus", "alignment"]
+    return PackageStage("packaged", config.package, inputs, describe(models(stages)))
 
 
 def models(stages: list[Stage]) -> dict[str, Facts]:

@@ -17,6 +17,7 @@ from gpa.curation.pipeline import (
     build_stages,
     model_table,
     models,
+    package_stage,
 )
 from gpa.curation.report.tables import Run
 from gpa.curation.report.write import write_report
@@ -44,6 +45,7 @@ def curate(corpus_url: str, out: str, name: str, config: PipelineConfig, console
     with only_run(store), artifacts.forgetting_damage():
         stages = build_stages(config)
         examine(stages, store, config.resources)
+        stages.append(package_stage(config, stages))
         files = corpus.find(corpus_url, config.ingest.allow_outside)
         if not any(file.claimed for file in files):
             raise UserError(

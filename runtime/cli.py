@@ -109,6 +109,17 @@ def doctor(
 
 
 @app.command()
+def fetch(pipeline: Pipeline = "laptop", config: ConfigFile = PIPELINES) -> None:
+    """Download all weights of a pipeline once, for machines that will run without a network."""
+    from gpa.curation import fetch as fetching
+    from gpa.curation.pipeline import build_stages, read_pipeline
+
+    settings = read_pipeline(config, pipeline)
+    if not fetching.fetch(build_stages(settings), settings.resources, console):
+        raise typer.Exit(1)
+
+
+@app.command()
 def verify(
     out: Annotated[str, typer.Argument(help="The OUT of a finished run.")],
     repair: Annotated[

@@ -20,6 +20,8 @@ from typing import Literal
 from gpa.runtime.errors import UserError
 from gpa.runtime.models import Source, Weights
 
+HUB_TIMEOUT_S = 10.0
+
 
 @dataclass(frozen=True)
 class Place:
@@ -77,8 +79,7 @@ def download(source: Source) -> Path:
     from huggingface_hub.errors import GatedRepoError
 
     try:
-        patterns = [*source.files, *source.optional]
-        return Path(snapshot_download(source.name, allow_patterns=patterns))
+        return Path(snapshot_download(source.name, allow_patterns=_patterns(source)))
     except GatedRepoError:
         raise UserError(
             f"The hub does not give out {source.name}; accept its terms there and log in with "
@@ -91,12 +92,36 @@ def download(source: Source) -> Path:
         ) from None
 
 
+def refusal(source: Source) -> str | None:
+    """Why the hub would not give the weights to this user, with the remedy; None: it would."""
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    page = f"{constants.ENDPOINT}/{source.name}"
+    try:
+        HfApi().model_info(source.name, timeout=HUB_TIMEOUT_S)  # the next call has no time limit
+        HfApi().auth_check(source.name)
+    except GatedRepoError:
+        return f"Accept the terms on {page}, then log in with `hf auth login`."
+    except RepositoryNotFoundError:
+        return (
+            f"There is no {page}, or it is private; mend the name, or log in with `hf auth login`."
+        )
+    except Exception as error:  # the hub's errors have no public base class
+        return (
+            f"The hub does not answer ({type(error).__name__}); run `gpa fetch` where it does and "
+            "copy its cache here."
+        )
+    return None
+
+
 def files_of(path: Path, source: Source) -> list[Path]:
     """The files that the model reads, in order of their names; `path` may be the one file."""
     if path.is_file():
         return [path]
-    patterns = (*source.files, *source.optional)
-    return sorted({file for each in patterns for file in path.glob(each) if file.is_file()})
+    return sorted(
+        {file for each in _patterns(source) for file in path.glob(each) if file.is_file()}
+    )
 
 
 def wheel_file(distribution: str, path: str) -> Path:
@@ -138,12 +163,19 @@ def _digest(path: Path, source: Source) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+def _patterns(source: Source) -> list[str]:
+    return [*source.files, *source.optional]
+
+
 def _in_hub_cache(source: Source) -> Path | None:
     """The folder in the hub's cache, if all that the model reads is there."""
     from huggingface_hub import snapshot_download
 
     try:
-        found = snapshot_download(source.name, local_files_only=True)
+        # With the patterns: a snapshot that lacks what was never asked for is whole.
+        found = snapshot_download(
+            source.name, allow_patterns=_patterns(source), local_files_only=True
+        )
     except (OSError, ValueError):  # never downloaded, or no name that the hub could have
         return None
     return None if _missing(Path(found), source) else Path(found)
