@@ -28,6 +28,7 @@ from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
 from gpa.tokenize.clips import SAMPLE_RATE
 from gpa.tokenize.sequences import TASKS, Task
+from gpa.tokenize.small import NOTICE
 
 PATHS: dict[Task, str] = {"asr": "/transcribe", "tts": "/say", "vc": "/convert"}
 TITLES: dict[Task, str] = {"tts": "Synthesis", "vc": "Conversion", "asr": "Recognition"}
@@ -37,7 +38,7 @@ REPORT, TABLES = "latency.json", "latency.md"
 class LatencyConfig(Config):
     """The section `eval.latency` of pipelines.yaml."""
 
-    text: str
+    text: str = "The first snow fell on the harbour, and by noon every boat was white."
     at_once: tuple[int, ...] = (1, 5, 10, 20, 40, 80, 160)
     sustained_at_once: int = Field(20, ge=1)
     sustained_requests: int = Field(200, ge=1)
@@ -177,38 +178,54 @@ class Load:
         return Row.of(at_once, timings, time.perf_counter() - begun)
 
 
+@dataclass(frozen=True)
+class Measured:
+    """Of each task the rows of requests at once, and the row of the sustained load."""
+
+    at_once: dict[Task, list[Row]]
+    sustained: dict[Task, Row]
+    trained: bool  # whether the server's tokenizers are
+
+
 async def measure(
     server: httpx2.URL, recording: bytes, config: LatencyConfig, console: Console
-) -> dict[Task, tuple[list[Row], Row]]:
-    """Of each task the rows of requests at once, and the row of the sustained load.
+) -> Measured:
+    """Run the whole protocol.
 
     One request a task goes before and is not counted: it warms the server up. Raises UserError
-    where that one has no answer.
+    where no server answers, or where that request is refused.
     """
-    rows: dict[Task, tuple[list[Row], Row]] = {}
     async with httpx2.AsyncClient(
         base_url=server,
         timeout=config.answer_s,
         limits=httpx2.Limits(max_connections=None),
         trust_env=False,  # a proxy would be measured too
     ) as client:
+        measured = Measured({}, {}, await _trained(client))
         load = Load(client, config.text, recording)
         for task in TASKS:
             first = await load.ask(task, seed=0)
             if first.error is not None:
-                raise UserError(
-                    f"{server} gave no answer ({first.error}); is `gpa serve` running there?"
-                )
-            at_once = []
+                raise UserError(f"{server} can't be measured with this recording: {first.error}")
+            measured.at_once[task] = []
             for count in config.at_once:
-                at_once.append(await load.at_once(task, count))
-                console.print(_progress(task, at_once[-1]), markup=False)
-            sustained = await load.sustained(
-                task, config.sustained_at_once, config.sustained_requests
-            )
-            console.print(_progress(task, sustained), markup=False)
-            rows[task] = (at_once, sustained)
-    return rows
+                row = await load.at_once(task, count)
+                measured.at_once[task].append(row)
+                console.print(_progress(task, row), markup=False)
+            row = await load.sustained(task, config.sustained_at_once, config.sustained_requests)
+            measured.sustained[task] = row
+            console.print(_progress(task, row), markup=False)
+    return measured
+
+
+async def _trained(client: httpx2.AsyncClient) -> bool:
+    try:
+        return (await client.get("/health")).raise_for_status().json()["trained"]
+    except (httpx2.HTTPError, ValueError, KeyError) as error:
+        raise UserError(
+            f"No `gpa serve` answers at {client.base_url} ({type(error).__name__}); start one, or "
+            "name another with --server."
+        ) from None
 
 
 def _progress(task: Task, row: Row) -> str:
@@ -218,13 +235,12 @@ def _progress(task: Task, row: Row) -> str:
     )
 
 
-def tables(rows: dict[Task, tuple[list[Row], Row]]) -> str:
+def tables(measured: Measured) -> str:
     """The figures as Markdown, in the columns of the paper's tables."""
-    lines = []
+    lines = [] if measured.trained else [f"Tokens are {NOTICE}.", ""]
     for task, title in TITLES.items():
-        at_once, sustained = rows[task]
-        lines += [f"## {title}", "", *_table(task, at_once), ""]
-        lines += [_throughput(sustained), ""]
+        lines += [f"## {title}", "", *_table(task, measured.at_once[task]), ""]
+        lines += [_throughput(measured.sustained[task]), ""]
     return "\n".join(lines)
 
 
@@ -267,16 +283,10 @@ def run(
         data = recording.read_bytes()
     except OSError as error:
         raise UserError(f"{recording} can't be read: {error.strerror}.") from None
-    rows = asyncio.run(measure(address, data, config, console))
-    report = {
-        "text": config.text,
-        "tasks": {
-            task: {"at_once": [asdict(row) for row in at_once], "sustained": asdict(sustained)}
-            for task, (at_once, sustained) in rows.items()
-        },
-    }
+    measured = asyncio.run(measure(address, data, config, console))
+    report = {"text": config.text, **asdict(measured)}
     out.mkdir(parents=True, exist_ok=True)
     (out / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    (out / TABLES).write_text(tables(rows), encoding="utf-8")
+    (out / TABLES).write_text(tables(measured), encoding="utf-8")
     console.print(f"Figures: {out / REPORT} and {out / TABLES}", markup=False)
     return report

@@ -183,6 +183,40 @@ def train(
 
 
 @app.command()
+def serve(
+    checkpoint: Annotated[Path, typer.Option(help="Folder that training or a release wrote.")],
+    tokenizer: Annotated[str, typer.Option(help="Which entry of tokenize.tokenizers.")] = "small",
+    host: Annotated[str, typer.Option(help="Whom it listens to; there is no login.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 for any that is free.")] = 8000,
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Transcribe, say and convert over HTTP, streaming."""
+    from gpa.eval import config as evaluation
+    from gpa.eval import serve as server
+    from gpa.eval.generate import Generator
+    from gpa.tokenize import run
+
+    settings = evaluation.read_config(config)
+    tokenizers = run.choose(run.read_config(config), tokenizer)
+    generator = Generator.load(checkpoint, tokenizers, settings.generation, tokenizers.device)
+    server.serve(generator, settings.serve, host, port, console)
+
+
+@app.command()
+def latency(
+    recording: Annotated[Path, typer.Argument(help="Speech: the voice, and what is converted.")],
+    server: Annotated[str, typer.Option(help="On this machine.")] = "http://127.0.0.1:8000",
+    out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path("latency"),
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Measure how soon and how fast a running server answers when many ask at once."""
+    from gpa.eval import config as evaluation
+    from gpa.eval import latency as protocol
+
+    protocol.run(server, recording, out, evaluation.read_config(config).latency, console)
+
+
+@app.command()
 def bench() -> None:
     """Measure the project's own speed, each figure beside what it is measured against."""
     from gpa.curation.bench import bench as of_curation

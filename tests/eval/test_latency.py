@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gpa.eval.latency import Row, Spread, Timing, local_server, tables
+from gpa.eval.latency import Measured, Row, Spread, Timing, local_server, tables
 from gpa.runtime.errors import UserError
 
 
@@ -38,7 +38,14 @@ def test_tables_have_the_columns_of_the_paper():
     row = Row.of(5, [spoken(0.1234, 1.0, 2.0)], elapsed_s=2.0)
     heard = Row.of(5, [Timing("asr", 0.05, 0.5, 0.0)], elapsed_s=2.0)
     lost = Row.of(80, [FAILED], elapsed_s=9.0)
-    text = tables({"asr": ([heard], heard), "tts": ([row, lost], row), "vc": ([row], row)})
+    text = tables(
+        Measured(
+            at_once={"asr": [heard], "tts": [row, lost], "vc": [row]},
+            sustained={"asr": heard, "tts": row, "vc": row},
+            trained=False,
+        )
+    )
+    assert "random tokenizers" in text
     synthesis, _, rest = text.partition("## Conversion")
     assert (
         "| concurrent requests | mean TTFC ms | P50 TTFC ms | P99 TTFC ms "
