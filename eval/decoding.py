@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -65,47 +65,81 @@ class Token:
     stopped: Stopped | None  # set on a row's last token
 
 
-def decode(
-    model: Qwen3ForCausalLM,
-    prompts: Sequence[Ids],
-    legal: Legal,
-    config: SamplingConfig,
-    seeds: Sequence[Seed],
-) -> Generator[Token, None, None]:
-    """Answer prompts of any lengths, each shorter than the context; one seed a prompt.
+class Engine(Protocol):
+    """Whatever runs the model: transformers here, vLLM in vllm.py."""
 
-    Rows that have stopped leave the batch. Closing the iterator frees the cache.
-    """
-    context = model.config.max_position_embeddings
-    limits = [min(config.max_new_tokens, context - len(prompt)) for prompt in prompts]
-    head = model.get_output_embeddings().weight
-    sampler = Sampler(config, seeds)
-    cache = DynamicCache(config=model.config)
-    rows = list(range(len(prompts)))
-    inputs, mask = _padded(prompts, model.device)
-    answered = torch.empty(len(rows), 0, dtype=torch.long, device=model.device)
-    while rows:
-        with torch.inference_mode():
-            scores = legal.scores(_states(model, inputs, mask, cache), head)
-            choices = sampler.choose(scores, answered, rows)
-            answered = torch.cat([answered, choices[:, None]], dim=1)
-        steps = answered.shape[1]
-        going_on = []
-        for position, (row, choice) in enumerate(zip(rows, choices.tolist(), strict=True)):
-            if legal.ends_with(choice):
-                yield Token(row, None, "end")
-            elif steps == limits[row]:
-                yield Token(row, choice, "length" if steps == config.max_new_tokens else "context")
-            else:
-                yield Token(row, choice, None)
-                going_on.append(position)
-        if len(going_on) < len(rows):
-            keep = torch.tensor(going_on, dtype=torch.long, device=model.device)
-            cache.batch_select_indices(keep)
-            answered, mask, choices = answered[keep], mask[keep], choices[keep]
-            rows = [rows[position] for position in going_on]
-        inputs = choices[:, None] + legal.block.offset
-        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+    # Tokens that a prompt and its answer may have together.
+    context: int
+
+    def decode(
+        self, prompts: Sequence[Ids], legal: Legal, config: SamplingConfig, seeds: Sequence[Seed]
+    ) -> Generator[Token, None, None]:
+        """Answer prompts of any lengths, each shorter than the context; one seed a prompt.
+
+        Closing the iterator frees whatever is held for rows that have not stopped.
+        """
+        ...
+
+
+def most_tokens(prompt: Ids, context: int, config: SamplingConfig) -> tuple[int, Stopped]:
+    """How many tokens the answer to a prompt may have, and what has run out then."""
+    room = context - len(prompt)
+    return (room, "context") if room < config.max_new_tokens else (config.max_new_tokens, "length")
+
+
+class TransformersEngine:
+    """A batch shares one cache; rows that have stopped leave it."""
+
+    def __init__(self, model: Qwen3ForCausalLM) -> None:
+        self._model = model.eval()
+        self.context: int = model.config.max_position_embeddings
+
+    def decode(
+        self, prompts: Sequence[Ids], legal: Legal, config: SamplingConfig, seeds: Sequence[Seed]
+    ) -> Generator[Token, None, None]:
+        device = self._model.device
+        limits = [most_tokens(prompt, self.context, config) for prompt in prompts]
+        head = self._model.get_output_embeddings().weight
+        sampler = Sampler(config, seeds)
+        cache = DynamicCache(config=self._model.config)
+        rows = list(range(len(prompts)))
+        inputs, mask = _padded(prompts, device)
+        answered = torch.empty(len(rows), 0, dtype=torch.long, device=device)
+        while rows:
+            with torch.inference_mode():
+                scores = legal.scores(self._states(inputs, mask, cache), head)
+                choices = sampler.choose(scores, answered, rows)
+                answered = torch.cat([answered, choices[:, None]], dim=1)
+            going_on = []
+            for position, (row, choice) in enumerate(zip(rows, choices.tolist(), strict=True)):
+                most, run_out = limits[row]
+                if legal.ends_with(choice):
+                    yield Token(row, None, "end")
+                elif answered.shape[1] == most:
+                    yield Token(row, choice, run_out)
+                else:
+                    yield Token(row, choice, None)
+                    going_on.append(position)
+            if len(going_on) < len(rows):
+                keep = torch.tensor(going_on, dtype=torch.long, device=device)
+                cache.batch_select_indices(keep)
+                answered, mask, choices = answered[keep], mask[keep], choices[keep]
+                rows = [rows[position] for position in going_on]
+            inputs = choices[:, None] + legal.block.offset
+            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+
+    def _states(self, inputs: Tensor, mask: Tensor, cache: DynamicCache) -> Tensor:
+        """The last states (rows, width), the cache taking up `inputs` (rows, tokens)."""
+        # Positions count from a row's own first token, not from its padding.
+        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -inputs.shape[1] :]
+        output = self._model.model(
+            input_ids=inputs,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+        )
+        return output.last_hidden_state[:, -1]
 
 
 def _padded(prompts: Sequence[Ids], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -117,17 +151,3 @@ def _padded(prompts: Sequence[Ids], device: torch.device) -> tuple[Tensor, Tenso
         ids[row, longest - len(prompt) :] = torch.from_numpy(prompt).long()
         mask[row, longest - len(prompt) :] = 1
     return ids.to(device), mask.to(device)
-
-
-def _states(model: Qwen3ForCausalLM, inputs: Tensor, mask: Tensor, cache: DynamicCache) -> Tensor:
-    """The model's last states (rows, width), the cache taking up `inputs` (rows, tokens)."""
-    # Positions count from a row's own first token, not from its padding.
-    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -inputs.shape[1] :]
-    output = model.model(
-        input_ids=inputs,
-        attention_mask=mask,
-        position_ids=positions,
-        past_key_values=cache,
-        use_cache=True,
-    )
-    return output.last_hidden_state[:, -1]

@@ -14,10 +14,9 @@ from itertools import islice
 from pathlib import Path
 
 from pydantic import Field
-from transformers import Qwen3ForCausalLM
 
 from gpa.curation.audio import Waveform
-from gpa.eval.decoding import Legal, Stopped, Token, decode
+from gpa.eval.decoding import Engine, Legal, Stopped, Token, TransformersEngine
 from gpa.eval.prompts import Prompt, Prompter, Request
 from gpa.eval.sampling import SamplingConfig
 from gpa.runtime.config import Config
@@ -29,6 +28,7 @@ from gpa.tokenize.sequences import TASKS, Task
 from gpa.tokenize.vocabulary import Vocabulary
 from gpa.tokenize.weights import TokenizerConfig, load_tokenizers
 from gpa.train.sizes import load_model, size_of
+from gpa.train.trainer import checkpoints
 
 
 class GenerationConfig(Config):
@@ -63,14 +63,14 @@ class Generator:
 
     def __init__(
         self,
-        model: Qwen3ForCausalLM,
+        engine: Engine,
         vocabulary: Vocabulary,
         bicodec: BiCodec,
         glm: GLMTokenizer,
         config: GenerationConfig,
         trained: bool,
     ) -> None:
-        self.model = model.eval()
+        self._engine = engine
         self.config = config
         self.trained = trained
         self._vocabulary = vocabulary
@@ -85,13 +85,17 @@ class Generator:
         config: GenerationConfig,
         device: str = "cpu",
     ) -> Generator:
-        """Load a checkpoint that training wrote, or the released one; raises UserError."""
+        """Load a checkpoint that training wrote, or the released one; raises UserError.
+
+        A run's folder stands for its last checkpoint.
+        """
+        checkpoint = [checkpoint, *checkpoints(checkpoint)][-1]
         size = size_of(checkpoint)
         vocabulary = Vocabulary.beside(checkpoint)
         bicodec, glm = load_tokenizers(tokenizers)
         model = load_model(size, checkpoint, attn_implementation="sdpa")
         model.to(device)  # type: ignore[arg-type]  # transformers wraps it and hides `self`
-        return cls(model, vocabulary, bicodec, glm, config, tokenizers.trained)
+        return cls(TransformersEngine(model), vocabulary, bicodec, glm, config, tokenizers.trained)
 
     def generate(self, requests: Sequence[Request]) -> list[Result]:
         """Answer all requests, in order, those of one task in batches of similar length.
@@ -121,7 +125,7 @@ class Generator:
 
     def _prompt(self, request: Request) -> Prompt:
         prompt = self._prompter.prompt(request)
-        context = self.model.config.max_position_embeddings
+        context = self._engine.context
         if len(prompt.ids) >= context:
             raise UserError(
                 f"The prompt takes {len(prompt.ids):,} tokens, and the model's context of "
@@ -132,8 +136,7 @@ class Generator:
     def _decode(self, prompts: Sequence[Prompt]) -> abc.Generator[Token, None, None]:
         """Tokens of prompts of one task."""
         task = prompts[0].task
-        return decode(
-            self.model,
+        return self._engine.decode(
             [prompt.ids for prompt in prompts],
             Legal.of(task, self._vocabulary.structure),
             self.config.sampling(task),

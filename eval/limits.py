@@ -10,11 +10,10 @@ from typing import IO
 
 from pydantic import Field
 
-from gpa.curation import audio
-from gpa.curation.audio import DecodeError, Waveform
+from gpa.curation.audio import DecodeError, Waveform, decode_file
+from gpa.eval.prompts import as_speech
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
-from gpa.tokenize.clips import SAMPLE_RATE
 
 # The highest rate and the most channels at which a recording of the longest duration still fits.
 _STUDIO_RATE_HZ = 192_000
@@ -60,7 +59,7 @@ def read_recording(field: str, file: IO[bytes], config: ServeConfig) -> Waveform
     """
     most = int(config.audio_s * _STUDIO_RATE_HZ * _STUDIO_CHANNELS)
     try:
-        channels, sample_rate = audio.decode_file(file, most)
+        channels, sample_rate = decode_file(file, most)
     except DecodeError as error:
         raise UserError(f"The file in the field {field!r} can't be used: {error}.") from None
     duration_s = channels.shape[1] / sample_rate
@@ -69,5 +68,4 @@ def read_recording(field: str, file: IO[bytes], config: ServeConfig) -> Waveform
             f"The recording in the field {field!r} lasts {duration_s:.1f} s, and "
             f"{config.audio_s:g} s are allowed; send it in parts."
         )
-    repaired, _ = audio.repair(channels)
-    return audio.resample(audio.mix_down(repaired), sample_rate, SAMPLE_RATE)
+    return as_speech(channels, sample_rate)

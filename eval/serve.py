@@ -8,17 +8,18 @@ that leaves, or that stops reading, ends its generation.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal
 
 import anyio
+import torch
 import uvicorn
 from anyio import CancelScope
 from anyio.abc import TaskGroup
 from fastapi import FastAPI, Form, UploadFile
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
-from rich.console import Console
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import JSONResponse, Response
@@ -32,7 +33,6 @@ from gpa.eval.limits import ServeConfig, check_text, read_recording
 from gpa.eval.prompts import Request
 from gpa.eval.workers import Workers
 from gpa.runtime.errors import UserError
-from gpa.tokenize.small import NOTICE
 
 Piece = str | Waveform
 
@@ -202,12 +202,12 @@ def build(generator: Generator, config: ServeConfig) -> Admission:
     return door
 
 
-def serve(
-    generator: Generator, config: ServeConfig, host: str, port: int, console: Console
-) -> None:
-    """Serve until SIGINT or SIGTERM; requests that are inside may then end."""
-    if not generator.trained:
-        console.print(f"[yellow]Tokens are {NOTICE}.[/yellow]")
+def serve(generator: Generator, config: ServeConfig, host: str, port: int) -> None:
+    """Serve until SIGINT or SIGTERM; requests that are inside may then end.
+
+    The slots share the cores, so that torch's threads do not wait for each other's.
+    """
+    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // config.slots))
     uvicorn.run(
         build(generator, config),
         host=host,

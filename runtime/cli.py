@@ -29,6 +29,13 @@ console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 ConfigFile = Annotated[Path, typer.Option("--config", help="The file with the pipelines.")]
 Pipeline = Annotated[str, typer.Option(help="Which pipeline of the config file.")]
 PIPELINES = Path("pipelines.yaml")
+Checkpoint = Annotated[
+    Path, typer.Option(help="A checkpoint, or the folder of a run for its last one.")
+]
+LAST_RUN = Path("checkpoints/tiny-pretrain")
+TokenizerName = Annotated[str, typer.Option(help="Which entry of tokenize.tokenizers.")]
+VoiceFile = Annotated[Path, typer.Option(help="Speech of whoever is to be heard.")]
+WavFile = Annotated[Path, typer.Option(help="WAV file to write.")]
 # The exit status into which typer turns Ctrl-C.
 INTERRUPTED = 130
 
@@ -143,7 +150,7 @@ def calibrate(
 def tokenize(
     curated: Annotated[str, typer.Option(help="The OUT of a finished curation.")] = "out",
     out: Annotated[Path, typer.Option(help="Folder for the token shards.")] = Path("tokens"),
-    tokenizer: Annotated[str, typer.Option(help="Which entry of tokenize.tokenizers.")] = "small",
+    tokenizer: TokenizerName = "small",
     config: ConfigFile = PIPELINES,
 ) -> None:
     """Turn curated shards into token shards, which training reads instead of audio."""
@@ -183,23 +190,65 @@ def train(
 
 
 @app.command()
+def say(
+    text: Annotated[str, typer.Argument(help="What is to be said.")],
+    voice: VoiceFile,
+    out: WavFile,
+    checkpoint: Checkpoint = LAST_RUN,
+    tokenizer: TokenizerName = "small",
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Say a text in somebody's voice."""
+    from gpa.eval import command
+
+    command.say(text, voice, out, command.Model(checkpoint, tokenizer, config, _tell))
+
+
+@app.command()
+def transcribe(
+    recordings: Annotated[list[Path], typer.Argument(help="Recordings in any format.")],
+    checkpoint: Checkpoint = LAST_RUN,
+    tokenizer: TokenizerName = "small",
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Write down what recordings say."""
+    from gpa.eval import command
+
+    model = command.Model(checkpoint, tokenizer, config, _tell)
+    command.transcribe(recordings, model, lambda piece: print(piece, end="", flush=True))
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="A recording in any format.")],
+    voice: VoiceFile,
+    out: WavFile,
+    checkpoint: Checkpoint = LAST_RUN,
+    tokenizer: TokenizerName = "small",
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Say what a recording says in somebody else's voice."""
+    from gpa.eval import command
+
+    command.convert(source, voice, out, command.Model(checkpoint, tokenizer, config, _tell))
+
+
+@app.command()
 def serve(
-    checkpoint: Annotated[Path, typer.Option(help="Folder that training or a release wrote.")],
-    tokenizer: Annotated[str, typer.Option(help="Which entry of tokenize.tokenizers.")] = "small",
+    checkpoint: Checkpoint = LAST_RUN,
+    tokenizer: TokenizerName = "small",
     host: Annotated[str, typer.Option(help="Whom it listens to; there is no login.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0 for any that is free.")] = 8000,
     config: ConfigFile = PIPELINES,
 ) -> None:
-    """Transcribe, say and convert over HTTP, streaming."""
-    from gpa.eval import config as evaluation
+    """Say, transcribe and convert over HTTP, streaming."""
+    from gpa.eval import command
     from gpa.eval import serve as server
-    from gpa.eval.generate import Generator
-    from gpa.tokenize import run
+    from gpa.eval.config import read_config
 
-    settings = evaluation.read_config(config)
-    tokenizers = run.choose(run.read_config(config), tokenizer)
-    generator = Generator.load(checkpoint, tokenizers, settings.generation, tokenizers.device)
-    server.serve(generator, settings.serve, host, port, console)
+    limits = read_config(config).serve
+    generator = command.Model(checkpoint, tokenizer, config, _tell).load()
+    server.serve(generator, limits, host, port)
 
 
 @app.command()
@@ -210,10 +259,10 @@ def latency(
     config: ConfigFile = PIPELINES,
 ) -> None:
     """Measure how soon and how fast a running server answers when many ask at once."""
-    from gpa.eval import config as evaluation
     from gpa.eval import latency as protocol
+    from gpa.eval.config import read_config
 
-    protocol.run(server, recording, out, evaluation.read_config(config).latency, console)
+    protocol.run(server, recording, out, read_config(config).latency, console)
 
 
 @app.command()
@@ -227,15 +276,20 @@ def bench() -> None:
         measure(lambda line: console.print(line, markup=False))
 
 
+def _tell(line: str) -> None:
+    """Write to a person what is no answer, and so does not belong into standard output."""
+    print(f"gpa: {line}", file=sys.stderr)
+
+
 def main() -> NoReturn:
     """Run the command line; what is a person's to mend is one sentence and exit status 2."""
     try:
         app()
     except UserError as error:
-        print(f"gpa: {error}", file=sys.stderr)
+        _tell(str(error))
         sys.exit(2)
     except SystemExit as stopped:
         if stopped.code == INTERRUPTED:
-            print("gpa: interrupted; the same command goes on from here.", file=sys.stderr)
+            _tell("interrupted; the same command goes on from here.")
         raise
     sys.exit(0)
