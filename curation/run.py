@@ -18,6 +18,7 @@ from gpa.curation.pipeline import (
     model_table,
     models,
 )
+from gpa.curation.report.tables import Run
 from gpa.curation.report.write import write_report
 from gpa.runtime import attempts, record
 from gpa.runtime.errors import UserError
@@ -86,8 +87,8 @@ def _ingest(
     recipe: Recipe,
 ) -> ingest.Corpus:
     """Probe what is new, give every file its state, and write the partitions' tables."""
-    stage = ingest.ProbeStage("probed", ingest.ProbeConfig(), ["listing"])
-    listed = {"listing": "1"}
+    stage = ingest.probe_stage()
+    listed = {"listing": ingest.LISTING_FINGERPRINT}
     chunks = ingest.chunks(files)
     there = artifacts.done("listing", listed["listing"])
     for chunk, table in chunks.items():
@@ -159,8 +160,10 @@ def _close(
     store.write(REJECTED_TABLE, parquet_bytes(rejected))
     manifest, _ = package.read_manifest(store)
     account = books.keep(artifacts, files, named, partitions, manifest, rejected)
-    agreement = summary.pairwise_wer(artifacts, named["consensus"], partitions)
-    result = summary.summarise(account, agreement, run.content)
+    made = Run(artifacts, run.content, partial=False)
+    result = summary.summarise(
+        account, summary.pairwise_wer(made), summary.spared(made), run.content
+    )
     store.write(summary.NAME, json.dumps(result, indent=1, ensure_ascii=False).encode())
     write_report(artifacts, run.content)
     return result, account

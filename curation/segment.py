@@ -32,7 +32,7 @@ from gpa.curation import audio, boundaries, voices
 from gpa.curation.audio import Waveform
 from gpa.curation.boundaries import Levels
 from gpa.curation.models.diarization.pyannote import Pyannote, PyannoteConfig
-from gpa.curation.models.protocols import Diarization, Diarizer
+from gpa.curation.models.protocols import Adapter, Diarization, Diarizer
 from gpa.curation.normalize import normalize_peak
 from gpa.curation.tables import UTTERANCES
 from gpa.curation.turns import (
@@ -51,7 +51,6 @@ from gpa.curation.turns import (
 )
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
-from gpa.runtime.models import Facts
 from gpa.runtime.stage import Artifact, Attempts, Reject, Stage, rows
 
 # Somebody who waits for the other to end leaves a pause of more than this.
@@ -119,15 +118,11 @@ class SegmentStage(Stage):
         self.versions: list[str] = [
             name for name in ("normalized", "denoised") if name in self.inputs
         ]
+        self._diarizer: Diarizer = Pyannote(config.diarizer)
 
-    def models(self) -> Mapping[str, Facts]:
+    def adapters(self) -> Mapping[str, Adapter]:
         """The diarizer."""
-        return {self.config.diarizer.model: Pyannote(self.config.diarizer).facts()}
-
-    def load(self) -> None:
-        """Load the diarizer."""
-        self._diarizer: Diarizer = Pyannote(self.config.diarizer)
-        self._diarizer.load()
+        return {self.config.diarizer.model: self._diarizer}
 
     def process(
         self, partition: str, inputs: Mapping[str, Artifact], attempts: Attempts

@@ -63,6 +63,23 @@ def curate(
 
 
 @app.command()
+def plan(
+    corpus: Annotated[str, typer.Option(help="Folder, fsspec URL, or JSONL or CSV manifest.")],
+    out: Annotated[str, typer.Option(help="Where the run would write; nothing is.")] = "out",
+    pipeline: Pipeline = "laptop",
+    minutes: Annotated[float, typer.Option(help="How much audio to try it on.", min=0.1)] = 5.0,
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Say what a run would take and keep: hours, CPU, GPU, disk, by stage."""
+    from gpa.curation import plan as planner
+    from gpa.curation.pipeline import read_pipeline
+
+    settings = read_pipeline(config, pipeline)
+    found = planner.plan(corpus, out, pipeline, settings, minutes, console)
+    planner.show(found, out, console)
+
+
+@app.command()
 def doctor(
     pipeline: Pipeline = "laptop",
     out: Annotated[str, typer.Option(help="Where a run would write.")] = "out",
@@ -96,11 +113,22 @@ def verify(out: Annotated[str, typer.Argument(help="The OUT of a finished run.")
 
 
 @app.command()
-def report(out: Annotated[str, typer.Argument(help="The OUT of a run, finished or not.")]) -> None:
+def report(
+    out: Annotated[str, typer.Argument(help="The OUT of a run, finished or not.")],
+    truth: Annotated[
+        Path | None,
+        typer.Option(help="Folder with ground truth: shows which errors recognisers share."),
+    ] = None,
+) -> None:
     """Write report/index.html: what was kept and dropped, why, and samples to listen to."""
     from gpa.curation.report import write
 
-    write.report(out, console)
+    overlaps = []
+    if truth is not None:
+        from gpa.eval.curation import error_overlaps
+
+        overlaps = error_overlaps(out, truth)
+    write.report(out, overlaps, console)
 
 
 @app.command()

@@ -19,7 +19,6 @@ from pathlib import Path
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
-import webdataset
 
 from gpa.runtime.errors import UserError
 from gpa.runtime.stage import REJECT_SCHEMA, Artifact, Reject
@@ -113,13 +112,16 @@ def tar_bytes(files: Mapping[str, bytes]) -> bytes:
     """A tar of `files` in their order, the same bytes whenever and wherever it is made.
 
     A name is `<key>.<extension>`; the key has no dot, so that WebDataset groups what belongs
-    together.
+    together. Its own writer gives the same bytes, and costs every worker the import of torch.
     """
     buffer = io.BytesIO()
-    with webdataset.TarWriter(buffer, encoder=False, mtime=0, user="gpa", group="gpa") as writer:
+    with tarfile.open(fileobj=buffer, mode="w|") as tar:
         for name, data in files.items():
-            key, extension = name.split(".", 1)
-            writer.write({"__key__": key, extension: data})
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            member.mode = 0o444
+            member.uname = member.gname = "gpa"
+            tar.addfile(member, io.BytesIO(data))
     return buffer.getvalue()
 
 

@@ -37,6 +37,7 @@ from gpa.tokenize.glm import GLMTokenizer
 from gpa.tokenize.small import small_tokenizers
 from gpa.tokenize.vocabulary import Vocabulary
 from gpa.train.sizes import new_model
+from tests.tables import table
 from tests.tokenize.conftest import make_speech
 
 RATE = 16000
@@ -55,21 +56,6 @@ TURNS: tuple[dict[str, Any], ...] = (
     {"start": 9.0, "end": 12.0, "speaker": "bob", "text": "Good morning, everyone. Please sit down."},
     {"start": 11.5, "end": 13.0, "speaker": "cid", "text": "hello there"},
 )  # fmt: skip
-
-
-def table(schema: pa.Schema, *given: dict[str, Any]) -> pa.Table:
-    """Rows of a schema, what is not given filled with something of its type."""
-    blank = {"string": "", "double": 0.0, "int64": 0, "int32": 0, "bool": False}
-    filled = [
-        {
-            field.name: row.get(
-                field.name, None if field.nullable else blank.get(str(field.type), [])
-            )
-            for field in schema
-        }
-        for row in given
-    ]
-    return pa.Table.from_pylist(filled, schema)
 
 
 def bursts(seconds: float, spans: list[tuple[float, float]]) -> np.ndarray:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import webdataset
 
 from gpa.runtime.errors import UserError
 from gpa.runtime.stage import Artifact, Reject
@@ -83,7 +85,6 @@ def test_a_half_written_file_is_not_listed(tmp_path: Path):
 
 
 def test_files_of_a_key_are_adjacent_in_a_tar_and_keep_their_order():
-    import io
     import tarfile
 
     with tarfile.open(
@@ -91,6 +92,16 @@ def test_files_of_a_key_are_adjacent_in_a_tar_and_keep_their_order():
     ) as tar:
         assert tar.getnames() == ["b.flac", "b.json", "a.flac"]
         assert {member.mtime for member in tar.getmembers()} == {0}
+
+
+def test_a_tar_has_the_bytes_that_webdatasets_own_writer_gives():
+    files = {"b.flac": b"1" * 700, "b.json": b"{}", "a.denoised.flac": b""}
+    theirs = io.BytesIO()
+    with webdataset.TarWriter(theirs, encoder=False, mtime=0, user="gpa", group="gpa") as writer:
+        for name, data in files.items():
+            key, extension = name.split(".", 1)
+            writer.write({"__key__": key, extension: data})
+    assert tar_bytes(files) == theirs.getvalue()
 
 
 def test_a_place_that_nothing_can_write_to_is_a_sentence():
