@@ -118,7 +118,6 @@ def build_stages(config: PipelineConfig) -> list[Stage]:
     consensus = config.consensus.model_copy(update={"identifier": identifier})
     spared = early_exits(config.transcribe.early_exit, config.transcribe.order, consensus)
     transcribers = transcribe_stages(config.transcribe, spared)
-    heard = [stage.name for stage in transcribers]
     # Only those that have a say: an ASR outside all panels changes no decision.
     voices = [f"hypotheses/{asr}" for asr in consensus.asrs()]
     stages += [

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import soundfile
 
-from gpa.curation.audio import DecodeError, Waveform, decode, mix_down, repair
+from gpa.curation.audio import DecodeError, Waveform, decode
 from gpa.eval.config import read_config
 from gpa.eval.generate import Generator, Request
+from gpa.eval.prompts import as_speech
 from gpa.runtime.errors import UserError
 from gpa.runtime.storage import Store
 from gpa.tokenize import run as tokenizing
-from gpa.tokenize.clips import SAMPLE_RATE, resample
+from gpa.tokenize.clips import SAMPLE_RATE
 from gpa.tokenize.small import NOTICE
 from gpa.train.command import use_all_cores
 
@@ -88,11 +89,9 @@ def transcribe(recordings: Sequence[Path], model: Model, write: Tell) -> None:
 def read_speech(path: Path) -> Waveform:
     """A recording in any format as mono at 16 kHz, (samples,); raises UserError."""
     try:
-        waveform, sample_rate = decode(str(path))
+        return as_speech(*decode(str(path)))
     except DecodeError as error:
         raise UserError(f"{path} can't be used: {error}.") from None
-    mono = mix_down(repair(waveform)[0])
-    return resample(mono.astype("float64"), sample_rate).astype("float32")
 
 
 def _check_out(out: Path) -> None:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpa.curation.audio import Waveform
+from gpa.curation.audio import Waveform, mix_down, repair
 from gpa.runtime.errors import UserError
 from gpa.tokenize.bicodec import BiCodec
 from gpa.tokenize.bicodec.model import Tokens
-from gpa.tokenize.clips import SAMPLE_RATE, ClipError
+from gpa.tokenize.clips import SAMPLE_RATE, ClipError, resample
 from gpa.tokenize.glm import GLMTokenizer
 from gpa.tokenize.sequences import Task, asr_prompt, tts_prompt, vc_prompt
 from gpa.tokenize.vocabulary import Ids, Vocabulary
@@ -32,6 +32,12 @@ class Request:
     voice: Waveform | None = None
     audio: Waveform | None = None
     seed: int = 0
+
+
+def as_speech(channels: Waveform, sample_rate: int) -> Waveform:
+    """A decoded recording (channels, samples) as requests hold it: mono at 16 kHz, (samples,)."""
+    mono = mix_down(repair(channels)[0])
+    return resample(mono.astype(np.float64), sample_rate).astype(np.float32)
 
 
 @dataclass(frozen=True)

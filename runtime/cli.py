@@ -287,6 +287,38 @@ def convert(
 
 
 @app.command()
+def serve(
+    checkpoint: Checkpoint = LAST_RUN,
+    tokenizer: TokenizerName = "small",
+    host: Annotated[str, typer.Option(help="Whom it listens to; there is no login.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 for any that is free.")] = 8000,
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Say, transcribe and convert over HTTP, streaming."""
+    from gpa.eval import command
+    from gpa.eval import serve as server
+    from gpa.eval.config import read_config
+
+    limits = read_config(config).serve
+    generator = command.Model(checkpoint, tokenizer, config, _tell).load()
+    server.serve(generator, limits, host, port)
+
+
+@app.command()
+def latency(
+    recording: Annotated[Path, typer.Argument(help="Speech: the voice, and what is converted.")],
+    server: Annotated[str, typer.Option(help="On this machine.")] = "http://127.0.0.1:8000",
+    out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path("latency"),
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Measure how soon and how fast a running server answers when many ask at once."""
+    from gpa.eval import latency as protocol
+    from gpa.eval.config import read_config
+
+    protocol.run(server, recording, out, read_config(config).latency, console)
+
+
+@app.command()
 def bench(
     sections: Annotated[
         list[str] | None, typer.Argument(help=f"Of {', '.join(BENCHES)}; default: all.")
