@@ -24,7 +24,12 @@ from rich.table import Table
 
 from gpa.curation import corpus, ingest, package, run, summary
 from gpa.curation.audio import DecodeError, decode, probe
-from gpa.curation.pipeline import RECORDINGS_FINGERPRINT, PipelineConfig, build_stages
+from gpa.curation.pipeline import (
+    RECORDINGS_FINGERPRINT,
+    PipelineConfig,
+    build_stages,
+    package_stage,
+)
 from gpa.curation.report.funnel import STEPS
 from gpa.eval.metrics import Estimate, ratio
 from gpa.runtime import record
@@ -260,6 +265,7 @@ def done_s(
     }
     found = {probing.name: sum(row["duration_s"] or 0.0 for row in probed)}
     stages = build_stages(config)
+    stages.append(package_stage(config, stages))
     named = fingerprints(stages, {"recordings": RECORDINGS_FINGERPRINT})
     for stage in stages:
         done = artifacts.done(stage.name, named[stage.name])
