@@ -6,7 +6,6 @@
 | `aishell-1` | `data_aishell/` | recognition |
 | `seed-tts-eval` | `seedtts_testset/` | synthesis and conversion, English and Mandarin |
 | `curated` | the OUT of a curation | all three |
-| `tokens` | a folder of token shards | recognition, from the tokens themselves |
 
 A set is read whole before anything is generated: an audio file or a text that is missing is an
 error, never an utterance less. Audio itself is read when its turn comes.
@@ -21,15 +20,14 @@ from pathlib import Path
 
 import numpy as np
 
-from gpa.curation.audio import DecodeError, Waveform, decode, mix_down, repair, resample
+from gpa.curation.audio import Waveform
+from gpa.eval.command import read_speech
+from gpa.eval.prompts import as_speech
 from gpa.eval.recognition import Units
+from gpa.eval.seed_tts import SPOKEN_LANGUAGES
 from gpa.runtime.errors import UserError
-from gpa.tokenize.clips import SAMPLE_RATE
-from gpa.tokenize.curated import CuratedUtterance, find_shards
-from gpa.tokenize.curated import read_shard as read_curated
+from gpa.tokenize.curated import CuratedUtterance, find_shards, read_shard
 from gpa.tokenize.sequences import Task, choose_references
-from gpa.tokenize.shards import TokenShards, UtteranceTokens
-from gpa.tokenize.shards import read_shard as read_tokens
 
 # What is read of an utterance when its turn comes: samples (samples,) at 16 kHz.
 Read = Callable[[], Waveform]
@@ -39,15 +37,14 @@ Read = Callable[[], Waveform]
 class Item:
     """One thing to measure.
 
-    Recognition hears `audio`, or gets `tokens`, and should write `text`. Synthesis says `text` in
-    the voice of `voice`; conversion says what `audio` says, `text`, in the voice of `voice`.
+    Recognition hears `audio` and should write `text`. Synthesis says `text` in the voice of
+    `voice`; conversion says what `audio` says, `text`, in the voice of `voice`.
     """
 
     key: str
     text: str
     audio: Read | None = None
     voice: Read | None = None
-    tokens: UtteranceTokens | None = None
 
 
 @dataclass(frozen=True)
@@ -152,15 +149,16 @@ def curated(folder: str, seed: int) -> list[TestSet]:
     """The shards of a curation, each language by itself, in all three tasks.
 
     Synthesis has the voice of another utterance of the same speaker (of the utterance itself where
-    there is no other), conversion that of another speaker; with one speaker there is none.
+    there is no other), conversion that of another speaker; with one speaker there is none. Both
+    are measured in the languages that there are rules for (`seed_tts.py`).
     """
     shards = find_shards(folder)
     by_language: dict[str, list[CuratedUtterance]] = {}
     for table in shards.partitions.values():
         (shard,) = table.to_pylist()
-        for utterance in read_curated(shard["uri"], shard["sha256"]):
+        for utterance in read_shard(shard["uri"], shard["sha256"]):
             by_language.setdefault(utterance.metadata["language"], []).append(utterance)
-    sets = []
+    sets: list[TestSet] = []
     for language, utterances in sorted(by_language.items()):
         speakers = [each.metadata["speaker"] for each in utterances]
         own = choose_references(speakers, seed)[0].tolist()
@@ -174,9 +172,12 @@ def curated(folder: str, seed: int) -> list[TestSet]:
             replace(item, voice=heard[voice].audio)
             for item, voice in zip(heard, others, strict=False)
         )
+        by_task: dict[Task, tuple[Item, ...]] = {"asr": heard}
+        if language in SPOKEN_LANGUAGES:
+            by_task |= {"tts": said, "vc": turned}
         sets += [
             TestSet(f"curated-{language}", task, language, items)
-            for task, items in (("asr", heard), ("tts", said), ("vc", turned))
+            for task, items in by_task.items()
             if items
         ]
     return sets
@@ -191,34 +192,12 @@ def other_voices(speakers: Sequence[str], seed: int) -> list[int]:
     return [int(generator.choice(np.flatnonzero(names != name))) for name in names]
 
 
-def token_shards(folder: str, seed: int) -> list[TestSet]:
-    """Token shards, each language by itself: recognition of exactly what training saw."""
-    shards = TokenShards(Path(folder))
-    by_language: dict[str, list[Item]] = {}
-    for name in sorted(set(shards.index["shard"].to_pylist())):
-        for utterance in read_tokens(shards.folder / name):
-            item = Item(utterance.utterance_id, utterance.text, tokens=utterance.tokens)
-            by_language.setdefault(utterance.language, []).append(item)
-    if not by_language:
-        raise UserError(f"The token shards in {folder} hold no utterance; curate more audio.")
-    return [
-        TestSet(f"tokens-{language}", "asr", language, tuple(items))
-        for language, items in sorted(by_language.items())
-    ]
-
-
 READERS: Mapping[str, Callable[[str, int], list[TestSet]]] = {
     "librispeech": librispeech,
     "aishell-1": aishell_1,
     "seed-tts-eval": seed_tts_eval,
     "curated": curated,
-    "tokens": token_shards,
 }
-
-
-def speech(samples: Waveform, sample_rate: int) -> Waveform:
-    """Samples (channels, samples) at any rate as mono at 16 kHz, shape (samples,)."""
-    return resample(mix_down(repair(samples)[0]), sample_rate, SAMPLE_RATE)
 
 
 def _file(path: Path) -> Read:
@@ -226,18 +205,12 @@ def _file(path: Path) -> Read:
     if not path.is_file():
         raise UserError(f"The test set names {path}, which is not there; a set is measured whole.")
 
-    def read() -> Waveform:
-        try:
-            return speech(*decode(str(path)))
-        except DecodeError as error:
-            raise UserError(f"{path} can't be read as audio: {error}.") from None
-
-    return read
+    return lambda: read_speech(path)
 
 
 def _curated_item(utterance: CuratedUtterance) -> Item:
     key, text = utterance.metadata["utterance_id"], utterance.metadata["text"]
-    return Item(key, text, audio=lambda: speech(*utterance.decode()))
+    return Item(key, text, audio=lambda: as_speech(*utterance.decode()))
 
 
 def _lines(path: Path) -> Iterable[str]:

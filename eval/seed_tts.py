@@ -16,7 +16,7 @@ from __future__ import annotations
 import string
 from collections.abc import Iterable
 from functools import cache
-from typing import Literal
+from typing import Literal, get_args
 
 from opencc import OpenCC
 from zhon.hanzi import punctuation
@@ -24,6 +24,7 @@ from zhon.hanzi import punctuation
 from gpa.eval.metrics import Estimate, errors, mean
 
 Language = Literal["en", "zh"]
+SPOKEN_LANGUAGES: tuple[Language, ...] = get_args(Language)
 
 _MARKS = str.maketrans("", "", (string.punctuation + punctuation).replace("'", ""))
 

@@ -86,20 +86,19 @@ class WavLMEncoder:
         self._device = config.device
         try:
             self._features = AutoFeatureExtractor.from_pretrained(config.weights)
-            network, report = WavLMForXVector.from_pretrained(
-                config.weights, output_loading_info=True
-            )
+            loaded: Any = WavLMForXVector.from_pretrained(config.weights, output_loading_info=True)
         except (OSError, ValueError) as error:
             raise UserError(
                 f"The speaker encoder {config.weights} is neither a WavLMForXVector folder nor to "
                 f"be had from the hub ({type(error).__name__}); mend eval.speakers."
             ) from None
+        network, report = loaded
         if report["missing_keys"]:
             raise UserError(
                 f"{config.weights} lacks {sorted(report['missing_keys'])[0]}: it is no checkpoint "
                 "of speaker verification; mend eval.speakers."
             )
-        self._network: Any = network.eval().to(config.device)
+        self._network = network.eval().to(config.device)
 
     def embed(self, waveform: Waveform) -> NDArray[np.float32]:
         """A vector as long as the checkpoint's head says."""
