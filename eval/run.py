@@ -101,7 +101,8 @@ def evaluate(
     )
     if not generator.trained:
         console.print(f"[yellow]{UNTRAINED}[/yellow]")
-    measured = []
+    measured: list[Measured] = []
+    results: dict[str, Any] = {}
     for test_set in test_sets:
         console.print(f"{test_set.name} {test_set.task}: {len(test_set.items):,} utterances")
         folder = out / AUDIO / f"{test_set.name}-{test_set.task}"
@@ -116,13 +117,19 @@ def evaluate(
             for figure in figures
         ]
         measured.append(Measured(test_set, tuple(figures), answers.failed))
+        # After every set, so that hours of work on a long list are not lost with the last one.
+        results = _write(out, system, measured)
+    console.print(f"Tables: {out / TABLES}", markup=False)
+    return results
+
+
+def _write(out: Path, system: System, measured: Sequence[Measured]) -> dict[str, Any]:
+    """Write the results so far and their tables; returns the content of `results.json`."""
     store = Store(str(out))
     latency = json.loads(store.read(LATENCY)) if store.exists(LATENCY) else None
     results = {"system": asdict(system), "sets": [as_json(each) for each in measured]}
     store.write(RESULTS, json.dumps(results, indent=1, ensure_ascii=False).encode())
-    text = tables(system, measured, latency)
-    store.write(TABLES, text.encode())
-    console.print(f"Tables: {out / TABLES}", markup=False)
+    store.write(TABLES, tables(system, measured, latency).encode())
     return results
 
 
