@@ -21,9 +21,6 @@ UNTRAINED = (
     "The tokenizers are untrained: figures of synthesis and conversion mean nothing, and "
     "recognition can only know what was learnt by heart."
 )
-# Which table of `published.py` a task has.
-QUALITY: Mapping[Task, str] = {"asr": "recognition", "tts": "synthesis", "vc": "conversion"}
-LATENCIES: Mapping[Task, str] = {"tts": "synthesis_latency", "asr": "recognition_latency"}
 _METRICS = {"WER": "WER", "CER": "CER", "SIM": "similarity"}
 MILLISECONDS = 1000
 
@@ -51,6 +48,15 @@ class System:
 def tables(system: System, measured: Sequence[Measured], latency: Mapping[str, Any] | None) -> str:
     """`tables.md`; `latency` is the content of `latency.json`, where that was measured."""
     paper = published()
+    qualities: Mapping[Task, QualityTable] = {
+        "asr": paper.recognition,
+        "tts": paper.synthesis,
+        "vc": paper.conversion,
+    }
+    times: Mapping[Task, LatencyTable] = {
+        "tts": paper.synthesis_latency,
+        "asr": paper.recognition_latency,
+    }
     lines = [
         f"# Evaluation of {system.name}",
         "",
@@ -59,14 +65,12 @@ def tables(system: System, measured: Sequence[Measured], latency: Mapping[str, A
     ]
     if not system.trained:
         lines += ["", f"**{UNTRAINED}**"]
-    for task, quality in QUALITY.items():
-        table: QualityTable = getattr(paper, quality)
+    for task, quality in qualities.items():
         of_task = [each for each in measured if each.test_set.task == task]
-        lines += ["", f"## {table.title}", "", *_quality(system, table, of_task)]
-        lines += ["", _sources(table.source, table.note), *_account(of_task)]
-    for task, times in LATENCIES.items():
-        of_times: LatencyTable = getattr(paper, times)
-        lines += ["", f"## {of_times.title}", "", *_latency(system, of_times, task, latency)]
+        lines += ["", f"## {quality.title}", "", *_quality(system, quality, of_task)]
+        lines += ["", _sources(quality.source, quality.note), *_account(of_task)]
+    for task, timed in times.items():
+        lines += ["", f"## {timed.title}", "", *_latency(system, timed, task, latency)]
     return "\n".join(lines) + "\n"
 
 
