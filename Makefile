@@ -11,13 +11,15 @@ PHASE ?= pretrain
 STEPS ?=
 CHECKPOINT ?=
 RESUME ?=
+SETS ?= curated=$(CURATED)
+LIMIT ?=
 # The default of OUT is for curated data; the other commands have their own, unless OUT is given.
 GIVEN_OUT = $(if $(filter file,$(origin OUT)),,--out "$(OUT)")
 VENV := .venv
 GPA := $(VENV)/bin/gpa
 PIP := $(VENV)/bin/pip --disable-pip-version-check install -q -c constraints.txt
 
-.PHONY: setup curate doctor verify report tokenize train bench test test-fast lint format
+.PHONY: setup curate doctor verify report tokenize train eval bench test test-fast lint format
 
 setup: $(VENV)/.ready
 
@@ -46,6 +48,11 @@ tokenize: setup
 train: setup
 	$(GPA) train --model $(MODEL) --phase $(PHASE) --tokens "$(TOKENS)" $(GIVEN_OUT) \
 		$(if $(STEPS),--steps $(STEPS)) $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(if $(RESUME),--resume)
+
+eval: setup
+	$(GPA) eval --model $(MODEL) --phase $(PHASE) --tokenizer $(TOKENIZER) $(GIVEN_OUT) \
+		$(foreach set,$(SETS),--set "$(set)") $(if $(LIMIT),--limit $(LIMIT)) \
+		$(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
 
 report: setup
 	$(GPA) report "$(OUT)"

@@ -242,6 +242,47 @@ def train(
     )
 
 
+@app.command("eval")
+def evaluate(
+    model: Annotated[str, typer.Option(help="tiny, 0.3b or 3b.")] = "tiny",
+    phase: Annotated[str, typer.Option(help="Which training: pretrain or sft.")] = "pretrain",
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Default: the last of checkpoints/MODEL-PHASE.")
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="NAME=FOLDER, several times; docs/eval.md has the names."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Measure at most so many utterances of a set.")
+    ] = None,
+    tokenizer: TokenizerName = "small",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for eval/; default: checkpoints/MODEL-PHASE.")
+    ] = None,
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Measure a checkpoint on recognition, synthesis and conversion, beside published figures."""
+    from gpa.eval import run
+    from gpa.eval.config import read_config
+    from gpa.tokenize.run import choose
+    from gpa.tokenize.run import read_config as read_tokenize
+    from gpa.train.command import use_all_cores
+
+    use_all_cores()
+    trained = Path("checkpoints") / f"{model}-{phase}"
+    run.evaluate(
+        run.parse_sets(sets or ["curated=out"]),
+        checkpoint=checkpoint or trained,
+        tokenizer=tokenizer,
+        tokenizers=choose(read_tokenize(config), tokenizer),
+        config=read_config(config),
+        out=out or trained,
+        limit=limit,
+        console=console,
+    )
+
+
 @app.command()
 def say(
     text: Annotated[str, typer.Argument(help="What is to be said.")],
