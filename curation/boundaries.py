@@ -3,9 +3,12 @@
 **Levels.** In frames of 10 ms: the *noise floor* of an utterance is the 10th percentile of its
 frames' levels, its *speech level* the 85th.
 
-**Truncated.** A boundary has cut a word if the 10 ms next to it lie more than 35 % of the way (in
-dB) from the noise floor to the speech level, and no more than 32 dB under the speech level. Ten
-milliseconds and not more, since the natural onset of a word reaches full level within 30 ms.
+**Truncated.** A boundary inside a recording has cut a word if any 10 ms within 30 ms on either
+side of it lie more than 58 % of the way (in dB) from the noise floor to the speech level, and no
+more than 32 dB under the speech level. Both sides, since the closure of a stop inside a word is as
+quiet as a pause, but shorter. Where the recording itself begins or ends, there is one side alone,
+and the natural onset of a word reaches full level within 30 ms: there the 10 ms next to the end
+must lie above 35 %.
 
 Paper (GPA, section 3.1): utterances are dropped whose boundary energy says that a word was cut
 in half; the thresholds are ours, measured in docs/segmentation.md.
@@ -25,6 +28,8 @@ FRAME_MS = 10
 _FLOOR_PERCENTILE = 10
 _SPEECH_PERCENTILE = 85
 _SILENCE_DB = -100.0
+# Frames on either side of a boundary that tell whether it lies in a word.
+_AROUND = 3
 # What a boundary gains in quiet must be worth its distance from where it was to be.
 _DB_PER_SECOND_AWAY = 30.0
 
@@ -49,11 +54,13 @@ class Loudness:
 
 
 @dataclass(frozen=True)
-class Edges:
-    """Levels of the first and last 10 ms, in dB relative to the speech level."""
+class Edge:
+    """What is heard at a boundary of an utterance."""
 
-    head_db: float
-    tail_db: float
+    # Of the frames that tell whether a word is cut, relative to the speech level.
+    loudest_db: float
+    # Whether the recording goes on beyond it.
+    inside: bool
 
 
 def frame_samples(sample_rate: int) -> int:
@@ -75,35 +82,46 @@ def loudness(levels: Levels) -> Loudness:
     return Loudness(float(floor), float(speech))
 
 
-def edges(levels: Levels) -> Edges:
-    """How loud an utterance is at its very ends; the last whole frame stands for the tail."""
-    speech_db = loudness(levels).speech_db
-    return Edges(float(levels[0] - speech_db), float(levels[-1] - speech_db))
+def edges(
+    waveform: Waveform, sample_rate: int, start: int = 0, end: int | None = None
+) -> tuple[Edge, Edge]:
+    """How loud it is at both boundaries of an utterance, waveform[start:end]."""
+    end = len(waveform) if end is None else end
+    size = frame_samples(sample_rate)
+    speech_db = loudness(levels_db(waveform[start:end], sample_rate)).speech_db
 
+    def edge(around: Waveform, inside: bool) -> Edge:
+        return Edge(float(levels_db(around, sample_rate).max()) - speech_db, inside)
 
-def truncated(edge_db: float, snr_db: float, position: float, drop_db: float) -> bool:
-    """Whether a boundary has cut a word in half.
-
-    `edge_db` is the level at the boundary relative to the speech level, `position` the share of
-    the way from floor to speech above which it is speech, `drop_db` (negative) the level relative
-    to the speech below which it never is.
-    """
-    return edge_db > max(-snr_db * (1 - position), drop_db)
+    head, tail = (min(_AROUND, room // size) * size for room in (start, len(waveform) - end))
+    return (
+        edge(waveform[start - head : start + (head or size)], head > 0),
+        edge(waveform[end - (tail or size) : end + tail], tail > 0),
+    )
 
 
 def is_truncated(
-    waveform: Waveform, sample_rate: int, position: float = 0.35, drop_db: float = -32.0
+    waveform: Waveform,
+    sample_rate: int,
+    start: int = 0,
+    end: int | None = None,
+    cut_position: float = 0.58,
+    quiet_position: float = 0.35,
+    drop_db: float = -32.0,
 ) -> tuple[bool, bool]:
-    """Whether an utterance's first and last word are cut in half."""
-    levels = levels_db(waveform, sample_rate)
-    # The tail is measured flush with the end, whatever is left over of the last frame.
-    last = levels_db(waveform[-frame_samples(sample_rate) :], sample_rate)
-    levels = np.append(levels[:-1], last)
-    snr_db, found = loudness(levels).snr_db, edges(levels)
-    return (
-        truncated(found.head_db, snr_db, position, drop_db),
-        truncated(found.tail_db, snr_db, position, drop_db),
+    """Whether the first and last word of an utterance, waveform[start:end], are cut in half.
+
+    `cut_position` and `quiet_position` are shares of the way from floor to speech above which
+    there is speech, around a boundary and at an end of the recording; `drop_db` (negative) is the
+    level relative to the speech below which there never is.
+    """
+    snr_db = loudness(levels_db(waveform[start:end], sample_rate)).snr_db
+    head, tail = (
+        edge.loudest_db
+        > max(-snr_db * (1 - (cut_position if edge.inside else quiet_position)), drop_db)
+        for edge in edges(waveform, sample_rate, start, end)
     )
+    return head, tail
 
 
 def pauses(levels: Levels, quiet_below_db: float, shortest_ms: float) -> list[Span]:
@@ -117,11 +135,11 @@ def pauses(levels: Levels, quiet_below_db: float, shortest_ms: float) -> list[Sp
 def quietest(levels: Levels, target: int, first: int, last: int) -> int:
     """The boundary between frames, in [first, last], that lies in the quietest place.
 
-    Quiet counts on both sides of the boundary (30 ms in all); distance from `target` costs
+    Quiet counts on both sides of the boundary (60 ms in all); distance from `target` costs
     30 dB a second, so that in even silence the target wins. Boundary b lies before frame b.
     """
     boundaries = np.arange(first, last + 1)
-    around = boundaries[:, np.newaxis] + np.arange(-1, 2)
+    around = boundaries[:, np.newaxis] + np.arange(-_AROUND, _AROUND)
     loudest = levels[np.clip(around, 0, len(levels) - 1)].max(axis=1)
     away_s = np.abs(boundaries - target) * FRAME_MS / 1000
     return int(boundaries[np.argmin(loudest + _DB_PER_SECOND_AWAY * away_s)])

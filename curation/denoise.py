@@ -19,6 +19,7 @@ from gpa.curation.audio import Waveform
 from gpa.curation.models.denoise.deepfilternet import DeepFilterNet, DeepFilterNetConfig
 from gpa.curation.models.protocols import Adapter, Denoiser
 from gpa.curation.tables import DENOISED
+from gpa.runtime.errors import NOBODYS_FAULT
 from gpa.runtime.models import ModelConfig
 from gpa.runtime.stage import Artifact, Attempts, Reject, Stage, rows
 
@@ -69,6 +70,8 @@ class DenoiseStage(Stage):
                 with attempts.on([recording_id]):
                     noisy, sample_rate = audio.decode_flac(normalized.files[name])
                     clean = self._denoiser.denoise(noisy, sample_rate)
+            except NOBODYS_FAULT:
+                raise
             except Exception as error:  # one recording's fault is its reject, not the run's end
                 detail = f"{type(error).__name__}: {error}"
                 rejects.append(Reject(recording_id, "failed", seconds, detail=detail))

@@ -281,6 +281,11 @@ def missing_shards(store: Store, fingerprint: str, shards: Sequence[Shard]) -> l
     return missing
 
 
+def forget_shards(store: Store) -> None:
+    """Let the next run write all shards again, which costs little: nothing is decoded for it."""
+    store.remove("shards")
+
+
 def write_manifest(store: Store, fingerprint: str, shards: Sequence[Shard]) -> int:
     """Put the shards' rows together in `curated/manifest.parquet`; returns how many there are."""
     indexes = [read_parquet(store.read(index_name(fingerprint, shard))) for shard in shards]

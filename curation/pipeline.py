@@ -9,6 +9,7 @@ from typing import Any
 
 from gpa.curation.consensus import ConsensusConfig, ConsensusStage
 from gpa.curation.denoise import DenoiseConfig, DenoiseStage
+from gpa.curation.early_exit import early_exits
 from gpa.curation.ingest import IngestConfig
 from gpa.curation.normalize import NormalizeConfig, NormalizeStage
 from gpa.curation.package import PackageConfig, PackageStage
@@ -76,6 +77,30 @@ def check(config: PipelineConfig, where: str) -> None:
                 raise UserError(
                     f"{where}: consensus.panels.{language} names the ASR {asr!r}; {advice}"
                 )
+    _check_early_exit(config, where)
+
+
+def _check_early_exit(config: PipelineConfig, where: str) -> None:
+    """That what transcribe skips is what consensus drops; raises UserError."""
+    early_exit, consensus = config.transcribe.early_exit, config.consensus
+    if early_exit is None:
+        return
+    if early_exit.pwer < consensus.max_pwer:
+        raise UserError(
+            f"{where}: transcribe.early_exit.pwer is {early_exit.pwer:g}, below consensus.max_pwer, "
+            f"so it would skip what may be kept; set it to {consensus.max_pwer:g} or more."
+        )
+    for language, panel in consensus.panels.items():
+        if len(panel.voters) > early_exit.largest_panel:
+            raise UserError(
+                f"{where}: consensus.panels.{language} has {len(panel.voters)} voters; set "
+                f"transcribe.early_exit.largest_panel to that or more (the later ASRs then run again)."
+            )
+    if consensus.identifier not in (None, config.transcribe.identifier):
+        raise UserError(
+            f"{where}: with transcribe.early_exit, consensus.identifier can't be another ASR than "
+            "transcribe.identifier: leave it out."
+        )
 
 
 def build_stages(config: PipelineConfig) -> list[Stage]:
@@ -89,9 +114,10 @@ def build_stages(config: PipelineConfig) -> list[Stage]:
         SegmentStage("utterances", config.segment, ["recordings", *versions]),
         QualityStage("quality", config.quality, ["utterances"]),
     ]
-    transcribers = transcribe_stages(config.transcribe)
     identifier = config.consensus.identifier or config.transcribe.identifier
     consensus = config.consensus.model_copy(update={"identifier": identifier})
+    spared = early_exits(config.transcribe.early_exit, config.transcribe.order, consensus)
+    transcribers = transcribe_stages(config.transcribe, spared)
     # Only those that have a say: an ASR outside all panels changes no decision.
     voices = [f"hypotheses/{asr}" for asr in consensus.asrs()]
     stages += [

@@ -20,6 +20,7 @@ from gpa.curation.models.quality.distillmos import DistillMOS, DistillMOSConfig
 from gpa.curation.models.quality.dnsmos import DNSMOS, DNSMOSConfig
 from gpa.curation.tables import QUALITY
 from gpa.runtime.config import Config
+from gpa.runtime.errors import NOBODYS_FAULT
 from gpa.runtime.stage import Artifact, Attempts, Stage, rows
 
 Keep = Literal["always", "never", "where_better"]
@@ -93,6 +94,8 @@ class QualityStage(Stage):
         try:
             normalized = self._score(files[f"{utterance_id}.normalized.flac"])
             denoised = self._score(files[name]) if name in files else None
+        except NOBODYS_FAULT:
+            raise
         except Exception as error:  # one utterance's fault is its row's
             return _unscored(utterance_id, f"{type(error).__name__}: {error}")
         return {

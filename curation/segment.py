@@ -50,7 +50,7 @@ from gpa.curation.turns import (
     widen,
 )
 from gpa.runtime.config import Config
-from gpa.runtime.errors import UserError
+from gpa.runtime.errors import NOBODYS_FAULT, UserError
 from gpa.runtime.stage import Artifact, Attempts, Reject, Stage, rows
 
 # Somebody who waits for the other to end leaves a pause of more than this.
@@ -82,10 +82,12 @@ class SegmentConfig(Config):
     search_ms: float = Field(150.0, ge=0)
     # Probability that a clip is its speaker's, below which it is dropped.
     min_speaker_confidence: float = Field(0.5, ge=0, le=1)
-    # A boundary cuts a word if its 10 ms lie above this share of the way from the noise floor to
-    # the speech level, and above this level relative to the speech.
-    truncated_position: float = Field(0.35, gt=0, lt=1)
-    truncated_db: float = Field(-32.0, lt=0)
+    # Shares of the way from the noise floor to the speech level: under the first there is a pause;
+    # a boundary with more than the second around it cuts a word, if it is also above this level
+    # relative to the speech.
+    quiet_position: float = Field(0.35, gt=0, lt=1)
+    cut_position: float = Field(0.58, gt=0, lt=1)
+    cut_db: float = Field(-32.0, lt=0)
     # Of each cut utterance again.
     peak: float = Field(0.6, gt=0, le=1)
 
@@ -155,6 +157,8 @@ class SegmentStage(Stage):
                         for v in self.versions
                     }
                     found = self._segment(recording_id, language.get(recording_id), versions)
+            except NOBODYS_FAULT:
+                raise
             except Exception as error:  # one recording's fault is its reject, not the run's end
                 detail = f"{type(error).__name__}: {error}"
                 rejects.append(Reject(recording_id, "failed", seconds, detail=detail))
@@ -184,7 +188,7 @@ class SegmentStage(Stage):
         for utterance in utterances:
             utterance_id = f"{recording_id}-{utterance.start * 1000 // rate:09d}"
             levels = boundaries.levels_db(heard[utterance.start : utterance.end], rate)
-            found = boundaries.edges(levels)
+            head, tail = boundaries.edges(heard, rate, utterance.start, utterance.end)
             table.append(
                 {
                     "utterance_id": utterance_id,
@@ -198,8 +202,8 @@ class SegmentStage(Stage):
                     "speaker_embedding": utterance.embedding,
                     "speech_s": utterance.speech / rate,
                     "snr_db": boundaries.loudness(levels).snr_db,
-                    "head_db": found.head_db,
-                    "tail_db": found.tail_db,
+                    "head_db": head.loudest_db,
+                    "tail_db": tail.loudest_db,
                     "language": language,
                 }
             )
@@ -322,7 +326,7 @@ def _pauses(start: int, end: int, levels: Levels, rate: int, config: SegmentConf
     inside = levels[start // size : -(-end // size)]
     if not len(inside):
         return []
-    quiet_db = boundaries.loudness(inside).quiet_below_db(config.truncated_position)
+    quiet_db = boundaries.loudness(inside).quiet_below_db(config.quiet_position)
     first = start // size
     return [
         ((first + a) * size, (first + b) * size)
@@ -378,7 +382,7 @@ def _judge(
     if end - start > most:
         return [], [Drop(start, end, "too_long", (end - start) / rate)]
     head, tail = boundaries.is_truncated(
-        waveform[start:end], rate, config.truncated_position, config.truncated_db
+        waveform, rate, start, end, config.cut_position, config.quiet_position, config.cut_db
     )
     if head or tail:
         levels = boundaries.levels_db(waveform[start:end], rate)
@@ -387,8 +391,10 @@ def _judge(
         new_start = start + (_middle(inner[0]) if head and inner else 0)
         new_end = start + _middle(inner[-1]) if tail and inner else end
         if new_end - new_start < least or (new_start, new_end) == (start, end):
-            edges = boundaries.edges(boundaries.levels_db(waveform[start:end], rate))
-            value = max(edges.head_db if head else -np.inf, edges.tail_db if tail else -np.inf)
+            edges = boundaries.edges(waveform, rate, start, end)
+            value = max(
+                edge.loudest_db for edge, cut in zip(edges, (head, tail), strict=True) if cut
+            )
             return [], [Drop(start, end, "truncated", value)]
         kept, dropped = _judge(
             part, (new_start, new_end), waveform, rate, diarization, diarizer, config

@@ -79,7 +79,7 @@ UTTERANCES = pa.schema(
         _required("speaker_embedding", pa.list_(pa.float32())),
         _required("speech_s", pa.float64()),  # speech by VAD inside the cut
         _required("snr_db", pa.float64()),
-        _required("head_db", pa.float64()),  # boundary energy against speech level
+        _required("head_db", pa.float64()),  # loudest around the boundary, to speech level
         _required("tail_db", pa.float64()),
         pa.field("language", pa.string()),  # from a manifest, else null
     ]
@@ -113,7 +113,10 @@ HYPOTHESES = pa.schema(
         pa.field("confidence", pa.float64()),  # of the whole hypothesis, in [0, 1]
         pa.field("language", pa.string()),  # ISO 639-1
         pa.field("language_probability", pa.float64()),
-        pa.field("error", pa.string()),  # the exception, where the model raised one
+        pa.field(
+            "error", pa.string()
+        ),  # why there is no hypothesis: what the model raised, if it did
+        pa.field("pwer_at_least", pa.float64()),  # set where early exit skipped it: what was proven
     ]
 )
 
@@ -121,7 +124,8 @@ HYPOTHESES = pa.schema(
 STRUCK = pa.struct(
     [
         _required("asr", pa.string()),
-        _required("reason", pa.string()),  # "absent", "loop", "compression", "too_fast", "too_slow"
+        # "absent", "skipped", "loop", "compression", "too_fast", "too_slow"
+        _required("reason", pa.string()),
         pa.field("value", pa.float64()),
     ]
 )
@@ -135,6 +139,9 @@ CONSENSUS = pa.schema(
             "wer_matrix", pa.list_(pa.list_(pa.float64()))
         ),  # [i][j] = WER(y_i, y_j), uncapped
         pa.field("pwer", pa.float64()),  # over pairs capped at 1; null with fewer than two voters
+        # Whether ASRs were skipped: then pwer is the least that it could have become, null without
+        # cap and NaN with one left out (exact where the verifier alone was skipped).
+        _required("early_exit", pa.bool_()),
         pa.field("pwer_uncapped", pa.float64()),
         _required("pwer_without", pa.list_(pa.float64())),  # leave-one-out, by voter; NaN at N = 2
         pa.field("verifier", pa.string()),

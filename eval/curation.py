@@ -17,8 +17,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from gpa.curation.report.overlap import ErrorOverlap
 from gpa.curation.text import units
-from gpa.eval import cuts, punctuation, reference, speakers
+from gpa.eval import cuts, independence, punctuation, reference, speakers, versions
 from gpa.eval.metrics import (
     CONFIDENCE,
     Errors,
@@ -114,7 +115,8 @@ def judge_texts(matched: Sequence[Matched], asrs: Sequence[str]) -> list[JudgedT
 
 
 def score(output: Output, truths: Mapping[str, Truth]) -> Score:
-    """All figures of a run; pure but for decoding the recordings' audio."""
+    """All figures of a run: from its tables and audio, and what its ASRs hear in the version of
+    the audio that the run did not transcribe."""
     matched = match(output, truths)
     judged = judge_texts(matched, output.asrs)
     timed = [item for item in matched if item.truth.timed]
@@ -128,11 +130,25 @@ def score(output: Output, truths: Mapping[str, Truth]) -> Score:
         notes.append(
             f"Speaker figures rest on {len(timed)} recordings: their intervals are no more than a hint."
         )
+    spared = sorted({asr for item in judged for asr in item.utterance.skipped})
+    if spared:
+        notes.append(
+            f"Early exit spared {', '.join(spared)} the utterances with most disagreement, so their "
+            "WER is not given; score a run without transcribe.early_exit for that."
+        )
     boundary_figures, boundary_note = _boundary_figures(matched, output)
     notes.append(boundary_note)
+    utterances = [utterance for item in matched for utterance in item.utterances]
+    said = {item.utterance.utterance_id: item.reference for item in judged}
+    try:
+        of_versions = versions.version_figures(output, utterances, said)
+    except UserError as error:
+        of_versions = {}
+        notes.append(f"What the ASRs hear in the other version is not known: {error}")
     figures = {
         "Kept and clean": _kept_figures(timed),
         "Text": _text_figures(judged, output.asrs),
+        "Independence of the recognisers": independence.figures(judged),
         "Speakers": speakers.speaker_figures(
             [(item.recording, item.truth, item.utterances) for item in timed]
         )
@@ -140,9 +156,7 @@ def score(output: Output, truths: Mapping[str, Truth]) -> Score:
         else {},
         "Boundaries": boundary_figures,
         "Punctuation": _punctuation_figures(matched),
-        "Audio and agreement": _agreement_figures(
-            [utterance for item in matched for utterance in item.utterances]
-        ),
+        "Audio and agreement": _agreement_figures(utterances) | of_versions,
     }
     counts: Counter[str] = Counter(item.reference.way for item in judged)
     every = sum(len(item.utterances) for item in matched)
@@ -174,13 +188,17 @@ def _kept_figures(timed: Sequence[Matched]) -> dict[str, Estimate]:
 def _text_figures(judged: Sequence[JudgedText], asrs: Sequence[str]) -> dict[str, Estimate]:
     """WER by language and text, over all, kept and dropped utterances.
 
-    An ASR is scored on the languages in which it heard something.
+    An ASR is scored on the languages in which it heard something, unless early exit spared it
+    some of it, and with that the hardest.
     """
     figures = {}
     for language in sorted({item.reference.language for item in judged}):
         of_language = [item for item in judged if item.reference.language == language]
         speaks = [
-            asr for asr in asrs if any(item.utterance.hypotheses.get(asr) for item in of_language)
+            asr
+            for asr in asrs
+            if any(item.utterance.hypotheses.get(asr) for item in of_language)
+            and not any(asr in item.utterance.skipped for item in of_language)
         ]
         for name, system in [("label", LABEL), *((asr, asr) for asr in speaks)]:
             for which, chosen in (
@@ -325,7 +343,8 @@ _RATIO_AIM = "<= 50 %"
 def _shown(name: str, value: float) -> str:
     if math.isnan(value):
         return "–"
-    return f"{value:.2f}" if name.startswith("DNSMOS") else f"{value:.1%}"
+    is_share = not name.startswith("DNSMOS") and not name.endswith("times chance")
+    return f"{value:.1%}" if is_share else f"{value:.2f}"
 
 
 def show(result: Score, console: Console) -> None:
@@ -374,6 +393,12 @@ def as_json(result: Score) -> str:
         "notes": result.notes,
     }
     return json.dumps(content, indent=1, ensure_ascii=False)
+
+
+def error_overlaps(out: str, truth: Path) -> list[ErrorOverlap]:
+    """How often each two ASRs of a run err together, for its report."""
+    output = read_output(out)
+    return independence.totals(judge_texts(match(output, read_truth(truth)), output.asrs))
 
 
 def run(out: str, truth: Path, json_file: Path | None, console: Console) -> None:

@@ -151,14 +151,21 @@ def trials(
         if after.start_s - before.end_s >= LEAST_PAUSE_S
     ]
     begin_s, end_s = words[0].start_s, words[-1].end_s
+    first, last = round(begin_s * sample_rate), round(end_s * sample_rate)
+    longest, least = round(CLIP_S * sample_rate), round(LEAST_CLIP_S * sample_rate)
     for through_word, at_s in places:
         at = round(at_s * sample_rate)
-        before = waveform[round(max(begin_s, at_s - CLIP_S) * sample_rate) : at]
-        after = waveform[at : round(min(end_s, at_s + CLIP_S) * sample_rate)]
-        for clip, side in ((after, 0), (before, 1)):
-            if len(clip) >= LEAST_CLIP_S * sample_rate:
+        spans = (at, min(last, at + longest)), (max(first, at - longest), at)
+        for side, (start, end) in enumerate(spans):
+            if end - start >= least:
                 caught = is_truncated(
-                    clip, sample_rate, config.truncated_position, config.truncated_db
+                    waveform,
+                    sample_rate,
+                    start,
+                    end,
+                    config.cut_position,
+                    config.quiet_position,
+                    config.cut_db,
                 )[side]
                 yield Trial(through_word, caught)
 

@@ -27,6 +27,7 @@ import regex
 from praatio import textgrid
 
 from gpa.curation.models.protocols import Word
+from gpa.curation.text import primary_language
 from gpa.runtime.errors import UserError
 
 Seconds = tuple[float, float]
@@ -77,7 +78,10 @@ def read_truth(folder: Path) -> dict[str, Truth]:
         raise UserError(f"{folder} is no folder with ground truth.")
     entries = {}
     for manifest in sorted(folder.rglob("manifest.jsonl")):
-        entries.update({manifest.parent / row["path"]: row for row in _json_lines(manifest)})
+        for row in _json_lines(manifest):
+            if not isinstance(row.get("path"), str):
+                raise UserError(f"{manifest} has a line without `path`, the file that it is about.")
+            entries[manifest.parent / row["path"]] = row
     written = {str(row["path"]): _written(row) for row in entries.values()}
     found: dict[str, Truth] = {}
     for path, row in sorted(entries.items()):
@@ -119,14 +123,13 @@ def _from_manifest(
         return Truth(tuple(turns), timed=True, words=words)
     if not row.get("text") or not row.get("text_ok", True):
         return None
-    language = row.get("language")
     turn = TruthTurn(
         start_s=0.0,
         end_s=row.get("duration_s") or float("inf"),
         speaker=row.get("speaker") or stem(path.name),
         text=row["text"],
         written=_written(row),
-        language=language if language and len(language) == 2 else None,
+        language=_language(row),
     )
     return Truth((turn,), timed=False, words=words)
 
@@ -146,17 +149,31 @@ def _turns(path: Path, written: Mapping[str, str | None]) -> tuple[TruthTurn, ..
     rows = list(_json_lines(path))
     if not all({"start", "end", "speaker"} <= row.keys() for row in rows):
         return ()
-    return tuple(
-        TruthTurn(
-            start_s=float(row["start"]),
-            end_s=float(row["end"]),
-            speaker=str(row["speaker"]),
-            text=row.get("text"),
-            written=written.get(row.get("source", "")) or _written(row),
-            language=row.get("language"),
+    turns = []
+    for number, row in enumerate(rows, start=1):
+        try:
+            start_s, end_s = float(row["start"]), float(row["end"])
+        except (TypeError, ValueError):
+            raise UserError(
+                f"{path}: start and end of turn {number} must be numbers of seconds."
+            ) from None
+        turns.append(
+            TruthTurn(
+                start_s=start_s,
+                end_s=end_s,
+                speaker=str(row["speaker"]),
+                text=row.get("text"),
+                written=written.get(row.get("source") or "") or _written(row),
+                language=_language(row),
+            )
         )
-        for row in sorted(rows, key=lambda row: (row["start"], row["end"]))
-    )
+    return tuple(sorted(turns, key=lambda turn: (turn.start_s, turn.end_s)))
+
+
+def _language(row: Mapping[str, Any]) -> str | None:
+    """The ISO 639-1 code of a row, None where it has none or names several ("en+zh")."""
+    code = primary_language(row.get("language") or "")
+    return code if len(code) == 2 else None
 
 
 def _rttm(path: Path) -> dict[str, tuple[TruthTurn, ...]]:

@@ -11,6 +11,7 @@ import logging
 import os
 import resource
 import shlex
+import signal
 import sys
 import time
 import traceback
@@ -77,9 +78,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a worker reports of one partition."""
+    """What a worker reports of one partition; `wall_s` and `cpu_s` are without `load_s`."""
 
     partition: str
+    load_s: float  # that its worker took to load its models, at its first partition
     wall_s: float
     cpu_s: float
     audio_s: float
@@ -87,6 +89,21 @@ class Outcome:
     retries: int  # times that a worker died on it before
     rows: int
     rejects: int
+
+
+@dataclass(frozen=True)
+class _Spent:
+    """Time of this process, by the clock and on the CPU."""
+
+    wall_s: float
+    cpu_s: float
+
+    @staticmethod
+    def by_now() -> _Spent:
+        return _Spent(time.perf_counter(), time.process_time())
+
+    def __sub__(self, other: _Spent) -> _Spent:
+        return _Spent(self.wall_s - other.wall_s, self.cpu_s - other.cpu_s)
 
 
 class StageWorker:
@@ -98,10 +115,12 @@ class StageWorker:
         self._run_id = run_id
         self._threads = threads
         self._loaded = False
+        self._loading = _Spent(0.0, 0.0)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         partition = str(batch["partition"][0])
-        wall, cpu = time.perf_counter(), time.process_time()
+        began = _Spent.by_now()
+        self._loading = _Spent(0.0, 0.0)
         retries = 0
         try:
             artifact, retries = self._process(partition)
@@ -109,10 +128,12 @@ class StageWorker:
         except Exception:
             artifact = None
             failure = traceback.format_exc()
+        spent = _Spent.by_now() - began - self._loading
         return {
             "partition": [partition],
-            "wall_s": [time.perf_counter() - wall],
-            "cpu_s": [time.process_time() - cpu],
+            "load_s": [self._loading.wall_s],
+            "wall_s": [spent.wall_s],
+            "cpu_s": [spent.cpu_s],
             "audio_s": [artifact.audio_s if artifact else 0.0],
             "peak_mb": [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024],
             "retries": [retries],
@@ -130,16 +151,29 @@ class StageWorker:
             self._artifacts.store, f"{stage.name}/{fingerprint}", partition, self._run_id
         )
         try:
+            if attempts.hopeless:
+                raise UserError(
+                    f"Stage {stage.name}: {attempts.deaths} workers died on {partition}, and no "
+                    "recording in it is to blame; give fewer workers more memory each "
+                    "(resources.steps in pipelines.yaml), then start the same command again."
+                )
             if not self._loaded:
+                began = _Spent.by_now()
                 stage.load()
                 _hold_torch_to(self._threads)
+                self._loading = _Spent.by_now() - began
                 self._loaded = True
-            inputs = {
-                name: self._artifacts.read(name, upstream, partition)
-                for name, upstream in self._job.inputs.items()
-            }
-            artifact = stage.process(partition, inputs, attempts)
+            with self._artifacts.forgetting_damage():
+                inputs = {
+                    name: self._artifacts.read(name, upstream, partition)
+                    for name, upstream in self._job.inputs.items()
+                }
+                artifact = stage.process(partition, inputs, attempts)
             self._artifacts.write(stage.name, fingerprint, partition, artifact)
+        except MemoryError:
+            # As the kernel's killer would have it: the next attempt finds out on what it died.
+            os.kill(os.getpid(), signal.SIGKILL)
+            raise
         finally:
             attempts.finished()
         return artifact, attempts.deaths
@@ -196,6 +230,9 @@ class Engine:
                 f"Ray can't be reached at {self._resources.address!r}: {error}; "
                 "start it with `ray start` or leave resources.address out."
             ) from None
+        # Ray prints what it thinks of a dead worker into our output, and has no option against
+        # it; the line of a stage says how many died.
+        ray._private.worker.print_to_stdstream = lambda *_, **__: None
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False
@@ -252,7 +289,8 @@ class Engine:
         The actors run in the interpreter `environment`, where one is named.
 
         Ray Data starts a worker that died again, and its item with it, without end: the guard
-        in `gpa.runtime.attempts` finds the recording that keeps killing it.
+        in `gpa.runtime.attempts` finds the recording that keeps killing it. Raises UserError
+        where a worker raises one.
         """
         import ray
 
@@ -277,7 +315,22 @@ class Engine:
             num_gpus=pool.gpus or None,
             runtime_env=runtime_env,
         )
-        yield from dataset.iter_rows()
+        try:
+            yield from dataset.iter_rows()
+        except ray.exceptions.RayError as error:
+            if (told := _user_error(error)) is not None:
+                raise told from None
+            raise
+
+
+def _user_error(error: BaseException) -> UserError | None:
+    """What a worker had to say to a person, out of the errors that Ray wraps around it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if type(cause) is UserError:
+            return cause
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    return None
 
 
 def _explain(stage: str, partition: str, failure: str) -> str:

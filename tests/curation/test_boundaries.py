@@ -50,8 +50,8 @@ def test_pauses_are_the_long_quiet_runs():
 
 def test_a_boundary_moves_to_the_quietest_place():
     levels = np.full(40, -30.0)
-    levels[20:24] = -60
-    assert 21 <= quietest(levels, target=16, first=5, last=35) <= 23
+    levels[20:28] = -60
+    assert 23 <= quietest(levels, target=16, first=5, last=35) <= 25
 
 
 def test_in_even_silence_a_boundary_stays_on_target():
@@ -63,6 +63,23 @@ def test_a_cut_in_a_pause_is_clean_and_a_cut_in_a_syllable_is_not():
     assert is_truncated(speech[round(0.9 * RATE) : round(5.9 * RATE)], RATE) == (False, False)
     assert is_truncated(speech[round(1.12 * RATE) : round(5.9 * RATE)], RATE) == (True, False)
     assert is_truncated(speech[round(0.9 * RATE) : round(5.62 * RATE)], RATE) == (False, True)
+
+
+def test_the_closure_of_a_stop_inside_a_word_is_no_pause():
+    speech = speech_like(8)
+    # 40 ms of silence in the middle of a syllable; a cut in the middle of that.
+    closure = slice(round(1.11 * RATE), round(1.15 * RATE))
+    speech[closure] *= 0.001
+    at = round(1.13 * RATE)
+    assert is_truncated(speech[at:], RATE) == (False, False)
+    assert is_truncated(speech, RATE, start=at) == (True, False)
+    assert is_truncated(speech, RATE, end=at)[1]
+
+
+def test_a_boundary_in_a_pause_is_clean_whatever_lies_beyond():
+    speech = speech_like(8)
+    start, end = round(0.9 * RATE), round(5.9 * RATE)
+    assert is_truncated(speech, RATE, start, end) == (False, False)
 
 
 def aligned_words(speech, rate, text):

@@ -47,6 +47,13 @@ def test_wer_of_labels_and_of_each_asr(result):
     assert text["en: label, kept"].count == 2
 
 
+def test_errors_that_two_asrs_share(result):
+    found = result.figures["Independence of the recognisers"]
+    # The second ASR is always right, so nothing is shared, and chance would share nothing either.
+    assert found["one and two: both wrong"].value == 0
+    assert math.isnan(found["one and two: both wrong, times chance"].value)
+
+
 def test_consensus_is_compared_with_the_best_asr(result):
     # The second ASR makes no error at all, so there is nothing to be better than.
     assert math.isnan(result.figures["Text"]["en: label kept / best ASR on all"].value)
@@ -129,3 +136,42 @@ def test_an_unfinished_run_is_an_error(out: Path):
 def test_no_run_is_an_error(tmp_path: Path):
     with pytest.raises(UserError, match="holds no run"):
         read_output(str(tmp_path / "nothing"))
+
+
+def write_turns(folder: Path, *turns: dict) -> dict:
+    (folder / "mix.jsonl").write_text("\n".join(map(json.dumps, turns)), encoding="utf-8")
+    return read_truth(folder)
+
+
+def test_truth_of_turns_alone_gives_all_figures_that_need_no_text(output: Output, tmp_path: Path):
+    folder = tmp_path / "rttm"
+    folder.mkdir()
+    (folder / "mix.rttm").write_text("SPEAKER mix 1 1.0 3.0 <NA> <NA> ann <NA> <NA>\n")
+    figures = curation.score(output, read_truth(folder)).figures
+    assert figures["Kept and clean"]["single-speaker speech kept"].value == pytest.approx(1)
+    assert figures["Speakers"]["speaker purity of cuts"].value == 1
+    assert figures["Boundaries"]["first word cut"].count == 2
+    assert not figures["Text"]
+
+
+def test_a_language_that_no_aligner_and_no_asr_speaks_is_scored_all_the_same(
+    output: Output, tmp_path: Path
+):
+    folder = tmp_path / "swedish"
+    folder.mkdir()
+    said = "katten satt på mattan"
+    turn = {"start": 1.0, "end": 4.0, "speaker": "x", "text": said, "language": "sv-SE"}
+    figures = curation.score(output, write_turns(folder, turn)).figures
+    assert figures["Text"]["sv: label, kept"].value > 0
+    assert figures["Boundaries"]["first word cut"].count == 2
+
+
+def test_turns_past_the_end_and_recordings_without_utterances_do_no_harm(
+    output: Output, tmp_path: Path
+):
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    late = {"start": 25.0, "end": 26.0, "speaker": "x", "text": "too late", "language": "en"}
+    figures = curation.score(output, write_turns(folder, late)).figures
+    assert figures["Kept and clean"]["single-speaker speech kept"].value == 0
+    assert math.isnan(figures["Boundaries"]["cuts through words that are caught"].value)

@@ -82,3 +82,21 @@ def test_the_mixes_are_read_without_their_manifest(shared_speech: Path):
     truths = read_truth(shared_speech / "raw")
     assert sorted(truths) == ["raw_dev_1", "raw_dev_2", "raw_dev_3"]
     assert all(truth.timed for truth in truths.values())
+
+
+def test_turns_without_times_and_manifests_without_paths_are_named(tmp_path: Path):
+    (tmp_path / "t.jsonl").write_text('{"start": null, "end": 1, "speaker": "a"}')
+    with pytest.raises(UserError, match=r"t\.jsonl: start and end of turn 1"):
+        read_truth(tmp_path)
+    (tmp_path / "manifest.jsonl").write_text('{"text": "hello"}')
+    with pytest.raises(UserError, match=r"manifest\.jsonl has a line without `path`"):
+        read_truth(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("code", "known"), [("en-US", "en"), ("ZH", "zh"), ("en+zh", None), ("", None), (None, None)]
+)
+def test_languages_are_known_by_their_two_letters(tmp_path: Path, code: str | None, known):
+    turn = {"start": 0, "end": 1, "speaker": "a", "text": "hello", "language": code}
+    (tmp_path / "t.jsonl").write_text(json.dumps(turn))
+    assert read_truth(tmp_path)["t"].turns[0].language == known

@@ -17,6 +17,7 @@ from gpa.curation.audio import resample
 from gpa.curation.models.align.spoken import spoken_words, timed_words
 from gpa.curation.models.protocols import Facts, Source, Waveform, WordAlignment
 from gpa.curation.models.weights import wheel_file, wheel_weights
+from gpa.runtime.errors import NOBODYS_FAULT
 from gpa.runtime.models import ModelConfig
 
 SAMPLE_RATE = 16000
@@ -196,6 +197,8 @@ class PocketsphinxAligner:
             clip = resample(waveform, sample_rate, SAMPLE_RATE)
             try:
                 found.append(self._align_one(clip, written, language))
+            except NOBODYS_FAULT:
+                raise
             except Exception as error:  # one utterance's fault is its row's error
                 found.append(WordAlignment(error=f"{type(error).__name__}: {error}"))
         return found
