@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import Field
 
 from gpa.curation import audio
 from gpa.curation.models.protocols import MOS, Adapter, QualityScorer
+from gpa.curation.models.quality.distillmos import DistillMOS, DistillMOSConfig
 from gpa.curation.models.quality.dnsmos import DNSMOS, DNSMOSConfig
 from gpa.curation.tables import QUALITY
 from gpa.runtime.config import Config
@@ -28,7 +29,9 @@ Keep = Literal["always", "never", "where_better"]
 class QualityConfig(Config):
     """When the denoised version of an utterance is the one that is kept."""
 
-    scorer: DNSMOSConfig = DNSMOSConfig()
+    scorer: Annotated[DNSMOSConfig | DistillMOSConfig, Field(discriminator="model")] = (
+        DNSMOSConfig()
+    )
     keep: Keep = "where_better"
     # Under "where_better": points of overall MOS that denoising must gain.
     min_gain: float = Field(default=0.1, ge=0)
@@ -53,7 +56,11 @@ class QualityStage(Stage):
 
     def __init__(self, name: str, config: QualityConfig, inputs: Sequence[str] = ()):
         super().__init__(name, config, inputs)
-        self._scorer: QualityScorer = DNSMOS(config.scorer)
+        self._scorer: QualityScorer = (
+            DistillMOS(config.scorer)
+            if isinstance(config.scorer, DistillMOSConfig)
+            else DNSMOS(config.scorer)
+        )
 
     def adapters(self) -> Mapping[str, Adapter]:
         """The scorer."""

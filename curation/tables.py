@@ -89,8 +89,8 @@ UTTERANCES = pa.schema(
 MOS = pa.struct(
     [
         _required("overall", pa.float64()),
-        _required("signal", pa.float64()),
-        _required("background", pa.float64()),
+        pa.field("signal", pa.float64()),
+        pa.field("background", pa.float64()),
     ]
 )
 QUALITY = pa.schema(

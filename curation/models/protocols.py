@@ -121,11 +121,14 @@ class Denoiser(Adapter, Protocol):
 
 @dataclass(frozen=True)
 class MOS:
-    """Predicted mean opinion scores, 1 (bad) to 5 (excellent)."""
+    """Predicted mean opinion scores, 1 (bad) to 5 (excellent).
+
+    A scorer of the whole alone has none of the speech signal and the background.
+    """
 
     overall: float
-    signal: float
-    background: float
+    signal: float | None = None
+    background: float | None = None
 
 
 class QualityScorer(Adapter, Protocol):
