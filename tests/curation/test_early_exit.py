@@ -171,12 +171,12 @@ def test_a_threshold_up_to_that_of_early_exit_runs_no_asr(tmp_path: Path):
     def looser(section: dict) -> None:
         section["consensus"]["max_pwer"] = 0.5
 
-    assert _changed(tmp_path, looser) == {"consensus", "alignment", "packaged"}
+    assert _changed(tmp_path, looser) == {"consensus", "alignment"}
 
 
 def test_another_asr_as_the_last_runs_alone(tmp_path: Path):
     found = _changed(tmp_path, lambda section: _join(section, "fourth", beam_size=3))
-    assert found == {"hypotheses/fourth", "consensus", "alignment", "packaged"}
+    assert found == {"hypotheses/fourth", "consensus", "alignment"}
 
 
 def test_an_asr_that_is_spared_depends_on_those_that_spare_it(tmp_path: Path):
@@ -185,7 +185,7 @@ def test_an_asr_that_is_spared_depends_on_those_that_spare_it(tmp_path: Path):
 
     spared = {"hypotheses/ctc-en", "hypotheses/third"}
     assert _changed(tmp_path, narrower) == {
-        "hypotheses/whisper-tiny-en", *spared, "consensus", "alignment", "packaged",
+        "hypotheses/whisper-tiny-en", *spared, "consensus", "alignment",
     }  # fmt: skip
 
 
