@@ -320,8 +320,12 @@ def _agreement_figures(utterances: Sequence[Utterance]) -> dict[str, Estimate]:
         "DNSMOS overall, version kept": mean(
             (after if version == "denoised" else before).overall for before, after, version in both
         ),
-        "DNSMOS signal, normalized": mean(before.signal for before, _, _ in both),
-        "DNSMOS signal, denoised": mean(after.signal for _, after, _ in both),
+        "DNSMOS signal, normalized": mean(
+            before.signal for before, _, _ in both if before.signal is not None
+        ),
+        "DNSMOS signal, denoised": mean(
+            after.signal for _, after, _ in both if after.signal is not None
+        ),
         "denoised version kept": share(version == "denoised" for _, _, version in both),
         "pWER, kept": agreement([u for u in utterances if u.kept]),
         "pWER, dropped": agreement([u for u in utterances if not u.kept]),
