@@ -19,7 +19,7 @@ VENV := .venv
 GPA := $(VENV)/bin/gpa
 PIP := $(VENV)/bin/pip --disable-pip-version-check install -q -c constraints.txt
 
-.PHONY: setup curate doctor verify report tokenize train eval bench test test-fast lint format
+.PHONY: setup curate doctor verify report tokenize train eval bench test test-fast faults lint format
 
 setup: $(VENV)/.ready
 
@@ -69,6 +69,9 @@ test: setup
 
 test-fast: setup
 	$(VENV)/bin/python -m pytest -m "not slow"
+
+faults: setup
+	$(VENV)/bin/python -m pytest -m faults tests/faults
 
 lint: setup
 	$(VENV)/bin/ruff check .
