@@ -109,7 +109,7 @@ def _account(measured: Sequence[Measured]) -> list[str]:
             if each.failed:
                 how += f"; {len(each.failed)} without an answer, counted as all wrong"
             if figure.reservations:
-                how += f"; {DAGGER} {', '.join(figure.reservations)}"
+                how += f"; {DAGGER} {'; '.join(figure.reservations)}"
             label = f"{name} {_METRICS[figure.metric]}"
             label += ", weighted as the authors do" if figure.weighted else ""
             rows.append([label, _percent(figure.estimate.value), _interval(figure), count, how])
