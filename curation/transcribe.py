@@ -16,7 +16,10 @@ from pydantic import Field, model_validator
 
 from gpa.curation.audio import decode_flac
 from gpa.curation.early_exit import EarlyExit, EarlyExitConfig, Heard, Skipped
+from gpa.curation.models.asr.canary import Canary, CanaryConfig
 from gpa.curation.models.asr.ctc_lexicon import CTCLexicon, CTCLexiconConfig
+from gpa.curation.models.asr.omnilingual import Omnilingual, OmnilingualConfig
+from gpa.curation.models.asr.parakeet import Parakeet, ParakeetConfig
 from gpa.curation.models.asr.whisper import Whisper, WhisperConfig
 from gpa.curation.models.protocols import ASR, Adapter, Hypothesis, Word
 from gpa.curation.tables import HYPOTHESES
@@ -24,8 +27,17 @@ from gpa.runtime.config import Config
 from gpa.runtime.errors import NOBODYS_FAULT, UserError
 from gpa.runtime.stage import Artifact, Attempts, Stage, rows
 
-ADAPTERS: dict[type[Config], type] = {WhisperConfig: Whisper, CTCLexiconConfig: CTCLexicon}
-ASRSection = Annotated[WhisperConfig | CTCLexiconConfig, Field(discriminator="model")]
+ADAPTERS: dict[type[Config], type] = {
+    WhisperConfig: Whisper,
+    CTCLexiconConfig: CTCLexicon,
+    OmnilingualConfig: Omnilingual,
+    ParakeetConfig: Parakeet,
+    CanaryConfig: Canary,
+}
+ASRSection = Annotated[
+    WhisperConfig | CTCLexiconConfig | OmnilingualConfig | ParakeetConfig | CanaryConfig,
+    Field(discriminator="model"),
+]
 
 # Utterances decoded at a time: bounds memory, and is the most that a GPU adapter can batch.
 BATCH_UTTERANCES = 16
