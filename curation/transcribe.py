@@ -20,6 +20,7 @@ from gpa.curation.models.asr.canary import Canary, CanaryConfig
 from gpa.curation.models.asr.ctc_lexicon import CTCLexicon, CTCLexiconConfig
 from gpa.curation.models.asr.omnilingual import Omnilingual, OmnilingualConfig
 from gpa.curation.models.asr.parakeet import Parakeet, ParakeetConfig
+from gpa.curation.models.asr.seamless import Seamless, SeamlessConfig
 from gpa.curation.models.asr.whisper import Whisper, WhisperConfig
 from gpa.curation.models.protocols import ASR, Adapter, Hypothesis, Word
 from gpa.curation.tables import HYPOTHESES
@@ -33,9 +34,15 @@ ADAPTERS: dict[type[Config], type] = {
     OmnilingualConfig: Omnilingual,
     ParakeetConfig: Parakeet,
     CanaryConfig: Canary,
+    SeamlessConfig: Seamless,
 }
 ASRSection = Annotated[
-    WhisperConfig | CTCLexiconConfig | OmnilingualConfig | ParakeetConfig | CanaryConfig,
+    WhisperConfig
+    | CTCLexiconConfig
+    | OmnilingualConfig
+    | ParakeetConfig
+    | CanaryConfig
+    | SeamlessConfig,
     Field(discriminator="model"),
 ]
 

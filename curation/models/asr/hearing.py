@@ -7,6 +7,7 @@ stand the promises that `tests/curation/models/asr/test_conformance.py` holds al
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -67,6 +68,8 @@ def rising_words(
     """
     rising: list[Word] = []
     earliest_s = 0.0
+    # Rounding to milliseconds must not lead out of the clip.
+    duration_s = math.floor(duration_s * 1000) / 1000
     for text, start_s, end_s, confidence in words:
         start_s = min(max(start_s, earliest_s), duration_s)
         end_s = min(max(end_s, start_s), duration_s)

@@ -197,5 +197,20 @@ def _save(model_class: Any, config: dict[str, Any], path: Path) -> Path:
     nemo_logging.setLevel(logging.ERROR)
     torch.manual_seed(0)
     model = model_class(cfg=OmegaConf.create(config))
+    if config.get("prompt_format") == "canary":
+        _end_by_itself(model)
     model.save_to(str(path))
     return path
+
+
+def _end_by_itself(canary: Any) -> None:
+    """Weights with which what is written depends on what is heard, and ends.
+
+    A text that never ends is cut by the length of its batch, and then no batch equals its singles.
+    """
+    for name, parameter in canary.named_parameters():
+        if "transf_decoder" in name and "embedding" not in name and parameter.ndim == 2:
+            parameter.data *= 20
+    head = canary.log_softmax.mlp.last_linear_layer
+    head.weight.data.normal_(0, 1)
+    head.bias.data[canary.tokenizer.eos_id] += 2
