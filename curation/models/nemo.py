@@ -104,5 +104,5 @@ def change_decoding(model: Any, changes: Mapping[str, Any], word_confidence: boo
     }
     # A plain copy, because the checkpoint's own config takes no new keys.
     decoding = OmegaConf.create(OmegaConf.to_container(model.cfg.decoding))
-    changed = OmegaConf.merge(decoding, {"confidence_cfg": confidences, **changes})
+    changed = OmegaConf.merge(decoding, {"confidence_cfg": confidences}, dict(changes))
     model.change_decoding_strategy(changed)

@@ -1,8 +1,11 @@
 """SeamlessM4T-v2-large through transformers: a Conformer with a text decoder for 90-odd languages.
 
-Communication et al.: Seamless, 2023. A language token tells the decoder what to write; it is the
+Seamless Communication et al., 2023. A language token tells the decoder what to write; it is the
 language spoken, so that nothing is translated. Words have no times. The weights are for
 non-commercial use (CC-BY-NC-4.0), and so the lineage of every text on which this model voted says.
+
+One clip at a time: in a batch, transformers' adaptor layers read the padding behind the shorter
+clips, and write other texts for them than alone.
 """
 
 from __future__ import annotations
@@ -22,8 +25,7 @@ from gpa.runtime.errors import UserError
 
 # The authors' own demonstration takes no more; utterances end at 30 s anyway.
 LONGEST_S = 60
-# As the published generation settings have it. The same for every clip, so that a loop is as long
-# in a batch as alone.
+# As the published generation settings have it: ends loops.
 MOST_TOKENS = 256
 
 FILES = (
@@ -66,7 +68,6 @@ class SeamlessConfig(ASRConfig):
     weights: str = "facebook/seamless-m4t-v2-large"
     device: Literal["cpu", "cuda"] = "cpu"
     beam_size: int = Field(default=5, gt=0)
-    batch_size: int = Field(default=1, gt=0)
 
 
 class Seamless:
@@ -98,7 +99,6 @@ class Seamless:
             gpu_share=1.0 if self.config.device == "cuda" else 0.0,
             memory_mb=800 + size_mb,
             longest_input_s=LONGEST_S,
-            batch_size=self.config.batch_size,
             word_times=False,
             confidence_means="hypothesis: geometric mean of the probabilities of its tokens in"
             " beam search; words have none",
@@ -124,16 +124,14 @@ class Seamless:
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
         # Half precision where the arithmetic is on a GPU: 2.3 billion parameters in 5 GB.
         dtype = torch.float16 if self.config.device == "cuda" else torch.float32
-        model = SeamlessM4Tv2ForSpeechToText.from_pretrained(folder, dtype=dtype)
-        self._model = model.to(self.config.device).eval()
+        self._model = SeamlessM4Tv2ForSpeechToText.from_pretrained(folder, dtype=dtype).eval()
+        self._model.to(self.config.device)
 
     def transcribe(
         self, waveforms: Sequence[Waveform], sample_rate: int, languages: Sequence[str | None]
     ) -> list[Hypothesis | Exception]:
         """One hypothesis a waveform; an utterance that fails, or without a language, an exception."""
-        return hear_in_batches(
-            self._hear, waveforms, sample_rate, languages, self.config.batch_size, LONGEST_S
-        )
+        return hear_in_batches(self._hear, waveforms, sample_rate, languages, longest_s=LONGEST_S)
 
     def _hear(self, clips: list[Waveform], language: str | None) -> list[Hypothesis]:
         import torch

@@ -33,9 +33,7 @@ ADAPTERS: dict[str, Callable[[], ASR]] = {
         # Its text never ends (see tiny_nemo.py), so batches are shown on 1b, by the same code.
         CanaryConfig(version="1b-v2", weights=_checkpoint("canary-1b-v2"), batch_size=1)
     ),
-    "seamless": lambda: Seamless(
-        SeamlessConfig(weights=_checkpoint("seamless"), beam_size=2, batch_size=2)
-    ),
+    "seamless": lambda: Seamless(SeamlessConfig(weights=_checkpoint("seamless"), beam_size=2)),
 }
 
 
