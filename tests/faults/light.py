@@ -8,9 +8,8 @@ for rules that hear tones: a word is a tone, its pitch says which. Run as
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 from unittest import mock
 
 import numpy as np
@@ -18,24 +17,23 @@ import soundfile
 
 from gpa.curation.models.protocols import (
     MOS,
-    Aligner,
     Diarization,
     Facts,
     Hypothesis,
+    Source,
     Turn,
     Waveform,
     Word,
     WordAlignment,
 )
+from gpa.curation.pipeline import PipelineConfig, build_stages
 from gpa.curation.punctuate import PunctuateStage
 from gpa.curation.quality import QualityStage
 from gpa.curation.segment import SegmentStage
 from gpa.curation.transcribe import Transcribe
+from gpa.runtime.models import ModelConfig
 from gpa.runtime.stage import Stage
 from tests.faults.mines import Mined
-
-if TYPE_CHECKING:
-    from gpa.curation.pipeline import PipelineConfig
 
 RATE = 16000
 WORD_S, PAUSE_S = 0.4, 1.0
@@ -62,10 +60,6 @@ def write_corpus(folder: Path, recordings: int, seed: int) -> None:
         soundfile.write(folder / f"talk {number}.wav", waveform, RATE)
 
 
-def _facts(model: str) -> Facts:
-    return Facts(model, "tests", "Apache-2.0", ())
-
-
 def _loud(waveform: Waveform, sample_rate: int) -> list[tuple[float, float]]:
     """Stretches in seconds that are no pause."""
     block = sample_rate // 50
@@ -75,7 +69,22 @@ def _loud(waveform: Waveform, sample_rate: int) -> list[tuple[float, float]]:
     return [(a / 50, b / 50) for a, b in edges.reshape(-1, 2)]
 
 
-class ToneDiarizer:
+class Light:
+    """What all the light models declare; they have no weights to load."""
+
+    config = ModelConfig()
+
+    def sources(self) -> tuple[Source, ...]:
+        return ()
+
+    def facts(self) -> Facts:
+        return Facts(type(self).__name__, "tests", "Apache-2.0", ())
+
+    def load(self) -> None:
+        pass
+
+
+class ToneDiarizer(Light):
     """One voice, wherever it is loud."""
 
     def diarize(self, waveform: Waveform, sample_rate: int) -> Diarization:
@@ -86,17 +95,11 @@ class ToneDiarizer:
         return np.repeat(VOICE, len(waveforms), axis=0)
 
 
-class ToneASR:
+class ToneASR(Light):
     """Hears which tones follow each other; a deaf one takes the highest for the next lower."""
 
     def __init__(self, deaf: bool):
         self._deaf = deaf
-
-    def facts(self) -> Facts:
-        return _facts("tones, deaf" if self._deaf else "tones")
-
-    def load(self) -> None:
-        pass
 
     def transcribe(
         self, waveforms: Sequence[Waveform], sample_rate: int, languages: Sequence[str | None]
@@ -116,35 +119,13 @@ class ToneASR:
         return Hypothesis(" ".join(word.word for word in words), tuple(words), 0.9, "en", 1.0)
 
 
-class LightSegment(SegmentStage):
-    def models(self) -> Mapping[str, Facts]:
-        return {"diarizer": _facts("loudness")}
-
-    def load(self) -> None:
-        self._diarizer = ToneDiarizer()
-
-
-class Loudness:
+class Loudness(Light):
     def score(self, waveforms: Sequence[Waveform], sample_rate: int) -> list[MOS]:
         return [MOS(*[1 + 4 * float(np.abs(w).max())] * 3) for w in waveforms]
 
 
-class LightQuality(QualityStage):
-    def models(self) -> Mapping[str, Facts]:
-        return {"scorer": _facts("loudness")}
-
-    def load(self) -> None:
-        self._model = Loudness()
-
-
-class EvenAligner:
+class EvenAligner(Light):
     """Words of one length."""
-
-    def facts(self) -> Facts:
-        return _facts("even")
-
-    def load(self) -> None:
-        pass
 
     def align(
         self,
@@ -159,27 +140,19 @@ class EvenAligner:
         ]
 
 
-class LightPunctuate(PunctuateStage):
-    def _aligner(self) -> Aligner:
-        return EvenAligner()
-
-
-LIGHT = {
-    SegmentStage: LightSegment,
-    QualityStage: LightQuality,
-    PunctuateStage: LightPunctuate,
-}
-
-
 def light_stages(config: PipelineConfig, mines: Path) -> list[Stage]:
     """The recipe's stages with light models, each with mines laid in it."""
-    from gpa.curation import pipeline
-
-    with mock.patch.multiple(pipeline, **{heavy.__name__: light for heavy, light in LIGHT.items()}):
-        stages = pipeline.build_stages(config)
+    stages = build_stages(config)
     for stage in stages:
-        if isinstance(stage, Transcribe):
-            stage.asr = ToneASR(deaf=stage.asr_name != config.transcribe.identifier)
+        match stage:
+            case SegmentStage():
+                stage._diarizer = ToneDiarizer()
+            case QualityStage():
+                stage._scorer = Loudness()
+            case Transcribe():
+                stage.asr = ToneASR(deaf=stage.asr_name != config.transcribe.identifier)
+            case PunctuateStage():
+                stage._aligner = EvenAligner()
     return [Mined(stage, mines) for stage in stages]
 
 

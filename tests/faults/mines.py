@@ -30,7 +30,7 @@ class Mined(Stage):
         super().__init__(stage.name, stage.config, stage.inputs)
         self._stage = stage
         self.step = stage.step  # type: ignore[misc]
-        self.models = stage.models  # type: ignore[method-assign]
+        self.adapters = stage.adapters  # type: ignore[method-assign]
         self.load = stage.load  # type: ignore[method-assign]
         self.fingerprint = stage.fingerprint  # type: ignore[method-assign]
         self._folder = mines / stage.name
