@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import numpy as np
@@ -42,7 +41,7 @@ class LatencyConfig(Config):
     at_once: tuple[int, ...] = (1, 5, 10, 20, 40, 80, 160)
     sustained_at_once: int = Field(20, ge=1)
     sustained_requests: int = Field(200, ge=1)
-    # A request that has no answer after this time counts as failed.
+    # A request has failed when nothing of its answer comes for so long.
     answer_s: float = Field(600, gt=0)
 
 
@@ -179,12 +178,20 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Of each task the rows of requests at once, and the row of the sustained load."""
+class Loads:
+    """What one task was put through: numbers of requests at once, and the sustained load."""
 
-    at_once: dict[Task, list[Row]]
-    sustained: dict[Task, Row]
-    trained: bool  # whether the server's tokenizers are
+    at_once: list[Row]
+    sustained: Row
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The figures of one server; `trained` is whether its tokenizers are."""
+
+    trained: bool
+    text: str
+    tasks: dict[Task, Loads]
 
 
 async def measure(
@@ -201,20 +208,21 @@ async def measure(
         limits=httpx2.Limits(max_connections=None),
         trust_env=False,  # a proxy would be measured too
     ) as client:
-        measured = Measured({}, {}, await _trained(client))
+        measured = Measured(await _trained(client), config.text, {})
         load = Load(client, config.text, recording)
         for task in TASKS:
             first = await load.ask(task, seed=0)
             if first.error is not None:
                 raise UserError(f"{server} can't be measured with this recording: {first.error}")
-            measured.at_once[task] = []
+            at_once = []
             for count in config.at_once:
-                row = await load.at_once(task, count)
-                measured.at_once[task].append(row)
-                console.print(_progress(task, row), markup=False)
-            row = await load.sustained(task, config.sustained_at_once, config.sustained_requests)
-            measured.sustained[task] = row
-            console.print(_progress(task, row), markup=False)
+                at_once.append(await load.at_once(task, count))
+                console.print(_progress(task, at_once[-1]), markup=False)
+            sustained = await load.sustained(
+                task, config.sustained_at_once, config.sustained_requests
+            )
+            console.print(_progress(task, sustained), markup=False)
+            measured.tasks[task] = Loads(at_once, sustained)
     return measured
 
 
@@ -239,8 +247,9 @@ def tables(measured: Measured) -> str:
     """The figures as Markdown, in the columns of the paper's tables."""
     lines = [] if measured.trained else [f"Tokens are {NOTICE}.", ""]
     for task, title in TITLES.items():
-        lines += [f"## {title}", "", *_table(task, measured.at_once[task]), ""]
-        lines += [_throughput(measured.sustained[task]), ""]
+        loads = measured.tasks[task]
+        lines += [f"## {title}", "", *_table(task, loads.at_once), ""]
+        lines += [_throughput(loads.sustained), ""]
     return "\n".join(lines)
 
 
@@ -274,19 +283,15 @@ def _throughput(row: Row) -> str:
     )
 
 
-def run(
-    server: str, recording: Path, out: Path, config: LatencyConfig, console: Console
-) -> dict[str, Any]:
-    """Measure, write `latency.json` and `latency.md` into `out`; returns the former's content."""
+def run(server: str, recording: Path, out: Path, config: LatencyConfig, console: Console) -> None:
+    """Measure, and write `latency.json` and `latency.md` into `out`."""
     address = local_server(server)
     try:
         data = recording.read_bytes()
     except OSError as error:
         raise UserError(f"{recording} can't be read: {error.strerror}.") from None
     measured = asyncio.run(measure(address, data, config, console))
-    report = {"text": config.text, **asdict(measured)}
     out.mkdir(parents=True, exist_ok=True)
-    (out / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    (out / REPORT).write_text(json.dumps(asdict(measured), indent=1) + "\n", encoding="utf-8")
     (out / TABLES).write_text(tables(measured), encoding="utf-8")
     console.print(f"Figures: {out / REPORT} and {out / TABLES}", markup=False)
-    return report

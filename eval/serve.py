@@ -140,6 +140,7 @@ def build(generator: Generator, config: ServeConfig) -> Admission:
         title="GPA",
         docs_url=None,  # a page that loads its script from elsewhere
         redoc_url=None,
+        form_limits={"max_fields": 8, "max_files": 2},
         exception_handlers={
             HTTPException: _explain_status,
             RequestValidationError: _explain_form,

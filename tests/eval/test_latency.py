@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-import pytest
+import socket
+from pathlib import Path
 
-from gpa.eval.latency import Measured, Row, Spread, Timing, local_server, tables
+import pytest
+from rich.console import Console
+
+from gpa.eval.latency import (
+    LatencyConfig,
+    Loads,
+    Measured,
+    Row,
+    Spread,
+    Timing,
+    local_server,
+    run,
+    tables,
+)
 from gpa.runtime.errors import UserError
 
 
@@ -40,9 +54,13 @@ def test_tables_have_the_columns_of_the_paper():
     lost = Row.of(80, [FAILED], elapsed_s=9.0)
     text = tables(
         Measured(
-            at_once={"asr": [heard], "tts": [row, lost], "vc": [row]},
-            sustained={"asr": heard, "tts": row, "vc": row},
             trained=False,
+            text="",
+            tasks={
+                "asr": Loads([heard], heard),
+                "tts": Loads([row, lost], row),
+                "vc": Loads([row], row),
+            },
         )
     )
     assert "random tokenizers" in text
@@ -72,3 +90,12 @@ def test_loopback_is_measured(url: str):
 def test_nothing_else_is(url: str):
     with pytest.raises(UserError):
         local_server(url)
+
+
+def test_without_a_server_it_says_how_to_start_one(tmp_path: Path):
+    (tmp_path / "voice.wav").touch()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    with pytest.raises(UserError, match="No `gpa serve` answers at"):
+        run(url, tmp_path / "voice.wav", tmp_path / "out", LatencyConfig(), Console())
+    assert not (tmp_path / "out").exists()

@@ -121,6 +121,8 @@ WRONG: list[tuple[str, dict[str, Any], int, str]] = [
         400,
         "",
     ),
+    ("/transcribe", {"data": {f"field{n}": "x" for n in range(9)}}, 400, "Too many fields"),
+    ("/transcribe", {"files": {f"audio{n}": b"x" for n in range(3)}}, 400, "Too many files"),
     ("/transcribe", {"files": {"audio": b""}}, 422, "no audio"),
     ("/transcribe", {"files": {"audio": b"RIFF" + bytes(400)}}, 422, "no audio"),
     ("/transcribe", {"files": {"audio": b"MZ" + bytes(range(256)) * 40}}, 422, "no audio"),
@@ -243,12 +245,12 @@ def test_latency_is_measured_and_written(
     )
     written = json.loads((tmp_path / "out" / "latency.json").read_text())
     for task in ("asr", "tts", "vc"):
-        rows = written["at_once"][task]
+        rows = written["tasks"][task]["at_once"]
         assert [(row["at_once"], row["failed"]) for row in rows] == [(1, 0), (3, 0)]
-        assert written["sustained"][task]["requests"] == 4
+        assert written["tasks"][task]["sustained"]["requests"] == 4
         assert all(0 < row["first_s"]["p50"] <= row["total_s"]["p99"] for row in rows)
     # 40 tokens at most, 50 a second
-    assert 0 < written["at_once"]["tts"][0]["audio_s"] <= 0.8
+    assert 0 < written["tasks"]["tts"]["at_once"][0]["audio_s"] <= 0.8
     assert "| 3 |" in (tmp_path / "out" / "latency.md").read_text()
 
 
