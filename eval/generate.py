@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -19,6 +20,7 @@ from gpa.curation.audio import Waveform
 from gpa.eval.decoding import Engine, Legal, Stopped, Token, TransformersEngine
 from gpa.eval.prompts import Prompt, Prompter, Request
 from gpa.eval.sampling import SamplingConfig
+from gpa.eval.vllm import VLLMEngine
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
 from gpa.tokenize.bicodec import BiCodec, StreamingDecoder
@@ -27,7 +29,7 @@ from gpa.tokenize.glm import GLMTokenizer
 from gpa.tokenize.sequences import TASKS, Task
 from gpa.tokenize.vocabulary import Vocabulary
 from gpa.tokenize.weights import TokenizerConfig, load_tokenizers
-from gpa.train.sizes import load_model, size_of
+from gpa.train.sizes import load_model, model_config, size_of
 from gpa.train.trainer import checkpoints
 
 
@@ -38,6 +40,8 @@ class GenerationConfig(Config):
     tts: SamplingConfig
     vc: SamplingConfig
     seed: int = 0
+    # What runs the model: "vllm" for throughput on a GPU (vllm.py).
+    engine: Literal["transformers", "vllm"] = "transformers"
     # Bounds the KV cache: tokens of prompts and longest answers, padding included, in one batch.
     batch_tokens: int = Field(16_384, gt=0)
     # Semantic tokens, 50 a second, that a stream hands to the codec at a time.
@@ -93,9 +97,14 @@ class Generator:
         size = size_of(checkpoint)
         vocabulary = Vocabulary.beside(checkpoint)
         bicodec, glm = load_tokenizers(tokenizers)
-        model = load_model(size, checkpoint, attn_implementation="sdpa")
-        model.to(device)  # type: ignore[arg-type]  # transformers wraps it and hides `self`
-        return cls(TransformersEngine(model), vocabulary, bicodec, glm, config, tokenizers.trained)
+        engine: Engine
+        if config.engine == "vllm":
+            engine = VLLMEngine(checkpoint, model_config(size).max_position_embeddings)
+        else:
+            model = load_model(size, checkpoint, attn_implementation="sdpa")
+            model.to(device)  # type: ignore[arg-type]  # transformers wraps it and hides `self`
+            engine = TransformersEngine(model)
+        return cls(engine, vocabulary, bicodec, glm, config, tokenizers.trained)
 
     def generate(self, requests: Sequence[Request]) -> list[Result]:
         """Answer all requests, in order, those of one task in batches of similar length.
