@@ -10,6 +10,7 @@ from typing import Any
 from gpa.curation.consensus import ConsensusConfig, ConsensusStage
 from gpa.curation.denoise import DenoiseConfig, DenoiseStage
 from gpa.curation.early_exit import early_exits
+from gpa.curation.forecast import Forecast, ForecastConfig, forecast
 from gpa.curation.ingest import IngestConfig
 from gpa.curation.normalize import NormalizeConfig, NormalizeStage
 from gpa.curation.package import PackageConfig, PackageStage
@@ -42,6 +43,7 @@ class PipelineConfig(Config):
     punctuate: PunctuateConfig
     package: PackageConfig = PackageConfig()
     resources: Resources = Resources()
+    forecast: ForecastConfig | None = None
 
 
 def read_pipeline(file: Path, name: str) -> PipelineConfig:
@@ -136,6 +138,20 @@ def package_stage(config: PipelineConfig, stages: list[Stage]) -> Stage:
     heard = [stage.name for stage in stages if stage.step == "transcribe"]
     inputs = ["recordings", "utterances", "quality", *heard, "consensus", "alignment"]
     return PackageStage("packaged", config.package, inputs, describe(models(stages)))
+
+
+def forecast_pipeline(config: PipelineConfig, hours: float, cpus: int, gpus: int) -> Forecast:
+    """What `hours` of audio would take on a cluster; raises UserError without assumed rates."""
+    if config.forecast is None:
+        raise UserError(
+            "This pipeline assumes no rates (`forecast`); probe a corpus with --corpus."
+        )
+    stages = build_stages(config)
+    inputs = [stage.name for stage in stages]
+    stages.append(PackageStage("packaged", config.package, inputs, {}))
+    pools = {stage.step: config.resources.pool(stage.step) for stage in stages}
+    minutes = config.ingest.partition_minutes
+    return forecast(config.forecast, stages, pools, hours, minutes, cpus, gpus)
 
 
 def models(stages: list[Stage]) -> dict[str, Facts]:

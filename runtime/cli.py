@@ -73,17 +73,31 @@ def curate(
 
 @app.command()
 def plan(
-    corpus: Annotated[str, typer.Option(help="Folder, fsspec URL, or JSONL or CSV manifest.")],
+    corpus: Annotated[
+        str, typer.Option(help="Folder, fsspec URL, or JSONL or CSV manifest: is probed.")
+    ] = "",
+    hours: Annotated[
+        float | None,
+        typer.Option(help="Instead of a corpus: this much audio, by the config's assumed rates."),
+    ] = None,
+    cpus: Annotated[int, typer.Option(help="With --hours: cores of the cluster.")] = 64,
+    gpus: Annotated[int, typer.Option(help="With --hours: GPUs of the cluster.")] = 8,
     out: Annotated[str, typer.Option(help="Where the run would write; nothing is.")] = "out",
     pipeline: Pipeline = "laptop",
     minutes: Annotated[float, typer.Option(help="How much audio to try it on.", min=0.1)] = 5.0,
     config: ConfigFile = PIPELINES,
 ) -> None:
     """Say what a run would take and keep: hours, CPU, GPU, disk, by stage."""
+    from gpa.curation import forecast as forecaster
     from gpa.curation import plan as planner
-    from gpa.curation.pipeline import read_pipeline
+    from gpa.curation.pipeline import forecast_pipeline, read_pipeline
 
     settings = read_pipeline(config, pipeline)
+    if (hours is None) == (not corpus):
+        raise UserError("Name a corpus to probe with --corpus, or a size with --hours.")
+    if hours is not None:
+        forecaster.show(forecast_pipeline(settings, hours, cpus, gpus), console)
+        return
     found = planner.plan(corpus, out, pipeline, settings, minutes, console)
     planner.show(found, out, console)
 

@@ -1,4 +1,4 @@
-"""SeamlessM4T-v2-large through transformers: a Conformer with a text decoder for 90-odd languages.
+"""SeamlessM4T-v2-large through transformers: a Conformer with a text decoder for some ninety languages.
 
 Seamless Communication et al., 2023. A language token tells the decoder what to write; it is the
 language spoken, so that nothing is translated. Words have no times. The weights are for
