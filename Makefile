@@ -66,7 +66,7 @@ report: setup
 verify: setup
 	$(GPA) verify "$(OUT)"
 
-bench: setup
+bench: $(VENV)/.ready-dev
 	$(GPA) bench
 	$(VENV)/bin/python -m tests.curation.report.bench_report
 
