@@ -157,8 +157,9 @@ def describe(facts: Facts) -> str:
     """A model that is ready, in one line."""
     device = "GPU" if facts.gpu_share else "CPU"
     where = f", in {facts.environment}" if facts.environment else ""
+    trust = "; loading them can run code of theirs: trust their authors" if facts.runs_code else ""
     return (
-        f"{facts.model} ({facts.library}), {facts.licence}; {_weights(facts)}; "
+        f"{facts.model} ({facts.library}), {facts.licence}; {_weights(facts)}{trust}; "
         f"{device}, {facts.memory_mb} MB{where}"
     )
 

@@ -65,6 +65,9 @@ class Facts:
     word_times: bool = False
     # What a confidence of this adapter means, for the docs and the report; empty: gives none.
     confidence_means: str = ""
+    # Whether reading the weights can run code that they bring along (a pickle, or a config that
+    # names what is to be called): such weights are for those who trust their authors.
+    runs_code: bool = False
     # The interpreter that answered, where the config names one; no part of the identity.
     environment: str | None = None
 

@@ -84,6 +84,7 @@ class Canary:
             longest_input_s=LONGEST_S,
             batch_size=self.config.batch_size,
             word_times=self.config.version == "1b-v2",
+            runs_code=True,  # its config names the classes that are built
             confidence_means="hypothesis: mean over its tokens of the highest token probability,"
             " scaled so that 0 is chance; words have none",
         )

@@ -208,6 +208,7 @@ class Omnilingual:
             memory_mb=MEMORY_GIB[head][size] * (1024 if self.config.device == "cuda" else 2048),
             longest_input_s=self._longest_s(),
             batch_size=self.config.batch_size,
+            runs_code=True,  # a pickle, and how fairseq2 reads it was not looked into
         )
 
     def _weights(self) -> Weights:

@@ -67,6 +67,7 @@ class Parakeet:
             longest_input_s=LONGEST_S,
             batch_size=self.config.batch_size,
             word_times=True,
+            runs_code=True,  # its config names the classes that are built
             confidence_means="word: mean over its tokens of the highest token probability, scaled"
             " so that 0 is chance; hypothesis: mean over its words",
         )

@@ -107,6 +107,8 @@ class Pyannote:
             sample_rate=SAMPLE_RATE,
             gpu_share=1.0 if self.config.device == "cuda" else 0.0,
             memory_mb=1500,
+            # Its pipelines are pickles; of the wheel's we read tensors alone (pyannet.py).
+            runs_code=self.config.pipeline is not None,
         )
 
     def load(self) -> None:
