@@ -17,6 +17,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
@@ -58,6 +59,8 @@ class Resources(Config):
 
     address: str | None = None  # of a running Ray cluster; none: start one on this machine
     cpus: int | None = Field(None, ge=1)  # of the local one; none: all there are
+    # This project's wheel, which Ray hands to the nodes of a cluster on which it is not installed.
+    wheel: str | None = None
     offline: bool = False  # never ask a hub
     default: Pool = Pool()
     steps: dict[str, Pool] = {}  # by step of the recipe, where it differs from `default`
@@ -221,6 +224,7 @@ class Engine:
                     address=self._resources.address or "local",
                     num_cpus=self._resources.cpus if local else None,
                     include_dashboard=False if local else None,
+                    runtime_env={"py_modules": [self._wheel()]} if self._resources.wheel else None,
                     configure_logging=True,
                     logging_level=logging.ERROR,
                     log_to_driver=False,
@@ -243,6 +247,15 @@ class Engine:
         import ray
 
         ray.shutdown()
+
+    def _wheel(self) -> str:
+        """The path of the wheel; raises UserError where there is none."""
+        wheel = Path(self._resources.wheel or "").expanduser()
+        if wheel.suffix != ".whl" or not wheel.is_file():
+            raise UserError(
+                f"resources.wheel {wheel} is no wheel; make one with `pip wheel --no-deps -w dist .`."
+            )
+        return str(wheel.absolute())
 
     def workers(self, pool: Pool, items: int) -> int:
         """How many workers a pool really gets for so many items."""
