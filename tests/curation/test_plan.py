@@ -109,7 +109,7 @@ def test_a_corpus_without_audio_is_a_sentence(tmp_path: Path):
 
 @pytest.mark.slow
 def test_a_plan_comes_within_thirty_per_cent_of_a_real_run(shared_speech: Path, tmp_path: Path):
-    """Time of the CPU and size on disk, not time by the clock: other processes take cores away."""
+    """Time of the CPU, not time by the clock: other processes take cores away."""
     folder = tmp_path / "corpus"
     folder.mkdir()
     for mix in (shared_speech / "raw").glob("*.flac"):
