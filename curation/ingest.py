@@ -26,6 +26,8 @@ from gpa.runtime.stage import Artifact, Attempts, Stage, rows
 READ_BYTES = 1 << 22
 # Files a worker probes in one go; small enough to share out, large enough to make few artifacts.
 CHUNK_FILES = 200
+# The version of LISTING tables, which are no stage's: their fingerprint.
+LISTING_FINGERPRINT = "1"
 KILLED_WORKERS = "it killed two workers that tried to read it"
 
 LISTING = pa.schema(
@@ -101,6 +103,11 @@ class ProbeStage(Stage):
                 probed.append(_probe_row(row))
         seconds = sum(row.get("duration_s") or 0.0 for row in probed)
         return Artifact(pa.Table.from_pylist(probed, PROBED), audio_s=seconds)
+
+
+def probe_stage() -> ProbeStage:
+    """The stage as a run has it."""
+    return ProbeStage("probed", ProbeConfig(), ["listing"])
 
 
 def _probe_row(row: dict) -> dict:

@@ -25,6 +25,7 @@ from gpa.curation import audio
 from gpa.curation.audio import Waveform
 from gpa.curation.tables import NORMALIZED
 from gpa.runtime.config import Config
+from gpa.runtime.errors import NOBODYS_FAULT
 from gpa.runtime.stage import Artifact, Attempts, Reject, Stage, rows
 
 BLOCK_MS = 2.0
@@ -228,6 +229,8 @@ class NormalizeStage(Stage):
             return Reject(
                 recording_id, unusable.reason, seconds, value=unusable.value, detail=str(unusable)
             )
+        except NOBODYS_FAULT:
+            raise
         except Exception as error:  # one recording's fault is its reject, not the run's end
             detail = f"{type(error).__name__}: {error}"
             return Reject(recording_id, "failed", seconds, detail=detail)

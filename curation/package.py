@@ -30,7 +30,7 @@ from gpa.runtime.storage import (
 )
 
 # Version of the fields of KEY.json (docs/dataset.md); raised when one changes its meaning.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 CURATED = "curated"
 MANIFEST = f"{CURATED}/manifest.parquet"
 
@@ -48,7 +48,7 @@ SELECTED = pa.schema(
         pa.field("pwer", pa.float64()),
         pa.field("confidence", pa.float64()),
         pa.field("snr_db", pa.float64(), nullable=False),
-        pa.field("mos", pa.float64()),  # DNSMOS overall of the kept version
+        pa.field("mos", pa.float64()),  # overall, of the kept version
         pa.field("kept_version", pa.string(), nullable=False),
         pa.field("sample_rate", pa.int32(), nullable=False),
         pa.field("bytes", pa.int64(), nullable=False),  # of the FLAC
@@ -70,6 +70,7 @@ class PackageStage(Stage):
     """Metadata of the utterances that are kept."""
 
     step = "package"
+    version = 2
 
     def __init__(self, name: str, config: Config, inputs: Sequence[str], models: Mapping[str, str]):
         super().__init__(name, config, inputs)
@@ -103,7 +104,7 @@ class PackageStage(Stage):
             metadata = _metadata(
                 utterance, source, quality, consensus, aligned, hypotheses, self._models
             )
-            mos = metadata["dnsmos"][quality["kept_version"]]
+            mos = metadata["mos"][quality["kept_version"]]
             selected.append(
                 {
                     **metadata,
@@ -160,7 +161,7 @@ def _metadata(
         "hypotheses": hypotheses,
         "confidence": consensus["confidence"],
         "kept_version": quality["kept_version"],
-        "dnsmos": {v: quality[f"{v}_mos"] for v in ("normalized", "denoised")},
+        "mos": {v: quality[f"{v}_mos"] for v in ("normalized", "denoised")},
         "snr_db": utterance["snr_db"],
         "models": models,
     }
@@ -278,6 +279,11 @@ def missing_shards(store: Store, fingerprint: str, shards: Sequence[Shard]) -> l
     for name in sorted(stale_tars):
         store.remove(f"{CURATED}/{name}")
     return missing
+
+
+def forget_shards(store: Store) -> None:
+    """Let the next run write all shards again, which costs little: nothing is decoded for it."""
+    store.remove("shards")
 
 
 def write_manifest(store: Store, fingerprint: str, shards: Sequence[Shard]) -> int:

@@ -9,6 +9,8 @@ from typing import Any
 
 from gpa.curation.consensus import ConsensusConfig, ConsensusStage
 from gpa.curation.denoise import DenoiseConfig, DenoiseStage
+from gpa.curation.early_exit import early_exits
+from gpa.curation.forecast import Forecast, ForecastConfig, forecast
 from gpa.curation.ingest import IngestConfig
 from gpa.curation.normalize import NormalizeConfig, NormalizeStage
 from gpa.curation.package import PackageConfig, PackageStage
@@ -41,6 +43,7 @@ class PipelineConfig(Config):
     punctuate: PunctuateConfig
     package: PackageConfig = PackageConfig()
     resources: Resources = Resources()
+    forecast: ForecastConfig | None = None
 
 
 def read_pipeline(file: Path, name: str) -> PipelineConfig:
@@ -76,10 +79,34 @@ def check(config: PipelineConfig, where: str) -> None:
                 raise UserError(
                     f"{where}: consensus.panels.{language} names the ASR {asr!r}; {advice}"
                 )
+    _check_early_exit(config, where)
+
+
+def _check_early_exit(config: PipelineConfig, where: str) -> None:
+    """That what transcribe skips is what consensus drops; raises UserError."""
+    early_exit, consensus = config.transcribe.early_exit, config.consensus
+    if early_exit is None:
+        return
+    if early_exit.pwer < consensus.max_pwer:
+        raise UserError(
+            f"{where}: transcribe.early_exit.pwer is {early_exit.pwer:g}, below consensus.max_pwer, "
+            f"so it would skip what may be kept; set it to {consensus.max_pwer:g} or more."
+        )
+    for language, panel in consensus.panels.items():
+        if len(panel.voters) > early_exit.largest_panel:
+            raise UserError(
+                f"{where}: consensus.panels.{language} has {len(panel.voters)} voters; set "
+                f"transcribe.early_exit.largest_panel to that or more (the later ASRs then run again)."
+            )
+    if consensus.identifier not in (None, config.transcribe.identifier):
+        raise UserError(
+            f"{where}: with transcribe.early_exit, consensus.identifier can't be another ASR than "
+            "transcribe.identifier: leave it out."
+        )
 
 
 def build_stages(config: PipelineConfig) -> list[Stage]:
-    """The stages after ingest, in the order in which they run."""
+    """The stages between ingest and package, in the order in which they run; none asks a model."""
     versions = ["normalized"]
     stages: list[Stage] = [NormalizeStage("normalized", config.normalize, ["recordings"])]
     if config.denoise.model != "none":
@@ -89,10 +116,10 @@ def build_stages(config: PipelineConfig) -> list[Stage]:
         SegmentStage("utterances", config.segment, ["recordings", *versions]),
         QualityStage("quality", config.quality, ["utterances"]),
     ]
-    transcribers = transcribe_stages(config.transcribe)
-    heard = [stage.name for stage in transcribers]
     identifier = config.consensus.identifier or config.transcribe.identifier
     consensus = config.consensus.model_copy(update={"identifier": identifier})
+    spared = early_exits(config.transcribe.early_exit, config.transcribe.order, consensus)
+    transcribers = transcribe_stages(config.transcribe, spared)
     # Only those that have a say: an ASR outside all panels changes no decision.
     voices = [f"hypotheses/{asr}" for asr in consensus.asrs()]
     stages += [
@@ -100,9 +127,31 @@ def build_stages(config: PipelineConfig) -> list[Stage]:
         ConsensusStage("consensus", consensus, ["utterances", *voices]),
         PunctuateStage("alignment", config.punctuate, ["utterances", "consensus", *voices]),
     ]
-    everything = ["recordings", "utterances", "quality", *heard, "consensus", "alignment"]
-    stages.append(PackageStage("packaged", config.package, everything, describe(models(stages))))
     return stages
+
+
+def package_stage(config: PipelineConfig, stages: list[Stage]) -> Stage:
+    """The last stage, which writes the models of all others into every KEY.json.
+
+    Raises UserError where a model is missing: `doctor.examine` says all that are.
+    """
+    heard = [stage.name for stage in stages if stage.step == "transcribe"]
+    inputs = ["recordings", "utterances", "quality", *heard, "consensus", "alignment"]
+    return PackageStage("packaged", config.package, inputs, describe(models(stages)))
+
+
+def forecast_pipeline(config: PipelineConfig, hours: float, cpus: int, gpus: int) -> Forecast:
+    """What `hours` of audio would take on a cluster; raises UserError without assumed rates."""
+    if config.forecast is None:
+        raise UserError(
+            "This pipeline assumes no rates (`forecast`); probe a corpus with --corpus."
+        )
+    stages = build_stages(config)
+    inputs = [stage.name for stage in stages]
+    stages.append(PackageStage("packaged", config.package, inputs, {}))
+    pools = {stage.step: config.resources.pool(stage.step) for stage in stages}
+    minutes = config.ingest.partition_minutes
+    return forecast(config.forecast, stages, pools, hours, minutes, cpus, gpus)
 
 
 def models(stages: list[Stage]) -> dict[str, Facts]:

@@ -17,7 +17,7 @@ from pydantic import Field
 from gpa.curation import audio
 from gpa.curation.models.align.mfa import MFAAligner, MFAConfig
 from gpa.curation.models.align.pocketsphinx import PocketsphinxAligner, PocketsphinxConfig
-from gpa.curation.models.protocols import Aligner, Facts, Waveform, Word, WordAlignment
+from gpa.curation.models.protocols import Adapter, Aligner, Waveform, Word, WordAlignment
 from gpa.curation.pauses import FluentMarks, punctuate, split_words
 from gpa.curation.tables import ALIGNMENT
 from gpa.runtime.config import Config
@@ -46,19 +46,17 @@ class PunctuateStage(Stage):
     step: ClassVar[str] = "punctuate"
     config: PunctuateConfig
 
-    def models(self) -> Mapping[str, Facts]:
+    def __init__(self, name: str, config: PunctuateConfig, inputs: Sequence[str] = ()):
+        super().__init__(name, config, inputs)
+        self._aligner: Aligner = (
+            MFAAligner(config.aligner)
+            if isinstance(config.aligner, MFAConfig)
+            else PocketsphinxAligner(config.aligner)
+        )
+
+    def adapters(self) -> Mapping[str, Adapter]:
         """The aligner."""
-        return {self.config.aligner.model: self._aligner().facts()}
-
-    def load(self) -> None:
-        """Load the aligner."""
-        self._model = self._aligner()
-        self._model.load()
-
-    def _aligner(self) -> Aligner:
-        if isinstance(self.config.aligner, MFAConfig):
-            return MFAAligner(self.config.aligner)
-        return PocketsphinxAligner(self.config.aligner)
+        return {self.config.aligner.model: self._aligner}
 
     def process(
         self, partition: str, inputs: Mapping[str, Artifact], attempts: Attempts
@@ -99,7 +97,7 @@ class PunctuateStage(Stage):
         for sample_rate in sorted({row["sample_rate"] for row in utterances}):
             group = [row for row in utterances if row["sample_rate"] == sample_rate]
             names = [f"{row['utterance_id']}.{self.config.hears}.flac" for row in group]
-            alignments = self._model.align(
+            alignments = self._aligner.align(
                 _Clips(files, names),
                 sample_rate,
                 [split_words(row["text"]).words for row in group],

@@ -17,7 +17,9 @@ from gpa.curation.pipeline import (
     build_stages,
     model_table,
     models,
+    package_stage,
 )
+from gpa.curation.report.tables import Run
 from gpa.curation.report.write import write_report
 from gpa.runtime import attempts, record
 from gpa.runtime.errors import UserError
@@ -39,15 +41,16 @@ def curate(corpus_url: str, out: str, name: str, config: PipelineConfig, console
     interrupted goes on where it ended.
     """
     store = Store(out)
-    with only_run(store):
+    artifacts = ArtifactStore(store)
+    with only_run(store), artifacts.forgetting_damage():
         stages = build_stages(config)
         examine(stages, store, config.resources)
+        stages.append(package_stage(config, stages))
         files = corpus.find(corpus_url, config.ingest.allow_outside)
         if not any(file.claimed for file in files):
             raise UserError(
                 f"Corpus {corpus_url} holds no audio file; name a folder with recordings."
             )
-        artifacts = ArtifactStore(store)
         run = RunRecord(
             store,
             {
@@ -86,8 +89,8 @@ def _ingest(
     recipe: Recipe,
 ) -> ingest.Corpus:
     """Probe what is new, give every file its state, and write the partitions' tables."""
-    stage = ingest.ProbeStage("probed", ingest.ProbeConfig(), ["listing"])
-    listed = {"listing": "1"}
+    stage = ingest.probe_stage()
+    listed = {"listing": ingest.LISTING_FINGERPRINT}
     chunks = ingest.chunks(files)
     there = artifacts.done("listing", listed["listing"])
     for chunk, table in chunks.items():
@@ -159,39 +162,46 @@ def _close(
     store.write(REJECTED_TABLE, parquet_bytes(rejected))
     manifest, _ = package.read_manifest(store)
     account = books.keep(artifacts, files, named, partitions, manifest, rejected)
-    agreement = summary.pairwise_wer(artifacts, named["consensus"], partitions)
-    result = summary.summarise(account, agreement, run.content)
+    made = Run(artifacts, run.content, partial=False)
+    result = summary.summarise(
+        account, summary.pairwise_wer(made), summary.spared(made), run.content
+    )
     store.write(summary.NAME, json.dumps(result, indent=1, ensure_ascii=False).encode())
     write_report(artifacts, run.content)
     return result, account
 
 
-def verify(out: str) -> list[str]:
+def verify(out: str, repair: bool = False) -> list[str]:
     """Everything that is wrong with an OUT, in words; empty where all is whole and balanced.
 
-    Raises UserError where there is no finished run.
+    With `repair` damaged artifacts and shards are taken away, so that the next run makes them
+    again. Raises UserError where there is no finished run.
     """
     store = Store(out)
     content = record.require(store)
     artifacts = ArtifactStore(store)
     named, partitions = content["fingerprints"], content["partitions"]
-    problems = [
-        problem
-        for name, fingerprint in named.items()
-        for partition in partitions
-        if (problem := artifacts.damage(name, fingerprint, partition))
-    ]
+    problems = []
+    for name, fingerprint in named.items():
+        for partition in partitions:
+            if problem := artifacts.damage(name, fingerprint, partition):
+                problems.append(problem)
+                if repair:
+                    artifacts.remove(name, fingerprint, partition)
     try:
         files = read_parquet(store.read(CORPUS_TABLE))
         rejected = read_parquet(store.read(REJECTED_TABLE))
         manifest, shards = package.read_manifest(store)
-    except (OSError, pa.ArrowException) as error:
-        return [*problems, f"a table of {out} can't be read: {error}"]
-    problems += package.shard_problems(store, manifest, shards)
+        of_shards = package.shard_problems(store, manifest, shards)
+        kept_s = json.loads(store.read(summary.NAME))["seconds"]["kept"]
+    except (OSError, pa.ArrowException, ValueError, KeyError) as error:
+        of_shards = [f"a table of {out} can't be read: {error}"]
+    if of_shards and repair:
+        package.forget_shards(store)
+    problems += of_shards
     if not problems:
         account = books.keep(artifacts, files, named, partitions, manifest, rejected)
         problems += account.differences
-        figures = json.loads(store.read(summary.NAME))["seconds"]
-        if abs(figures["kept"] - account.kept_s) > books.TOLERANCE_S:
-            problems.append(f"{summary.NAME} says {figures['kept']} s kept, not {account.kept_s}")
+        if abs(kept_s - account.kept_s) > books.TOLERANCE_S:
+            problems.append(f"{summary.NAME} says {kept_s} s kept, not {account.kept_s}")
     return problems

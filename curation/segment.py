@@ -32,7 +32,7 @@ from gpa.curation import audio, boundaries, voices
 from gpa.curation.audio import Waveform
 from gpa.curation.boundaries import Levels
 from gpa.curation.models.diarization.pyannote import Pyannote, PyannoteConfig
-from gpa.curation.models.protocols import Diarization, Diarizer
+from gpa.curation.models.protocols import Adapter, Diarization, Diarizer
 from gpa.curation.normalize import normalize_peak
 from gpa.curation.tables import UTTERANCES
 from gpa.curation.turns import (
@@ -50,8 +50,7 @@ from gpa.curation.turns import (
     widen,
 )
 from gpa.runtime.config import Config
-from gpa.runtime.errors import UserError
-from gpa.runtime.models import Facts
+from gpa.runtime.errors import NOBODYS_FAULT, UserError
 from gpa.runtime.stage import Artifact, Attempts, Reject, Stage, rows
 
 # Somebody who waits for the other to end leaves a pause of more than this.
@@ -121,15 +120,11 @@ class SegmentStage(Stage):
         self.versions: list[str] = [
             name for name in ("normalized", "denoised") if name in self.inputs
         ]
+        self._diarizer: Diarizer = Pyannote(config.diarizer)
 
-    def models(self) -> Mapping[str, Facts]:
+    def adapters(self) -> Mapping[str, Adapter]:
         """The diarizer."""
-        return {self.config.diarizer.model: Pyannote(self.config.diarizer).facts()}
-
-    def load(self) -> None:
-        """Load the diarizer."""
-        self._diarizer: Diarizer = Pyannote(self.config.diarizer)
-        self._diarizer.load()
+        return {self.config.diarizer.model: self._diarizer}
 
     def process(
         self, partition: str, inputs: Mapping[str, Artifact], attempts: Attempts
@@ -162,6 +157,8 @@ class SegmentStage(Stage):
                         for v in self.versions
                     }
                     found = self._segment(recording_id, language.get(recording_id), versions)
+            except NOBODYS_FAULT:
+                raise
             except Exception as error:  # one recording's fault is its reject, not the run's end
                 detail = f"{type(error).__name__}: {error}"
                 rejects.append(Reject(recording_id, "failed", seconds, detail=detail))

@@ -2,50 +2,68 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
+import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 
 from gpa.curation.books import NON_SPEECH, QUARANTINED, Books
+from gpa.curation.report.agreement import Agreement
+from gpa.curation.report.tables import Run
+from gpa.curation.report.utterances import VOTES_COLUMNS, read_votes
 from gpa.runtime.progress import duration
-from gpa.runtime.stage import rows
-from gpa.runtime.storage import ArtifactStore
 
 NAME = "report/summary.json"
 
 
-def pairwise_wer(
-    artifacts: ArtifactStore, fingerprint: str, partitions: Sequence[str]
-) -> dict[str, dict[str, float]]:
+def pairwise_wer(run: Run) -> dict[str, dict[str, float]]:
     """Mean WER between each two ASRs over the utterances on which both voted.
 
     Keys are `<asr>|<asr>` in alphabetical order; WER is the mean of both directions, each
     capped at 1.
     """
-    total: dict[str, float] = defaultdict(float)
-    count: Counter[str] = Counter()
-    for partition in partitions:
-        table = artifacts.table("consensus", fingerprint, partition)
-        for row in rows(table.select(["voters", "wer_matrix"])):
-            matrix = np.minimum(np.array(row["wer_matrix"], float), 1.0)
-            for i, first in enumerate(row["voters"]):
-                for j, second in enumerate(row["voters"][:i]):
-                    pair = "|".join(sorted((first, second)))
-                    total[pair] += (matrix[i, j] + matrix[j, i]) / 2
-                    count[pair] += 1
+    agreement = Agreement(run.asrs, run.consensus_config)
+    for partition in run.partitions:
+        table = run.table("consensus", partition, VOTES_COLUMNS)
+        if table is not None:
+            for votes in read_votes(table.combine_chunks(), run.asrs):
+                agreement.add_pairs(votes)
+    wer, count = agreement.pair_wer + agreement.pair_wer.T, agreement.pair_count
     return {
-        pair: {"wer": round(total[pair] / count[pair], 4), "utterances": count[pair]}
-        for pair in sorted(total)
+        f"{first}|{second}": {
+            "wer": round(wer[i, j] / (2 * count[i, j]), 4),
+            "utterances": int(count[i, j]),
+        }
+        for i, first in enumerate(run.asrs)
+        for j, second in enumerate(run.asrs)
+        if i < j and count[i, j]
     }
+
+
+def spared(run: Run) -> dict[str, dict[str, float]]:
+    """Utterances, and their seconds, that early exit spared each ASR."""
+    found: dict[str, dict[str, float]] = {}
+    for partition in run.partitions:
+        cut = run.table("utterances", partition, ["utterance_id", "duration_s"])
+        for asr in run.asrs:
+            table = run.table(f"hypotheses/{asr}", partition, ["utterance_id", "pwer_at_least"])
+            if cut is None or table is None:
+                continue
+            skipped = table.filter(table["pwer_at_least"].is_valid())["utterance_id"]
+            if len(skipped):
+                lengths = cut.filter(pc.is_in(cut["utterance_id"], value_set=skipped))["duration_s"]
+                entry = found.setdefault(asr, {"utterances": 0, "seconds": 0.0})
+                entry["utterances"] += len(skipped)
+                entry["seconds"] += pc.sum(lengths).as_py()
+    return found
 
 
 def summarise(
     books: Books,
     agreement: Mapping[str, Any],
+    early_exit: Mapping[str, Any],
     record: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The content of `report/summary.json`; seconds rounded to milliseconds."""
@@ -72,6 +90,10 @@ def summarise(
         "balanced": not books.differences,
         "pairwise_wer": {pair: entry["wer"] for pair, entry in agreement.items()},
         "pairwise_utterances": {pair: entry["utterances"] for pair, entry in agreement.items()},
+        "early_exit": {
+            asr: {**entry, "seconds": round(entry["seconds"], 3)}
+            for asr, entry in early_exit.items()
+        },
         "stages": record["stages"],
         "models": record["models"],
         "versions": record["versions"],
@@ -95,6 +117,12 @@ def show(summary: Mapping[str, Any], books: Books, out: str, console: Console) -
             for pair, wer in summary["pairwise_wer"].items()
         )
         console.print(f"WER between the ASRs: {pairs}")
+    if summary["early_exit"]:
+        skips = ", ".join(
+            f"{asr} {entry['utterances']} utterances ({duration(entry['seconds'])})"
+            for asr, entry in summary["early_exit"].items()
+        )
+        console.print(f"Early exit spared {skips}: no decision depends on them.")
     states = ", ".join(f"{count} {state}" for state, count in summary["recordings"].items())
     console.print(f"Files: {states}. Utterances kept: {books.kept_utterances}.")
     if summary["balanced"]:

@@ -89,8 +89,8 @@ UTTERANCES = pa.schema(
 MOS = pa.struct(
     [
         _required("overall", pa.float64()),
-        _required("signal", pa.float64()),
-        _required("background", pa.float64()),
+        pa.field("signal", pa.float64()),
+        pa.field("background", pa.float64()),
     ]
 )
 QUALITY = pa.schema(
@@ -113,7 +113,10 @@ HYPOTHESES = pa.schema(
         pa.field("confidence", pa.float64()),  # of the whole hypothesis, in [0, 1]
         pa.field("language", pa.string()),  # ISO 639-1
         pa.field("language_probability", pa.float64()),
-        pa.field("error", pa.string()),  # the exception, where the model raised one
+        pa.field(
+            "error", pa.string()
+        ),  # why there is no hypothesis: what the model raised, if it did
+        pa.field("pwer_at_least", pa.float64()),  # set where early exit skipped it: what was proven
     ]
 )
 
@@ -121,7 +124,8 @@ HYPOTHESES = pa.schema(
 STRUCK = pa.struct(
     [
         _required("asr", pa.string()),
-        _required("reason", pa.string()),  # "absent", "loop", "compression", "too_fast", "too_slow"
+        # "absent", "skipped", "loop", "compression", "too_fast", "too_slow"
+        _required("reason", pa.string()),
         pa.field("value", pa.float64()),
     ]
 )
@@ -135,6 +139,9 @@ CONSENSUS = pa.schema(
             "wer_matrix", pa.list_(pa.list_(pa.float64()))
         ),  # [i][j] = WER(y_i, y_j), uncapped
         pa.field("pwer", pa.float64()),  # over pairs capped at 1; null with fewer than two voters
+        # Whether ASRs were skipped: then pwer is the least that it could have become, null without
+        # cap and NaN with one left out (exact where the verifier alone was skipped).
+        _required("early_exit", pa.bool_()),
         pa.field("pwer_uncapped", pa.float64()),
         _required("pwer_without", pa.list_(pa.float64())),  # leave-one-out, by voter; NaN at N = 2
         pa.field("verifier", pa.string()),

@@ -2,7 +2,8 @@
 
 Every ASR is a stage of its own, `hypotheses/<name>`, whose fingerprint holds its own section
 alone: adding a sixth ASR runs that one. One of them, the identifier, runs on every utterance; the
-language it hears, or the one that a manifest gave, decides which other ASRs run on it.
+language it hears, or the one that a manifest gave, decides which other ASRs run on it. With
+`early_exit` an ASR also reads what those before it heard, and is spared what they have settled.
 """
 
 from __future__ import annotations
@@ -14,16 +15,36 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from gpa.curation.audio import decode_flac
+from gpa.curation.early_exit import EarlyExit, EarlyExitConfig, Heard, Skipped
+from gpa.curation.models.asr.canary import Canary, CanaryConfig
 from gpa.curation.models.asr.ctc_lexicon import CTCLexicon, CTCLexiconConfig
+from gpa.curation.models.asr.omnilingual import Omnilingual, OmnilingualConfig
+from gpa.curation.models.asr.parakeet import Parakeet, ParakeetConfig
+from gpa.curation.models.asr.seamless import Seamless, SeamlessConfig
 from gpa.curation.models.asr.whisper import Whisper, WhisperConfig
-from gpa.curation.models.protocols import ASR, Facts, Hypothesis
+from gpa.curation.models.protocols import ASR, Adapter, Hypothesis, Word
 from gpa.curation.tables import HYPOTHESES
 from gpa.runtime.config import Config
-from gpa.runtime.errors import UserError
+from gpa.runtime.errors import NOBODYS_FAULT, UserError
 from gpa.runtime.stage import Artifact, Attempts, Stage, rows
 
-ADAPTERS: dict[type[Config], type] = {WhisperConfig: Whisper, CTCLexiconConfig: CTCLexicon}
-ASRSection = Annotated[WhisperConfig | CTCLexiconConfig, Field(discriminator="model")]
+ADAPTERS: dict[type[Config], type] = {
+    WhisperConfig: Whisper,
+    CTCLexiconConfig: CTCLexicon,
+    OmnilingualConfig: Omnilingual,
+    ParakeetConfig: Parakeet,
+    CanaryConfig: Canary,
+    SeamlessConfig: Seamless,
+}
+ASRSection = Annotated[
+    WhisperConfig
+    | CTCLexiconConfig
+    | OmnilingualConfig
+    | ParakeetConfig
+    | CanaryConfig
+    | SeamlessConfig,
+    Field(discriminator="model"),
+]
 
 # Utterances decoded at a time: bounds memory, and is the most that a GPU adapter can batch.
 BATCH_UTTERANCES = 16
@@ -35,11 +56,14 @@ QUARANTINED = "quarantined"
 class TranscribeConfig(Config):
     """The panel: `asr` maps names to recognisers, `identifier` is the one that names the language.
 
+    They run in the order in which they stand here, the identifier first: with `early_exit` the
+    cheap ones go before the dear ones, which then have less to hear.
     `hears` is the version of the audio that they get; full denoising makes ASR worse.
     """
 
     hears: Annotated[str, Field(pattern="^(normalized|denoised)$")] = "normalized"
     identifier: str
+    early_exit: EarlyExitConfig | None = None
     asr: dict[Annotated[str, Field(pattern="^[a-z0-9][a-z0-9._-]*$")], ASRSection]
 
     @model_validator(mode="after")
@@ -48,12 +72,18 @@ class TranscribeConfig(Config):
             raise ValueError(f"identifier {self.identifier!r} is none of {', '.join(self.asr)}")
         return self
 
+    @property
+    def order(self) -> list[str]:
+        """Names of the ASRs as they run: the identifier first, the others need its language."""
+        return sorted(self.asr, key=lambda name: name != self.identifier)
+
 
 class OneASRConfig(Config):
     """What the hypotheses of one ASR depend on."""
 
     hears: str
     asr: ASRSection
+    early_exit: EarlyExit | None = None
 
 
 def build_asr(section: Config) -> ASR:
@@ -61,31 +91,37 @@ def build_asr(section: Config) -> ASR:
     return ADAPTERS[type(section)](section)
 
 
-def transcribe_stages(config: TranscribeConfig) -> list[Transcribe]:
-    """One stage an ASR, the identifier first, since the others need its language."""
-    identifier = f"hypotheses/{config.identifier}"
-    stages = [Transcribe(identifier, _one(config, config.identifier), ["utterances"])]
-    stages += [
-        Transcribe(f"hypotheses/{name}", _one(config, name), ["utterances", identifier])
-        for name in config.asr
-        if name != config.identifier
-    ]
+def transcribe_stages(
+    config: TranscribeConfig, early_exits: Mapping[str, EarlyExit] | None = None
+) -> list[Transcribe]:
+    """One stage an ASR, in the order in which they run; `early_exits` are the rules by name."""
+    stages = []
+    for name in config.order:
+        rule = (early_exits or {}).get(name)
+        read = [config.identifier] if name != config.identifier else []
+        if rule is not None:
+            read += [voter for voters in rule.earlier.values() for voter in voters]
+        stages.append(
+            Transcribe(
+                f"hypotheses/{name}",
+                OneASRConfig(hears=config.hears, asr=config.asr[name], early_exit=rule),
+                ["utterances", *(f"hypotheses/{each}" for each in dict.fromkeys(read))],
+            )
+        )
     return stages
-
-
-def _one(config: TranscribeConfig, name: str) -> OneASRConfig:
-    return OneASRConfig(hears=config.hears, asr=config.asr[name])
 
 
 class Transcribe(Stage):
     """One ASR over a partition's utterances.
 
-    With no other `hypotheses/...` among its inputs it is the identifier and hears everything.
-    An utterance on which the model fails, and one of a quarantined recording, gets a row with
-    `error`; nothing is rejected here, so that consensus decides once over the whole panel.
+    With no other `hypotheses/...` among its inputs it is the identifier and hears everything,
+    else the first of them is the identifier's.
+    An utterance on which the model fails, one that early exit settled, and one of a quarantined
+    recording gets a row with `error`; nothing is rejected here, so that consensus decides once over the whole panel.
     """
 
     step = "transcribe"
+    version = 2
     config: OneASRConfig
 
     def __init__(self, name: str, config: OneASRConfig, inputs: Sequence[str]):
@@ -94,13 +130,9 @@ class Transcribe(Stage):
         self.identifier = next((name for name in inputs if name.startswith("hypotheses/")), None)
         self.asr = build_asr(config.asr)
 
-    def models(self) -> Mapping[str, Facts]:
+    def adapters(self) -> Mapping[str, Adapter]:
         """The recogniser."""
-        return {self.asr_name: self.asr.facts()}
-
-    def load(self) -> None:
-        """Load the model."""
-        self.asr.load()
+        return {self.asr_name: self.asr}
 
     def process(
         self, partition: str, inputs: Mapping[str, Artifact], attempts: Attempts
@@ -109,8 +141,13 @@ class Transcribe(Stage):
         utterances = inputs["utterances"]
         heard = self._languages(utterances, inputs)
         tasks = [row for row in rows(utterances.table) if row["utterance_id"] in heard]
-        safe = [row for row in tasks if row["recording_id"] not in attempts.quarantined]
-        results: dict[str, Hypothesis | Exception] = {}
+        results: dict[str, Heard] = dict(self._settled(tasks, inputs, heard))
+        safe = [
+            row
+            for row in tasks
+            if row["recording_id"] not in attempts.quarantined
+            and row["utterance_id"] not in results
+        ]
         for batch in batches(safe, one_recording_each=attempts.careful):
             with attempts.on(sorted({row["recording_id"] for row in batch})):
                 hypotheses = self._hear(batch, utterances, heard)
@@ -140,6 +177,27 @@ class Transcribe(Stage):
             if language is not None and (spoken is None or language in spoken)
         }
 
+    def _settled(
+        self,
+        tasks: Sequence[dict],
+        inputs: Mapping[str, Artifact],
+        heard: Mapping[str, str | None],
+    ) -> Iterator[tuple[str, Skipped]]:
+        """The utterances that early exit spares this ASR, by id."""
+        rule = self.config.early_exit
+        if rule is None:
+            return
+        earlier = {
+            name.removeprefix("hypotheses/"): read_hypotheses(inputs[name].table)
+            for name in self.inputs
+            if name.startswith("hypotheses/")
+        }
+        for row in tasks:
+            key, language = row["utterance_id"], heard[row["utterance_id"]]
+            said = {asr: by_key[key] for asr, by_key in earlier.items() if key in by_key}
+            if language and (skipped := rule.proof(said, language, row["duration_s"])):
+                yield key, skipped
+
     def _hear(
         self, batch: Sequence[dict], utterances: Artifact, heard: Mapping[str, str | None]
     ) -> list[Hypothesis | Exception]:
@@ -147,7 +205,11 @@ class Transcribe(Stage):
         clips = [self._audio(utterances, row["utterance_id"]) for row in batch]
         waveforms = [decode_flac(clip)[0] for clip in clips]
         languages = [heard[row["utterance_id"]] for row in batch]
-        return self.asr.transcribe(waveforms, batch[0]["sample_rate"], languages)
+        hypotheses = self.asr.transcribe(waveforms, batch[0]["sample_rate"], languages)
+        for hypothesis in hypotheses:
+            if isinstance(hypothesis, NOBODYS_FAULT):
+                raise hypothesis
+        return hypotheses
 
     def _audio(self, utterances: Artifact, utterance_id: str) -> bytes:
         name = f"{utterance_id}.{self.config.hears}.flac"
@@ -158,14 +220,14 @@ class Transcribe(Stage):
             )
         return utterances.files[name]
 
-    def _row(
-        self, utterance: dict, result: Hypothesis | Exception | None, language: str | None
-    ) -> dict[str, Any]:
+    def _row(self, utterance: dict, result: Heard | None, language: str | None) -> dict[str, Any]:
         """A row of HYPOTHESES; no result is a quarantined recording."""
         hypothesis = result if isinstance(result, Hypothesis) else Hypothesis("")
         error = None
         if result is None:
             error = f"{QUARANTINED}: {utterance['recording_id']} killed two workers of this ASR"
+        elif isinstance(result, Skipped):
+            error = f"skipped: whatever it hears, pWER is at least {result.pwer_at_least:.3f}"
         elif isinstance(result, Exception):
             error = " ".join(f"{type(result).__name__}: {result}".split())
         return {
@@ -177,7 +239,27 @@ class Transcribe(Stage):
             "language": hypothesis.language or language,
             "language_probability": hypothesis.language_probability,
             "error": error,
+            "pwer_at_least": result.pwer_at_least if isinstance(result, Skipped) else None,
         }
+
+
+def read_hypotheses(table: pa.Table) -> dict[str, Heard]:
+    """One ASR's hypotheses by utterance, out of its table."""
+    return {row["utterance_id"]: _hypothesis(row) for row in rows(table)}
+
+
+def _hypothesis(row: Mapping[str, Any]) -> Heard:
+    if row["pwer_at_least"] is not None:
+        return Skipped(row["pwer_at_least"])
+    if row["error"] is not None:
+        return RuntimeError(row["error"])
+    return Hypothesis(
+        text=row["text"],
+        words=tuple(Word(**word) for word in row["words"]),
+        confidence=row["confidence"],
+        language=row["language"],
+        language_probability=row["language_probability"],
+    )
 
 
 def spoken_languages(

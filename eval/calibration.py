@@ -49,12 +49,12 @@ class Point:
 def admitted(utterance: Utterance, threshold: float, config: ConsensusConfig) -> bool:
     """Whether consensus would keep an utterance under another `max_pwer`.
 
-    What fell for another reason stays out; what fell for disagreement must still satisfy the
-    verifier of its language.
+    What fell for another reason stays out, as does what early exit settled; what fell for
+    disagreement must still satisfy the verifier of its language.
     """
     if utterance.reason is None:
         return utterance.kept and (utterance.pwer is None or utterance.pwer < threshold)
-    if utterance.reason != "disagreement" or utterance.pwer is None:
+    if utterance.reason != "disagreement" or utterance.pwer is None or utterance.skipped:
         return False
     panel = config.panel(utterance.language)
     if panel is None or utterance.pwer >= threshold:
@@ -235,7 +235,8 @@ def run(
     else:
         judged = _verdicts_of(output, read_verdicts(verdicts or Path()))
         what = "wrong labels"
-    points = curve(utterances, judged, output.consensus)
+    thresholds = [each for each in THRESHOLDS if each <= output.exact_to]
+    points = curve(utterances, judged, output.consensus, thresholds)
     show(points, output.consensus.max_pwer, what, console)
     if json_file is not None:
         json_file.write_text(as_json(points, what, output.consensus.max_pwer), encoding="utf-8")

@@ -17,8 +17,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from gpa.curation.report.overlap import ErrorOverlap
 from gpa.curation.text import units
-from gpa.eval import cuts, punctuation, reference, speakers, versions
+from gpa.eval import cuts, independence, punctuation, reference, speakers, versions
 from gpa.eval.metrics import (
     CONFIDENCE,
     Errors,
@@ -129,6 +130,12 @@ def score(output: Output, truths: Mapping[str, Truth]) -> Score:
         notes.append(
             f"Speaker figures rest on {len(timed)} recordings: their intervals are no more than a hint."
         )
+    spared = sorted({asr for item in judged for asr in item.utterance.skipped})
+    if spared:
+        notes.append(
+            f"Early exit spared {', '.join(spared)} the utterances with most disagreement, so their "
+            "WER is not given; score a run without transcribe.early_exit for that."
+        )
     boundary_figures, boundary_note = _boundary_figures(matched, output)
     notes.append(boundary_note)
     utterances = [utterance for item in matched for utterance in item.utterances]
@@ -141,6 +148,7 @@ def score(output: Output, truths: Mapping[str, Truth]) -> Score:
     figures = {
         "Kept and clean": _kept_figures(timed),
         "Text": _text_figures(judged, output.asrs),
+        "Independence of the recognisers": independence.figures(judged),
         "Speakers": speakers.speaker_figures(
             [(item.recording, item.truth, item.utterances) for item in timed]
         )
@@ -180,13 +188,17 @@ def _kept_figures(timed: Sequence[Matched]) -> dict[str, Estimate]:
 def _text_figures(judged: Sequence[JudgedText], asrs: Sequence[str]) -> dict[str, Estimate]:
     """WER by language and text, over all, kept and dropped utterances.
 
-    An ASR is scored on the languages in which it heard something.
+    An ASR is scored on the languages in which it heard something, unless early exit spared it
+    some of it, and with that the hardest.
     """
     figures = {}
     for language in sorted({item.reference.language for item in judged}):
         of_language = [item for item in judged if item.reference.language == language]
         speaks = [
-            asr for asr in asrs if any(item.utterance.hypotheses.get(asr) for item in of_language)
+            asr
+            for asr in asrs
+            if any(item.utterance.hypotheses.get(asr) for item in of_language)
+            and not any(asr in item.utterance.skipped for item in of_language)
         ]
         for name, system in [("label", LABEL), *((asr, asr) for asr in speaks)]:
             for which, chosen in (
@@ -308,8 +320,12 @@ def _agreement_figures(utterances: Sequence[Utterance]) -> dict[str, Estimate]:
         "DNSMOS overall, version kept": mean(
             (after if version == "denoised" else before).overall for before, after, version in both
         ),
-        "DNSMOS signal, normalized": mean(before.signal for before, _, _ in both),
-        "DNSMOS signal, denoised": mean(after.signal for _, after, _ in both),
+        "DNSMOS signal, normalized": mean(
+            before.signal for before, _, _ in both if before.signal is not None
+        ),
+        "DNSMOS signal, denoised": mean(
+            after.signal for _, after, _ in both if after.signal is not None
+        ),
         "denoised version kept": share(version == "denoised" for _, _, version in both),
         "pWER, kept": agreement([u for u in utterances if u.kept]),
         "pWER, dropped": agreement([u for u in utterances if not u.kept]),
@@ -331,7 +347,8 @@ _RATIO_AIM = "<= 50 %"
 def _shown(name: str, value: float) -> str:
     if math.isnan(value):
         return "–"
-    return f"{value:.2f}" if name.startswith("DNSMOS") else f"{value:.1%}"
+    is_share = not name.startswith("DNSMOS") and not name.endswith("times chance")
+    return f"{value:.1%}" if is_share else f"{value:.2f}"
 
 
 def show(result: Score, console: Console) -> None:
@@ -380,6 +397,12 @@ def as_json(result: Score) -> str:
         "notes": result.notes,
     }
     return json.dumps(content, indent=1, ensure_ascii=False)
+
+
+def error_overlaps(out: str, truth: Path) -> list[ErrorOverlap]:
+    """How often each two ASRs of a run err together, for its report."""
+    output = read_output(out)
+    return independence.totals(judge_texts(match(output, read_truth(truth)), output.asrs))
 
 
 def run(out: str, truth: Path, json_file: Path | None, console: Console) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from gpa.curation.audio import Waveform, decode_flac
 from gpa.curation.consensus import ConsensusConfig
 from gpa.curation.models.protocols import MOS
 from gpa.curation.package import read_manifest
+from gpa.curation.report.tables import Run
 from gpa.curation.segment import SegmentConfig
 from gpa.curation.transcribe import TranscribeConfig
 from gpa.eval.truth import stem
@@ -35,6 +36,7 @@ class Utterance:
     verifier_distance: float | None
     label: str | None
     hypotheses: Mapping[str, str]  # ASR -> text, of all that did not fail
+    skipped: Collection[str]  # the ASRs that early exit spared this utterance
     text_before: str | None  # before and after the pause rule; None where consensus dropped it
     text_after: str | None
     kept_version: str | None
@@ -64,6 +66,7 @@ class Output:
     utterances: tuple[Utterance, ...]
     recordings: tuple[Recording, ...]
     asrs: tuple[str, ...]
+    exact_to: float  # the highest threshold of pWER that the tables can answer for
     consensus: ConsensusConfig
     segment: SegmentConfig
     transcribe: TranscribeConfig
@@ -94,6 +97,7 @@ def read_output(out: str) -> Output:
     store = Store(out)
     content = record.require(store)
     artifacts, named = ArtifactStore(store), content["fingerprints"]
+    exact_to = Run(artifacts, content, partial=False).exact_to
     kept = set(read_manifest(store)[0]["utterance_id"].to_pylist())
     heard = [name for name in named if name.startswith("hypotheses/")]
     utterances: list[Utterance] = []
@@ -123,12 +127,18 @@ def read_output(out: str) -> Output:
                         for asr, by_key in said.items()
                         if key in by_key and by_key[key]["error"] is None
                     },
+                    [
+                        asr
+                        for asr, by_key in said.items()
+                        if key in by_key and by_key[key]["pwer_at_least"] is not None
+                    ],
                 )
             )
     return Output(
         utterances=tuple(utterances),
         recordings=tuple(recordings),
         asrs=tuple(name.removeprefix("hypotheses/") for name in heard),
+        exact_to=exact_to,
         consensus=parse(ConsensusConfig, content["config"]["consensus"], f"{out}/run.json"),
         segment=parse(SegmentConfig, content["config"]["segment"], f"{out}/run.json"),
         transcribe=parse(TranscribeConfig, content["config"]["transcribe"], f"{out}/run.json"),
@@ -145,6 +155,7 @@ def _utterance(
     aligned: Mapping,
     quality: Mapping,
     hypotheses: Mapping[str, str],
+    skipped: Collection[str],
 ) -> Utterance:
     def mos(version: str) -> MOS | None:
         found = quality.get(f"{version}_mos")
@@ -164,6 +175,7 @@ def _utterance(
         verifier_distance=consensus["verifier_distance"],
         label=aligned.get("text", consensus["text"]),
         hypotheses=hypotheses,
+        skipped=skipped,
         text_before=aligned.get("text_before"),
         text_after=aligned.get("text"),
         kept_version=quality.get("kept_version"),

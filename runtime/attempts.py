@@ -15,6 +15,9 @@ from collections.abc import Iterator, Sequence
 from gpa.runtime.storage import Store
 
 FOLDER = "attempts"
+# Deaths in one run on one partition with no recording named, after which it is given up: a model
+# that does not fit into memory kills each worker that loads it, without end.
+MAX_UNNAMED_DEATHS = 4
 
 
 @contextlib.contextmanager
@@ -48,6 +51,8 @@ class PartitionAttempts:
         self.quarantined = frozenset(_guilty(self._deaths))
         self.careful = bool(self._deaths)
         self.deaths = len(self._deaths)
+        unnamed = [d for d in self._deaths if d["run"] == run_id and len(d["recordings"]) != 1]
+        self.hopeless = len(unnamed) >= MAX_UNNAMED_DEATHS
         self._write(None)
 
     def _read(self) -> list[dict]:

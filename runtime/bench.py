@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+# One section of a bench: prints each line as it comes, and returns all of them.
+Bench = Callable[[Callable[[str], None]], "list[Measurement]"]
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One line of `make bench`: `value` in `unit`, and what it should be at least (None: none)."""
+    """One line of `make bench`: `value` in `unit`, and what it should be (None: it is only told)."""
 
     name: str
     value: float
     unit: str
     at_least: float | None = None
+    at_most: float | None = None
 
     def __str__(self) -> str:
-        aim = f" (aim: at least {self.at_least:g})" if self.at_least is not None else ""
+        aims = [
+            f"at {bound} {aim:g}"
+            for bound, aim in (("least", self.at_least), ("most", self.at_most))
+            if aim is not None
+        ]
+        aim = f" (aim: {' and '.join(aims)})" if aims else ""
         return f"{self.name}: {self.value:.3g} {self.unit}{aim}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -29,6 +30,21 @@ console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 ConfigFile = Annotated[Path, typer.Option("--config", help="The file with the pipelines.")]
 Pipeline = Annotated[str, typer.Option(help="Which pipeline of the config file.")]
 PIPELINES = Path("pipelines.yaml")
+# By section: the module whose `bench` measures it.
+BENCHES = {
+    "curation": "gpa.curation.bench",
+    "engine": "gpa.runtime.bench_engine",
+    "pipeline": "gpa.curation.bench_pipeline",
+    "tokenize": "gpa.tokenize.bench",
+    "train": "gpa.train.bench",
+}
+Checkpoint = Annotated[
+    Path, typer.Option(help="A checkpoint, or the folder of a run for its last one.")
+]
+LAST_RUN = Path("checkpoints/tiny-pretrain")
+TokenizerName = Annotated[str, typer.Option(help="Which entry of tokenize.tokenizers.")]
+VoiceFile = Annotated[Path, typer.Option(help="Speech of whoever is to be heard.")]
+WavFile = Annotated[Path, typer.Option(help="WAV file to write.")]
 # The exit status into which typer turns Ctrl-C.
 INTERRUPTED = 130
 
@@ -56,6 +72,37 @@ def curate(
 
 
 @app.command()
+def plan(
+    corpus: Annotated[
+        str, typer.Option(help="Folder, fsspec URL, or JSONL or CSV manifest: is probed.")
+    ] = "",
+    hours: Annotated[
+        float | None,
+        typer.Option(help="Instead of a corpus: this much audio, by the config's assumed rates."),
+    ] = None,
+    cpus: Annotated[int, typer.Option(help="With --hours: cores of the cluster.")] = 64,
+    gpus: Annotated[int, typer.Option(help="With --hours: GPUs of the cluster.")] = 8,
+    out: Annotated[str, typer.Option(help="Where the run would write; nothing is.")] = "out",
+    pipeline: Pipeline = "laptop",
+    minutes: Annotated[float, typer.Option(help="How much audio to try it on.", min=0.1)] = 5.0,
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Say what a run would take and keep: hours, CPU, GPU, disk, by stage."""
+    from gpa.curation import forecast as forecaster
+    from gpa.curation import plan as planner
+    from gpa.curation.pipeline import forecast_pipeline, read_pipeline
+
+    settings = read_pipeline(config, pipeline)
+    if (hours is None) == (not corpus):
+        raise UserError("Name a corpus to probe with --corpus, or a size with --hours.")
+    if hours is not None:
+        forecaster.show(forecast_pipeline(settings, hours, cpus, gpus), console)
+        return
+    found = planner.plan(corpus, out, pipeline, settings, minutes, console)
+    planner.show(found, out, console)
+
+
+@app.command()
 def doctor(
     pipeline: Pipeline = "laptop",
     out: Annotated[str, typer.Option(help="Where a run would write.")] = "out",
@@ -76,11 +123,27 @@ def doctor(
 
 
 @app.command()
-def verify(out: Annotated[str, typer.Argument(help="The OUT of a finished run.")]) -> None:
+def fetch(pipeline: Pipeline = "laptop", config: ConfigFile = PIPELINES) -> None:
+    """Download all weights of a pipeline once, for machines that will run without a network."""
+    from gpa.curation import fetch as fetching
+    from gpa.curation.pipeline import build_stages, read_pipeline
+
+    settings = read_pipeline(config, pipeline)
+    if not fetching.fetch(build_stages(settings), settings.resources, console):
+        raise typer.Exit(1)
+
+
+@app.command()
+def verify(
+    out: Annotated[str, typer.Argument(help="The OUT of a finished run.")],
+    repair: Annotated[
+        bool, typer.Option(help="Take away what is damaged; `gpa curate` then makes it again.")
+    ] = False,
+) -> None:
     """Check that the books balance and that every shard and table is whole."""
     from gpa.curation import run
 
-    problems = run.verify(out)
+    problems = run.verify(out, repair)
     for problem in problems:
         console.print(problem, markup=False, soft_wrap=True)
     if problems:
@@ -89,11 +152,22 @@ def verify(out: Annotated[str, typer.Argument(help="The OUT of a finished run.")
 
 
 @app.command()
-def report(out: Annotated[str, typer.Argument(help="The OUT of a run, finished or not.")]) -> None:
+def report(
+    out: Annotated[str, typer.Argument(help="The OUT of a run, finished or not.")],
+    truth: Annotated[
+        Path | None,
+        typer.Option(help="Folder with ground truth: shows which errors recognisers share."),
+    ] = None,
+) -> None:
     """Write report/index.html: what was kept and dropped, why, and samples to listen to."""
     from gpa.curation.report import write
 
-    write.report(out, console)
+    overlaps = []
+    if truth is not None:
+        from gpa.eval.curation import error_overlaps
+
+        overlaps = error_overlaps(out, truth)
+    write.report(out, overlaps, console)
 
 
 @app.command()
@@ -143,7 +217,7 @@ def calibrate(
 def tokenize(
     curated: Annotated[str, typer.Option(help="The OUT of a finished curation.")] = "out",
     out: Annotated[Path, typer.Option(help="Folder for the token shards.")] = Path("tokens"),
-    tokenizer: Annotated[str, typer.Option(help="Which entry of tokenize.tokenizers.")] = "small",
+    tokenizer: TokenizerName = "small",
     config: ConfigFile = PIPELINES,
 ) -> None:
     """Turn curated shards into token shards, which training reads instead of audio."""
@@ -182,15 +256,140 @@ def train(
     )
 
 
-@app.command()
-def bench() -> None:
-    """Measure the project's own speed, each figure beside what it is measured against."""
-    from gpa.curation.bench import bench as of_curation
-    from gpa.tokenize.bench import bench as of_tokenizers
-    from gpa.train.bench import bench as of_training
+@app.command("eval")
+def evaluate(
+    model: Annotated[str, typer.Option(help="tiny, 0.3b or 3b.")] = "tiny",
+    phase: Annotated[str, typer.Option(help="Which training: pretrain or sft.")] = "pretrain",
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Default: the last of checkpoints/MODEL-PHASE.")
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="NAME=FOLDER, several times; docs/eval.md has the names."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Measure at most so many utterances of a set.")
+    ] = None,
+    tokenizer: TokenizerName = "small",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for eval/; default: checkpoints/MODEL-PHASE.")
+    ] = None,
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Measure a checkpoint on recognition, synthesis and conversion, beside published figures."""
+    from gpa.eval import run
+    from gpa.eval.config import read_config
+    from gpa.tokenize.run import choose
+    from gpa.tokenize.run import read_config as read_tokenize
+    from gpa.train.command import use_all_cores
 
-    for measure in (of_curation, of_tokenizers, of_training):
+    use_all_cores()
+    trained = Path("checkpoints") / f"{model}-{phase}"
+    run.evaluate(
+        run.parse_sets(sets or ["curated=out"]),
+        checkpoint=checkpoint or trained,
+        tokenizer=tokenizer,
+        tokenizers=choose(read_tokenize(config), tokenizer),
+        config=read_config(config),
+        out=out or trained,
+        limit=limit,
+        console=console,
+    )
+
+
+@app.command()
+def say(
+    text: Annotated[str, typer.Argument(help="What is to be said.")],
+    voice: VoiceFile,
+    out: WavFile,
+    checkpoint: Checkpoint = LAST_RUN,
+    tokenizer: TokenizerName = "small",
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Say a text in somebody's voice."""
+    from gpa.eval import command
+
+    command.say(text, voice, out, command.Model(checkpoint, tokenizer, config, _tell))
+
+
+@app.command()
+def transcribe(
+    recordings: Annotated[list[Path], typer.Argument(help="Recordings in any format.")],
+    checkpoint: Checkpoint = LAST_RUN,
+    tokenizer: TokenizerName = "small",
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Write down what recordings say."""
+    from gpa.eval import command
+
+    model = command.Model(checkpoint, tokenizer, config, _tell)
+    command.transcribe(recordings, model, lambda piece: print(piece, end="", flush=True))
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="A recording in any format.")],
+    voice: VoiceFile,
+    out: WavFile,
+    checkpoint: Checkpoint = LAST_RUN,
+    tokenizer: TokenizerName = "small",
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Say what a recording says in somebody else's voice."""
+    from gpa.eval import command
+
+    command.convert(source, voice, out, command.Model(checkpoint, tokenizer, config, _tell))
+
+
+@app.command()
+def serve(
+    checkpoint: Checkpoint = LAST_RUN,
+    tokenizer: TokenizerName = "small",
+    host: Annotated[str, typer.Option(help="Whom it listens to; there is no login.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 for any that is free.")] = 8000,
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Say, transcribe and convert over HTTP, streaming."""
+    from gpa.eval import command
+    from gpa.eval import serve as server
+    from gpa.eval.config import read_config
+
+    limits = read_config(config).serve
+    generator = command.Model(checkpoint, tokenizer, config, _tell).load()
+    server.serve(generator, limits, host, port)
+
+
+@app.command()
+def latency(
+    recording: Annotated[Path, typer.Argument(help="Speech: the voice, and what is converted.")],
+    server: Annotated[str, typer.Option(help="On this machine.")] = "http://127.0.0.1:8000",
+    out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path("latency"),
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Measure how soon and how fast a running server answers when many ask at once."""
+    from gpa.eval import latency as protocol
+    from gpa.eval.config import read_config
+
+    protocol.run(server, recording, out, read_config(config).latency, console)
+
+
+@app.command()
+def bench(
+    sections: Annotated[
+        list[str] | None, typer.Argument(help=f"Of {', '.join(BENCHES)}; default: all.")
+    ] = None,
+) -> None:
+    """Measure the project's own speed, each figure beside what it is measured against."""
+    for section in sections or BENCHES:
+        if section not in BENCHES:
+            raise UserError(f"There is no bench {section!r}; there are {', '.join(BENCHES)}.")
+        measure = importlib.import_module(BENCHES[section]).bench
         measure(lambda line: console.print(line, markup=False))
+
+
+def _tell(line: str) -> None:
+    """Write to a person what is no answer, and so does not belong into standard output."""
+    print(f"gpa: {line}", file=sys.stderr)
 
 
 def main() -> NoReturn:
@@ -198,10 +397,10 @@ def main() -> NoReturn:
     try:
         app()
     except UserError as error:
-        print(f"gpa: {error}", file=sys.stderr)
+        _tell(str(error))
         sys.exit(2)
     except SystemExit as stopped:
         if stopped.code == INTERRUPTED:
-            print("gpa: interrupted; the same command goes on from here.", file=sys.stderr)
+            _tell("interrupted; the same command goes on from here.")
         raise
     sys.exit(0)

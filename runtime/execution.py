@@ -10,15 +10,19 @@ import contextlib
 import logging
 import os
 import resource
+import shlex
+import signal
 import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
+from gpa.runtime import interpreter
 from gpa.runtime.attempts import PartitionAttempts
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
@@ -55,6 +59,8 @@ class Resources(Config):
 
     address: str | None = None  # of a running Ray cluster; none: start one on this machine
     cpus: int | None = Field(None, ge=1)  # of the local one; none: all there are
+    # This project's wheel, which Ray hands to the nodes of a cluster on which it is not installed.
+    wheel: str | None = None
     offline: bool = False  # never ask a hub
     default: Pool = Pool()
     steps: dict[str, Pool] = {}  # by step of the recipe, where it differs from `default`
@@ -75,9 +81,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a worker reports of one partition."""
+    """What a worker reports of one partition; `wall_s` and `cpu_s` are without `load_s`."""
 
     partition: str
+    load_s: float  # that its worker took to load its models, at its first partition
     wall_s: float
     cpu_s: float
     audio_s: float
@@ -85,6 +92,21 @@ class Outcome:
     retries: int  # times that a worker died on it before
     rows: int
     rejects: int
+
+
+@dataclass(frozen=True)
+class _Spent:
+    """Time of this process, by the clock and on the CPU."""
+
+    wall_s: float
+    cpu_s: float
+
+    @staticmethod
+    def by_now() -> _Spent:
+        return _Spent(time.perf_counter(), time.process_time())
+
+    def __sub__(self, other: _Spent) -> _Spent:
+        return _Spent(self.wall_s - other.wall_s, self.cpu_s - other.cpu_s)
 
 
 class StageWorker:
@@ -96,10 +118,12 @@ class StageWorker:
         self._run_id = run_id
         self._threads = threads
         self._loaded = False
+        self._loading = _Spent(0.0, 0.0)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         partition = str(batch["partition"][0])
-        wall, cpu = time.perf_counter(), time.process_time()
+        began = _Spent.by_now()
+        self._loading = _Spent(0.0, 0.0)
         retries = 0
         try:
             artifact, retries = self._process(partition)
@@ -107,10 +131,12 @@ class StageWorker:
         except Exception:
             artifact = None
             failure = traceback.format_exc()
+        spent = _Spent.by_now() - began - self._loading
         return {
             "partition": [partition],
-            "wall_s": [time.perf_counter() - wall],
-            "cpu_s": [time.process_time() - cpu],
+            "load_s": [self._loading.wall_s],
+            "wall_s": [spent.wall_s],
+            "cpu_s": [spent.cpu_s],
             "audio_s": [artifact.audio_s if artifact else 0.0],
             "peak_mb": [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024],
             "retries": [retries],
@@ -128,16 +154,29 @@ class StageWorker:
             self._artifacts.store, f"{stage.name}/{fingerprint}", partition, self._run_id
         )
         try:
+            if attempts.hopeless:
+                raise UserError(
+                    f"Stage {stage.name}: {attempts.deaths} workers died on {partition}, and no "
+                    "recording in it is to blame; give fewer workers more memory each "
+                    "(resources.steps in pipelines.yaml), then start the same command again."
+                )
             if not self._loaded:
+                began = _Spent.by_now()
                 stage.load()
                 _hold_torch_to(self._threads)
+                self._loading = _Spent.by_now() - began
                 self._loaded = True
-            inputs = {
-                name: self._artifacts.read(name, upstream, partition)
-                for name, upstream in self._job.inputs.items()
-            }
-            artifact = stage.process(partition, inputs, attempts)
+            with self._artifacts.forgetting_damage():
+                inputs = {
+                    name: self._artifacts.read(name, upstream, partition)
+                    for name, upstream in self._job.inputs.items()
+                }
+                artifact = stage.process(partition, inputs, attempts)
             self._artifacts.write(stage.name, fingerprint, partition, artifact)
+        except MemoryError:
+            # As the kernel's killer would have it: the next attempt finds out on what it died.
+            os.kill(os.getpid(), signal.SIGKILL)
+            raise
         finally:
             attempts.finished()
         return artifact, attempts.deaths
@@ -185,6 +224,7 @@ class Engine:
                     address=self._resources.address or "local",
                     num_cpus=self._resources.cpus if local else None,
                     include_dashboard=False if local else None,
+                    runtime_env={"py_modules": [self._wheel()]} if self._resources.wheel else None,
                     configure_logging=True,
                     logging_level=logging.ERROR,
                     log_to_driver=False,
@@ -194,6 +234,9 @@ class Engine:
                 f"Ray can't be reached at {self._resources.address!r}: {error}; "
                 "start it with `ray start` or leave resources.address out."
             ) from None
+        # Ray prints what it thinks of a dead worker into our output, and has no option against
+        # it; the line of a stage says how many died.
+        ray._private.worker.print_to_stdstream = lambda *_, **__: None
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False
@@ -204,6 +247,15 @@ class Engine:
         import ray
 
         ray.shutdown()
+
+    def _wheel(self) -> str:
+        """The path of the wheel; raises UserError where there is none."""
+        wheel = Path(self._resources.wheel or "").expanduser()
+        if wheel.suffix != ".whl" or not wheel.is_file():
+            raise UserError(
+                f"resources.wheel {wheel} is no wheel; make one with `pip wheel --no-deps -w dist .`."
+            )
+        return str(wheel.absolute())
 
     def workers(self, pool: Pool, items: int) -> int:
         """How many workers a pool really gets for so many items."""
@@ -231,7 +283,7 @@ class Engine:
         pool = self._resources.pool(job.stage.step)
         items = [{"partition": partition} for partition in partitions]
         arguments = (job, url, run_id, pool.threads)
-        for row in self.map(StageWorker, arguments, items, pool):
+        for row in self.map(StageWorker, arguments, items, pool, job.stage.environment):
             if row["failure"]:
                 raise UserError(_explain(job.stage.name, row["partition"], row["failure"]))
             del row["failure"]
@@ -243,17 +295,26 @@ class Engine:
         arguments: tuple[Any, ...],
         items: Sequence[Mapping[str, Any]],
         pool: Pool,
+        environment: str | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Call `worker(*arguments)({column: [value]})` once an item on a fixed pool of actors.
 
+        The actors run in the interpreter `environment`, where one is named.
+
         Ray Data starts a worker that died again, and its item with it, without end: the guard
-        in `gpa.runtime.attempts` finds the recording that keeps killing it.
+        in `gpa.runtime.attempts` finds the recording that keeps killing it. Raises UserError
+        where a worker raises one.
         """
         import ray
 
         if not items:
             return
-        threads = str(pool.threads)
+        runtime_env: dict[str, Any] = {
+            "env_vars": {**self._environment, "OMP_NUM_THREADS": str(pool.threads)}
+        }
+        if environment is not None:
+            # Ray hands it to a shell.
+            runtime_env["py_executable"] = shlex.quote(interpreter.usable(environment))
         dataset = ray.data.from_items(
             [dict(item) for item in items], override_num_blocks=min(len(items), MAX_BLOCKS)
         ).map_batches(
@@ -265,9 +326,24 @@ class Engine:
             fn_constructor_args=arguments,
             num_cpus=pool.cpus,
             num_gpus=pool.gpus or None,
-            runtime_env={"env_vars": {**self._environment, "OMP_NUM_THREADS": threads}},
+            runtime_env=runtime_env,
         )
-        yield from dataset.iter_rows()
+        try:
+            yield from dataset.iter_rows()
+        except ray.exceptions.RayError as error:
+            if (told := _user_error(error)) is not None:
+                raise told from None
+            raise
+
+
+def _user_error(error: BaseException) -> UserError | None:
+    """What a worker had to say to a person, out of the errors that Ray wraps around it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if type(cause) is UserError:
+            return cause
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    return None
 
 
 def _explain(stage: str, partition: str, failure: str) -> str:

@@ -3,6 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
+
+from pydantic import Field
+
+from gpa.runtime.config import Config
+
+
+class ModelConfig(Config):
+    """What the sections of all models share.
+
+    `environment` is the `python` of a venv or conda environment in which the model's workers
+    run, where its library does not fit the others' (docs/environments.md). It is no part of a
+    fingerprint: the library's version and the weights are.
+    """
+
+    environment: str | None = Field(default=None, exclude=True)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Weights as a config names them: a local file or folder, or `owner/model` on the hub.
+
+    `files` and `optional` are patterns of what `reader` reads of a folder; each of `files` must
+    be there. `gated` weights are given out by the hub only to those who accepted their terms.
+    """
+
+    name: str
+    reader: str  # for people: "Whisper", "Canary"
+    licence: str
+    files: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+    gated: bool = False
 
 
 @dataclass(frozen=True)
@@ -28,12 +60,39 @@ class Facts:
     sample_rate: int = 16000
     gpu_share: float = 0.0
     memory_mb: int = 0
-    longest_input_s: float | None = None
+    longest_input_s: float | None = None  # longer clips are refused; None: hears any length
+    batch_size: int = 1  # clips that go through the network at once
     word_times: bool = False
     # What a confidence of this adapter means, for the docs and the report; empty: gives none.
     confidence_means: str = ""
+    # Whether reading the weights can run code that they bring along (a pickle, or a config that
+    # names what is to be called): such weights are for those who trust their authors.
+    runs_code: bool = False
+    # The interpreter that answered, where the config names one; no part of the identity.
+    environment: str | None = None
 
     @property
     def identity(self) -> str:
         """The model down to its bytes: what a fingerprint must change with."""
         return " ".join([self.model, self.library, *(weights.sha256 for weights in self.weights)])
+
+
+class Adapter(Protocol):
+    """What the adapters to all kinds of models share (`gpa.curation.models.protocols`)."""
+
+    @property
+    def config(self) -> ModelConfig:
+        """The adapter's section of `pipelines.yaml`."""
+        ...
+
+    def sources(self) -> tuple[Source, ...]:
+        """Weights that may have to be fetched; those inside wheels are not among them."""
+        ...
+
+    def facts(self) -> Facts:
+        """Declare needs; raises UserError with the remedy where weights or a library lack."""
+        ...
+
+    def load(self) -> None:
+        """Load weights into memory; called once a worker."""
+        ...

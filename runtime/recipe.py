@@ -46,14 +46,16 @@ class Recipe:
         # The longest first: no worker is left with a long one when the others have ended.
         missing = sorted(partitions.keys() - done, key=lambda p: (-partitions[p], p))
         began = time.monotonic()
-        made_s = 0.0
+        made_s, deaths = 0.0, 0
         job = Job(stage, fingerprint, {name: named[name] for name in stage.inputs})
         total_s = sum(partitions[partition] for partition in missing)
         with StageProgress(self._console, stage.name, total_s).shown() as progress:
             for outcome in self._engine.run(job, missing, self._artifacts.store.url, self._run_id):
                 self._record.add_work(stage.name, fingerprint, outcome)
                 made_s += partitions[outcome.partition]
+                deaths += outcome.retries
                 progress.advance(partitions[outcome.partition])
+        self._artifacts.sweep(stage.name, fingerprint)
         wall_s = time.monotonic() - began
         work = self._record.work(stage.name, fingerprint)
         self._record.content["stages"][stage.name] = {
@@ -68,7 +70,9 @@ class Recipe:
         self._record.save()
         cached = len(partitions) - len(missing)
         speed = f"{made_s / wall_s:7.1f}x real time" if missing else " " * 18
-        note = f"{cached} of {len(partitions)} partitions were done" if cached else ""
+        notes = [f"{cached} of {len(partitions)} partitions were done"] if cached else []
+        if deaths:
+            notes.append(f"workers that died and were replaced: {deaths}")
         self._console.print(
-            f"  {stage.name:<28} {duration(made_s):>11}  {wall_s:7.1f} s {speed}  [dim]{note}[/dim]"
+            f"  {stage.name:<28} {duration(made_s):>11}  {wall_s:7.1f} s {speed}  [dim]{'; '.join(notes)}[/dim]"
         )

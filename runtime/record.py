@@ -24,10 +24,12 @@ NAME = "run.json"
 LAYOUT_VERSION = 1
 LIBRARIES = ("ray", "torch", "numpy", "pyarrow", "soundfile", "soxr", "av", "webdataset")
 
-# What workers spent on a stage: seconds by the clock, of the CPU, and of audio; the highest
-# memory of one worker; deaths of workers that were followed by another try.
+# What workers spent on a stage: seconds that loading models took; without those, seconds by the
+# clock and of the CPU; seconds of audio; the highest memory of one worker; deaths of workers that
+# were followed by another try.
 NO_WORK = {
     "partitions": 0,
+    "load_s": 0.0,
     "worker_s": 0.0,
     "cpu_s": 0.0,
     "audio_s": 0.0,
@@ -65,8 +67,9 @@ class RunRecord:
 
     def add_work(self, stage: str, fingerprint: str, outcome: Outcome) -> None:
         """Count a worker's effort on one partition, whichever run it falls in."""
-        entry = self._work.setdefault(f"{stage}/{fingerprint}", dict(NO_WORK))
+        entry = self._work[f"{stage}/{fingerprint}"] = self.work(stage, fingerprint)
         entry["partitions"] += 1
+        entry["load_s"] += outcome.load_s
         entry["worker_s"] += outcome.wall_s
         entry["cpu_s"] += outcome.cpu_s
         entry["audio_s"] += outcome.audio_s
@@ -75,7 +78,7 @@ class RunRecord:
 
     def work(self, stage: str, fingerprint: str) -> dict[str, float]:
         """All the effort that workers spent on a stage's artifacts, over all runs."""
-        return self._work.get(f"{stage}/{fingerprint}", dict(NO_WORK))
+        return {**NO_WORK, **self._work.get(f"{stage}/{fingerprint}", {})}
 
     def save(self) -> None:
         """Write the record in place."""

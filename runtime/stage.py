@@ -16,7 +16,8 @@ from typing import ClassVar, Protocol
 import pyarrow as pa
 
 from gpa.runtime.config import Config, digest
-from gpa.runtime.models import Facts
+from gpa.runtime.interpreter import facts_of
+from gpa.runtime.models import Adapter, Facts
 
 
 @dataclass(frozen=True)
@@ -101,19 +102,31 @@ class Stage(ABC):
         self.config = config
         self.inputs = tuple(inputs)
 
+    def adapters(self) -> Mapping[str, Adapter]:
+        """The models of this stage, by the name that reports give them; none are loaded."""
+        return {}
+
+    @property
+    def environment(self) -> str | None:
+        """The interpreter that this stage's workers run in; None: the same as everything else."""
+        named = {adapter.config.environment for adapter in self.adapters().values()}
+        return next(iter(named), None)
+
     def models(self) -> Mapping[str, Facts]:
-        """The models of this stage, by the name that reports give them; none are loaded.
+        """What the models declare, each asked in its own environment.
 
         Raises UserError with the remedy where a library or weights are missing.
         """
-        return {}
+        return {name: facts_of(adapter) for name, adapter in self.adapters().items()}
 
     def model_identity(self) -> str:
         """What the models of this stage are, down to their weights; empty where it has none."""
         return "; ".join(facts.identity for facts in self.models().values())
 
-    def load(self) -> None:  # noqa: B027 - most stages have no model
+    def load(self) -> None:
         """Load models; called once in every worker, before the first `process`."""
+        for adapter in self.adapters().values():
+            adapter.load()
 
     @abstractmethod
     def process(

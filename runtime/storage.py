@@ -8,6 +8,7 @@ done. Each file is written beside its place, synced and renamed; on object store
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import os
@@ -19,10 +20,21 @@ from pathlib import Path
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
-import webdataset
 
 from gpa.runtime.errors import UserError
 from gpa.runtime.stage import REJECT_SCHEMA, Artifact, Reject
+
+CHANGED = "has other bytes than were written"
+# How the name of a file ends while it is written.
+PARTIAL = ".partial"
+
+
+class DamageError(UserError):
+    """An artifact whose bytes are not those that were written."""
+
+    def __init__(self, artifact: str, suffix: str, problem: str):
+        super().__init__(f"{artifact}{suffix} {problem}")
+        self.artifact = artifact  # <stage>/<fingerprint>/<partition>
 
 
 class Store:
@@ -51,13 +63,24 @@ class Store:
         return self.filesystem.cat_file(self.path(name))
 
     def write(self, name: str, data: bytes) -> None:
-        """Put a file in place, whole or not at all."""
+        """Put a file in place, whole or not at all; raises UserError where the disk is full."""
+        try:
+            self._write(name, data)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise UserError(
+                f"There is no room left in {self.url} ({error.strerror}); make some and start "
+                "the same command again: all that is done stays."
+            ) from None
+
+    def _write(self, name: str, data: bytes) -> None:
         if not self.is_local:
             self.filesystem.pipe_file(self.path(name), data)
             return
         target = Path(self.path(name))
         target.parent.mkdir(parents=True, exist_ok=True)
-        beside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+        beside = target.with_name(f".{target.name}.{uuid.uuid4().hex}{PARTIAL}")
         try:
             with beside.open("wb") as file:
                 file.write(data)
@@ -76,7 +99,13 @@ class Store:
         except FileNotFoundError:
             return []
         names = (entry["name"].rsplit("/", 1)[-1] for entry in found if entry["type"] == "file")
-        return sorted(name for name in names if not name.endswith(".partial"))
+        return sorted(name for name in names if not name.endswith(PARTIAL))
+
+    def sweep(self, folder: str) -> None:
+        """Delete what writers that were killed left behind in a folder."""
+        if self.is_local:
+            for partial in Path(self.path(folder)).glob(f".*{PARTIAL}"):
+                partial.unlink(missing_ok=True)
 
     def folders(self, folder: str) -> list[str]:
         """Names of the folders directly in a folder, sorted."""
@@ -113,35 +142,55 @@ def tar_bytes(files: Mapping[str, bytes]) -> bytes:
     """A tar of `files` in their order, the same bytes whenever and wherever it is made.
 
     A name is `<key>.<extension>`; the key has no dot, so that WebDataset groups what belongs
-    together.
+    together. Its own writer gives the same bytes, and costs every worker the import of torch.
     """
     buffer = io.BytesIO()
-    with webdataset.TarWriter(buffer, encoder=False, mtime=0, user="gpa", group="gpa") as writer:
+    with tarfile.open(fileobj=buffer, mode="w|") as tar:
         for name, data in files.items():
-            key, extension = name.split(".", 1)
-            writer.write({"__key__": key, extension: data})
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            member.mode = 0o444
+            member.uname = member.gname = "gpa"
+            tar.addfile(member, io.BytesIO(data))
     return buffer.getvalue()
 
 
 class TarFiles(Mapping[str, bytes]):
-    """The files of a stored tar, each read only when asked for."""
+    """The files of a stored tar, each read only when asked for.
 
-    def __init__(self, store: Store, name: str):
+    Where the tar's checksum is given, the first reading raises DamageError if it does not hold.
+    """
+
+    def __init__(self, store: Store, name: str, sha256: str | None = None):
         self._store = store
         self._name = name
+        self._sha256 = sha256
         self._members: dict[str, tuple[int, int]] | None = None
         self._file: io.BufferedIOBase | None = None
 
     def _open(self) -> tuple[dict[str, tuple[int, int]], io.BufferedIOBase]:
         if self._members is None or self._file is None:
-            # A remote tar is fetched whole: one request instead of one a member.
-            local = self._store.is_local
-            self._file = (
-                self._store.open(self._name) if local else io.BytesIO(self._store.read(self._name))
-            )
+            self._file = self._whole()
             with tarfile.open(fileobj=self._file, mode="r:") as tar:
                 self._members = {m.name: (m.offset_data, m.size) for m in tar.getmembers()}
         return self._members, self._file
+
+    def _whole(self) -> io.BufferedIOBase:
+        # A remote tar is fetched whole: one request instead of one a member.
+        local = self._store.is_local
+        try:
+            file = (
+                self._store.open(self._name) if local else io.BytesIO(self._store.read(self._name))
+            )
+        except FileNotFoundError:
+            if self._sha256 is None:
+                raise
+            raise DamageError(self._name.removesuffix(".tar"), ".tar", "is gone") from None
+        if self._sha256 is not None:
+            if hashlib.file_digest(file, "sha256").hexdigest() != self._sha256:
+                raise DamageError(self._name.removesuffix(".tar"), ".tar", CHANGED)
+            file.seek(0)
+        return file
 
     def __getitem__(self, name: str) -> bytes:
         members, file = self._open()
@@ -223,37 +272,71 @@ class ArtifactStore:
         self, stage: str, fingerprint: str, partition: str, columns: Sequence[str] | None = None
     ) -> pa.Table:
         """The rows of an artifact; all columns where none are named."""
-        name = self._name(stage, fingerprint, partition, ".parquet")
-        return read_parquet(self.store.read(name), columns)
+        return self._parquet(stage, fingerprint, partition, ".parquet", columns)
+
+    def _parquet(
+        self,
+        stage: str,
+        fingerprint: str,
+        partition: str,
+        suffix: str,
+        columns: Sequence[str] | None = None,
+    ) -> pa.Table:
+        data = self.store.read(self._name(stage, fingerprint, partition, suffix))
+        try:
+            return read_parquet(data, columns)
+        except (OSError, pa.ArrowException) as error:
+            artifact = self._name(stage, fingerprint, partition, "")
+            problem = f"can't be read ({type(error).__name__})"
+            raise DamageError(artifact, suffix, problem) from None
 
     def rejects(self, stage: str, fingerprint: str, partition: str) -> pa.Table:
         """What the stage dropped, in REJECT_SCHEMA."""
         try:
-            data = self.store.read(self._name(stage, fingerprint, partition, ".rejects.parquet"))
+            return self._parquet(stage, fingerprint, partition, ".rejects.parquet")
         except FileNotFoundError:
             return REJECT_SCHEMA.empty_table()
-        return read_parquet(data)
 
     def read(self, stage: str, fingerprint: str, partition: str) -> Artifact:
-        """An artifact as later stages see it: its table now, its files when asked for."""
-        files = TarFiles(self.store, self._name(stage, fingerprint, partition, ".tar"))
+        """An artifact as later stages see it: its table now, its files when asked for.
+
+        Raises DamageError, now or when a file is asked for, where a checksum does not hold.
+        """
+        table = self.table(stage, fingerprint, partition)
+        sha256 = (table.schema.metadata or {}).get(b"gpa.tar_sha256", b"").decode()
+        tar = self._name(stage, fingerprint, partition, ".tar")
         rejects = self.rejects(stage, fingerprint, partition).to_pylist()
         return Artifact(
-            self.table(stage, fingerprint, partition), files, [Reject(**row) for row in rejects]
+            table, TarFiles(self.store, tar, sha256 or None), [Reject(**row) for row in rejects]
         )
+
+    def sweep(self, stage: str, fingerprint: str) -> None:
+        """Delete what workers that died in the middle of a write left behind; none may be alive."""
+        self.store.sweep(f"{stage}/{fingerprint}")
 
     def remove(self, stage: str, fingerprint: str, partition: str) -> None:
         """Forget an artifact, so that the next run makes it again."""
         for suffix in (".parquet", ".rejects.parquet", ".tar"):
             self.store.remove(self._name(stage, fingerprint, partition, suffix))
 
+    @contextlib.contextmanager
+    def forgetting_damage(self) -> Iterator[None]:
+        """Where something reads a damaged artifact, forget that artifact and say so."""
+        try:
+            yield
+        except DamageError as damage:
+            self.store.remove(f"{damage.artifact}.parquet")
+            raise UserError(f"{damage}; the same command now makes it again.") from None
+
     def damage(self, stage: str, fingerprint: str, partition: str) -> str | None:
         """What is wrong with an artifact's bytes, or None where every checksum holds."""
-        place = f"{stage}/{fingerprint}/{partition}"
+        place = self._name(stage, fingerprint, partition, "")
         try:
             table = self.table(stage, fingerprint, partition)
-        except (OSError, pa.ArrowException) as error:
-            return f"{place}.parquet can't be read ({type(error).__name__})"
+        except FileNotFoundError:
+            return f"{place}.parquet is gone"
+        except DamageError as damage:
+            return str(damage)
         metadata = table.schema.metadata or {}
         for suffix, key in (
             (".tar", b"gpa.tar_sha256"),
@@ -266,5 +349,5 @@ class ArtifactStore:
             except FileNotFoundError:
                 return f"{place}{suffix} is gone"
             if _sha256(data) != metadata[key].decode():
-                return f"{place}{suffix} has other bytes than were written"
+                return f"{place}{suffix} {CHANGED}"
         return None

@@ -23,6 +23,10 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("OTEL_SDK_DISABLED", "true")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fault-seed", type=int, default=1, help="Draws when and where faults strike")
+
+
 def _shared(folder: str) -> Path:
     path = SHARED / folder
     if not path.is_dir():

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +26,19 @@ def pipelines(folder: Path, change: Callable[[dict[str, Any]], None] | None = No
     return file
 
 
-def start(*arguments: str | Path) -> subprocess.Popen[str]:
+def start(
+    *arguments: str | Path,
+    program: Sequence[str | Path] = (GPA,),
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[str]:
     """The `gpa` command, running, its output readable line by line."""
     return subprocess.Popen(
-        [str(GPA), *map(str, arguments)],
+        [str(part) for part in (*program, *arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "COLUMNS": "200", "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "COLUMNS": "200", "PYTHONUNBUFFERED": "1", **(environment or {})},
     )
 
 

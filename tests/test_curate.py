@@ -25,8 +25,8 @@ from tests.runs import gpa, pipelines, products, ran, start, summary
 pytestmark = pytest.mark.slow
 
 KEY_JSON = {
-    "confidence", "dnsmos", "duration_s", "end_s", "hypotheses", "kept_version", "language",
-    "models", "pwer", "recording_id", "sample_rate", "schema_version", "source", "speaker",
+    "confidence", "duration_s", "end_s", "hypotheses", "kept_version", "language",
+    "models", "mos", "pwer", "recording_id", "sample_rate", "schema_version", "source", "speaker",
     "start_s", "text", "text_before_punctuation", "utterance_id", "words",
 }  # fmt: skip
 # Every bad file, and the reason that `rejected.parquet` must give for it.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from itertools import pairwise
@@ -19,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tokenizers import AddedToken, Tokenizer
+from tokenizers.decoders import DecodeStream
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen2Tokenizer
 
 from gpa.curation.models.weights import wheel_file
@@ -138,6 +140,11 @@ class Vocabulary:
             raise UserError(f"The tokenizer in {folder} has no tokenizer.json; add that file.")
         return cls(tokenizer, str(folder))
 
+    @classmethod
+    def beside(cls, checkpoint: Path) -> Vocabulary:
+        """The vocabulary that a checkpoint brings, or ours where it brings none."""
+        return cls.load(checkpoint) if (checkpoint / "tokenizer.json").is_file() else cls.build()
+
     def save(self, folder: Path) -> None:
         """Write a normal transformers tokenizer folder."""
         self.tokenizer.save_pretrained(str(folder))
@@ -153,6 +160,18 @@ class Vocabulary:
         """The text of ids; ids outside the text block are left out."""
         ids = np.asarray(ids, np.int32)
         return self._plain.decode(ids[TEXT.holds(ids)].tolist())
+
+    def decode_pieces(self, ids: Iterable[int]) -> Iterator[str]:
+        """The text of text ids while they come, in whole characters.
+
+        A token may end inside a character: it waits for the next ones, and a character that never
+        becomes whole is left out.
+        """
+        stream = DecodeStream(skip_special_tokens=False)
+        for token_id in ids:
+            piece = stream.step(self._plain, token_id)
+            if piece:
+                yield piece
 
     @cached_property
     def text_digest(self) -> str:

@@ -171,9 +171,7 @@ def prepare(
         if folder is not None:
             check_size(size, folder)
 
-    brings_tokenizer = checkpoint is not None and (checkpoint / "tokenizer.json").is_file()
-    vocabulary = Vocabulary.load(checkpoint) if brings_tokenizer and checkpoint else None
-    vocabulary = vocabulary or Vocabulary.build()
+    vocabulary = Vocabulary.beside(checkpoint) if checkpoint else Vocabulary.build()
     shards = TokenShards(tokens)
     if shards.provenance.text_digest != vocabulary.text_digest:
         raise UserError(

@@ -97,17 +97,41 @@ def load_model(size: str, checkpoint: Path, **options: Any) -> Qwen3ForCausalLM:
 
 def check_size(size: str, checkpoint: Path) -> None:
     """Raises UserError unless `checkpoint` holds a model of this size."""
-    expected = model_config(size)
+    expected = _shape(model_config(size))
+    for name, there in _shape(_read_config(checkpoint)).items():
+        if there != expected[name]:
+            raise UserError(
+                f"The checkpoint {checkpoint} is no {size} model: its {name} is {there}, not "
+                f"{expected[name]}; choose the MODEL it was trained as."
+            )
+
+
+def size_of(checkpoint: Path) -> Size:
+    """The size of the model that `checkpoint` holds; raises UserError where it is none of ours."""
+    found = _shape(_read_config(checkpoint))
+    for size in SIZES:
+        if _shape(model_config(size)) == found:
+            return size
+    raise UserError(
+        f"The checkpoint {checkpoint} is no GPA model of a known size; name one of "
+        f"{', '.join(SIZES)}."
+    )
+
+
+def _shape(config: Qwen3Config) -> dict[str, int]:
+    """What two models of one size have in common."""
+    return {name: getattr(config, name) for name in ("vocab_size", *SHAPES["tiny"])}
+
+
+def _read_config(checkpoint: Path) -> Qwen3Config:
     if not (checkpoint / "config.json").is_file():
         raise UserError(
             f"{checkpoint} holds no checkpoint (no config.json); name a folder that "
             "`make train` or a release wrote."
         )
-    found = Qwen3Config.from_pretrained(str(checkpoint), local_files_only=True)
-    for name in ("vocab_size", *SHAPES["tiny"]):
-        there, here = getattr(found, name), getattr(expected, name)
-        if there != here:
-            raise UserError(
-                f"The checkpoint {checkpoint} is no {size} model: its {name} is {there}, not "
-                f"{here}; choose the MODEL it was trained as."
-            )
+    try:
+        return Qwen3Config.from_pretrained(str(checkpoint), local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{checkpoint / 'config.json'} can't be read: {' '.join(str(error).split())[:200]}."
+        ) from None

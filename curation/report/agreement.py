@@ -90,11 +90,16 @@ class Ranking:
 class Agreement:
     """Sums over a run; recognisers by their place in `asrs`."""
 
-    def __init__(self, asrs: Sequence[str], config: Mapping[str, Any]):
+    def __init__(self, asrs: Sequence[str], config: Mapping[str, Any], exact_to: float = 1.0):
         self.asrs = list(asrs)
         self.threshold = float(config["max_pwer"])
         self._min_voters = int(config.get("min_voters", 2))
-        self.edges = np.array(sorted({*GRID, self.threshold}))
+        # Early exit leaves it open what a higher threshold would keep.
+        self.exact_to = exact_to
+        grid = (edge for edge in GRID if edge <= exact_to)
+        self.edges = np.array(sorted({*grid, self.threshold}))
+        self.early_exits = 0
+        self.early_exits_s = 0.0
         bins, count = len(self.edges), len(self.asrs)
         # What pWER alone decides on; the last bin has everything from the last edge up.
         self.eligible = np.zeros(bins, np.int64)
@@ -126,12 +131,14 @@ class Agreement:
         if not utterances.decided or not len(utterances):
             return
         self._add_thresholds(utterances)
+        self.early_exits += int(utterances.early_exit.sum())
+        self.early_exits_s += float(utterances.duration_s[utterances.early_exit].sum())
         self.struck.update(utterances.struck)
         self.panel_sizes[0] += len(utterances)
         for votes in utterances.votes:
             self.panel_sizes[votes.voters.shape[1]] += len(votes.rows)
             self.panel_sizes[0] -= len(votes.rows)
-            self._add_pairs(votes)
+            self.add_pairs(votes)
             self._add_leave_one_out(votes, utterances)
         self._add_groups(utterances)
 
@@ -152,7 +159,8 @@ class Agreement:
     def _bin(self, pwer: Floats) -> NDArray[np.int64]:
         return np.searchsorted(self.edges, pwer, side="right") - 1
 
-    def _add_pairs(self, votes: Votes) -> None:
+    def add_pairs(self, votes: Votes) -> None:
+        """WER between each two that voted."""
         count = len(self.asrs)
         for i in range(votes.voters.shape[1]):
             for j in range(votes.voters.shape[1]):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
 from gpa.curation.report.agreement import LENGTHS_S, MOS_STEPS, Agreement, Group
 from gpa.curation.report.funnel import Funnel
+from gpa.curation.report.overlap import ErrorOverlap
 from gpa.curation.report.samples import Sampler
 from gpa.curation.report.speech import Speech
 from gpa.curation.report.tables import Run
@@ -27,7 +29,8 @@ class Audit:
 
 def audit(run: Run, samples: int) -> Audit:
     """Read a run once, partition by partition; draws at most `samples` samples."""
-    found = Audit(Funnel(), Agreement(run.asrs, run.consensus_config), Speech(), Sampler(samples))
+    agreement = Agreement(run.asrs, run.consensus_config, run.exact_to)
+    found = Audit(Funnel(), agreement, Speech(), Sampler(samples))
     found.funnel.add_files(run)
     for partition in run.partitions:
         utterances = read_utterances(run, partition)
@@ -39,7 +42,7 @@ def audit(run: Run, samples: int) -> Audit:
     return found
 
 
-def figures(found: Audit, partial: bool) -> dict[str, Any]:
+def figures(found: Audit, partial: bool, overlaps: Sequence[ErrorOverlap] = ()) -> dict[str, Any]:
     """What the page shows, for machines; seconds rounded to milliseconds."""
     funnel, agreement, speech = found.funnel, found.agreement, found.speech
     return {
@@ -55,12 +58,20 @@ def figures(found: Audit, partial: bool) -> dict[str, Any]:
         },
         "max_pwer": agreement.threshold,
         "thresholds": agreement.thresholds(),
+        "early_exit": {
+            "exact_to": agreement.exact_to,
+            "utterances": agreement.early_exits,
+            "seconds": round(agreement.early_exits_s, 3),
+        },
         "pairwise_wer": {
             "asrs": agreement.asrs,
             "wer": agreement.pairwise(),
             "utterances": agreement.pair_count.tolist(),
         },
         "leave_one_out": agreement.leave_one_out(),
+        "error_overlap": [
+            {**asdict(pair), "expected_both_wrong": pair.expected_both_wrong} for pair in overlaps
+        ],
         "struck": [
             {"asr": asr, "reason": reason, "hypotheses": count}
             for (asr, reason), count in sorted(agreement.struck.items())

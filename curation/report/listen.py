@@ -79,6 +79,7 @@ class Sample:
     chosen_asr: str
     matrix: tuple[tuple[float, ...], ...]
     pwer: float | None
+    early_exit: bool  # pwer is a lower bound
     pwer_without: tuple[float, ...]
     struck: tuple[str, ...]
     verifier: str | None
@@ -224,6 +225,7 @@ class _Partition:
             chosen_asr=chosen,
             matrix=tuple(map(tuple, consensus.get("wer_matrix") or ())),
             pwer=consensus.get("pwer"),
+            early_exit=bool(consensus.get("early_exit")),
             pwer_without=tuple(consensus.get("pwer_without") or ()),
             struck=tuple(
                 f"{struck['asr']}: {struck['reason']}" for struck in consensus.get("struck") or ()

@@ -23,13 +23,16 @@ from gpa.curation.report.charts import Chart, histogram
 from gpa.curation.report.funnel import STEPS
 from gpa.curation.report.licences import lineage
 from gpa.curation.report.listen import Sample
+from gpa.curation.report.overlap import ErrorOverlap
 from gpa.curation.report.speech import Speech
 from gpa.curation.report.tables import Run
 
 PACKAGE = "gpa.curation.report"
 
 
-def render(run: Run, found: Audit, samples: Sequence[Sample]) -> str:
+def render(
+    run: Run, found: Audit, samples: Sequence[Sample], overlaps: Sequence[ErrorOverlap] = ()
+) -> str:
     """The whole page."""
     environment = Environment(
         loader=PackageLoader(PACKAGE, "."),
@@ -58,6 +61,7 @@ def render(run: Run, found: Audit, samples: Sequence[Sample]) -> str:
         unit="h" if in_hours else "min",
         funnel=found.funnel,
         agreement=found.agreement,
+        overlaps=overlaps,
         speech=found.speech,
         histogram=_pwer_chart(found.agreement),
         slider=_slider(found, in_hours),

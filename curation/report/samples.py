@@ -95,8 +95,14 @@ class Sampler:
             rows = np.flatnonzero(place == stratum)
             label = pwer_stratum(float(utterances.pwer[rows[0]]))
             self._draw(label, partition, utterances, rows, chance)
-        for reason in sorted({reason for reason in reasons[place < 0] if reason is not None}):
-            rows = np.flatnonzero((place < 0) & (reasons == reason))
+        settled = np.flatnonzero(utterances.early_exit)
+        if len(settled):
+            self._draw(
+                "consensus: disagreement, early exit", partition, utterances, settled, chance
+            )
+        rest = (place < 0) & ~utterances.early_exit
+        for reason in sorted({reason for reason in reasons[rest] if reason is not None}):
+            rows = np.flatnonzero(rest & (reasons == reason))
             label = f"consensus: {reason}"
             if reason == "disagreement":
                 label += ", and unverified"

@@ -92,6 +92,12 @@ class Run:
         """The section `consensus` of the pipeline."""
         return self.content["config"]["consensus"]
 
+    @property
+    def exact_to(self) -> float:
+        """The highest threshold of pWER that the tables can answer for: early exit's, else 1."""
+        early_exit = self.content["config"].get("transcribe", {}).get("early_exit")
+        return float(early_exit["pwer"]) if early_exit else 1.0
+
     def table(
         self, name: str, partition: str, columns: Sequence[str] | None = None
     ) -> pa.Table | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +19,11 @@ UTTERANCE_COLUMNS = (
 )  # fmt: skip
 CONSENSUS_COLUMNS = (
     "utterance_id", "language", "voters", "struck", "wer_matrix", "pwer", "pwer_without",
-    "verifier", "verifier_distance", "kept", "reason",
+    "verifier", "verifier_distance", "kept", "reason", "early_exit",
 )  # fmt: skip
+
+
+VOTES_COLUMNS = ("voters", "wer_matrix", "pwer_without")
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ class Utterances:
     mos_denoised: Floats
     mos: Floats  # of the version that is kept
     pwer: Floats
+    # Dropped before all were asked: pwer is a lower bound.
+    early_exit: Bools
     kept: Bools
     # Whether pWER alone decides: the other gates let it through.
     eligible: Bools
@@ -79,7 +85,8 @@ def read_utterances(run: Run, partition: str) -> Utterances | None:
     columns = ["utterance_id", "kept_version", "normalized_mos", "denoised_mos"]
     quality = run.table("quality", partition, columns)
     empty = pa.nulls(len(ids))
-    pwer, kept, eligible = np.full(len(ids), np.nan), np.zeros(len(ids), bool), None
+    pwer, eligible = np.full(len(ids), np.nan), None
+    kept = early_exit = np.zeros(len(ids), bool)
     languages = reasons = pa.chunked_array([empty.cast(pa.string())])
     votes: tuple[Votes, ...] = ()
     struck: dict[tuple[str, str], int] = {}
@@ -90,9 +97,11 @@ def read_utterances(run: Run, partition: str) -> Utterances | None:
             consensus["language"],
             consensus["reason"],
         )
-        kept = pc.fill_null(consensus["kept"], False).to_numpy()
+        kept, early_exit = (
+            pc.fill_null(consensus[name], False).to_numpy() for name in ("kept", "early_exit")
+        )
         eligible = _eligible(run, consensus, kept)
-        votes = tuple(_votes(consensus, run.asrs))
+        votes = tuple(read_votes(consensus, run.asrs))
         struck = _struck(consensus["struck"])
     normalized = denoised = mos = np.full(len(ids), np.nan)
     if quality is not None:
@@ -117,6 +126,7 @@ def read_utterances(run: Run, partition: str) -> Utterances | None:
         mos_denoised=denoised,
         mos=mos,
         pwer=pwer,
+        early_exit=early_exit,
         kept=kept,
         eligible=eligible if eligible is not None else kept,
         votes=votes,
@@ -138,7 +148,11 @@ def _in_order(table: pa.Table, ids: pa.ChunkedArray) -> pa.Table:
 
 
 def _eligible(run: Run, consensus: pa.Table, kept: Bools) -> Bools:
-    """What was kept, or fell for disagreement although its verifier would let it through."""
+    """What was kept, or fell for disagreement although its verifier would let it through.
+
+    Not what early exit settled: at the thresholds that can be tried it is dropped whatever the
+    ASRs that were skipped would have heard.
+    """
     panels = run.consensus_config["panels"]
     default = panels.get("default", {})
     distance = _floats(consensus["verifier_distance"])
@@ -149,12 +163,16 @@ def _eligible(run: Run, consensus: pa.Table, kept: Bools) -> Bools:
             most[spoken] = panel.get("max_verifier_distance", np.inf)
     unasked = pc.is_null(consensus["verifier"]).to_numpy()
     disagreed = pc.equal(consensus["reason"], "disagreement").fill_null(False).to_numpy()
+    disagreed &= ~pc.fill_null(consensus["early_exit"], False).to_numpy()
     # NaN, a verifier that heard nothing usable, is not within any distance.
     return kept | (disagreed & (unasked | (distance <= most)))
 
 
-def _votes(consensus: pa.Table, asrs: list[str]):
-    """Votes by how many voters there are, most first."""
+def read_votes(consensus: pa.Table, asrs: list[str]) -> Iterator[Votes]:
+    """Votes by how many voters there are, most first; `asrs` are the names that `voters` indexes.
+
+    `consensus` has the columns of VOTES_COLUMNS, each in one chunk.
+    """
     lists = _array(consensus["voters"])
     counts = pc.list_value_length(lists).fill_null(0).to_numpy()
     codes = pc.index_in(lists.values, value_set=pa.array(asrs, pa.string())).to_numpy(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -12,6 +12,7 @@ from gpa.curation import card, summary
 from gpa.curation.report.audit import as_json, audit, figures
 from gpa.curation.report.clips import LONGEST_TOTAL_S
 from gpa.curation.report.listen import read_samples
+from gpa.curation.report.overlap import ErrorOverlap
 from gpa.curation.report.page import render
 from gpa.curation.report.tables import Run, open_run
 from gpa.runtime.storage import ArtifactStore
@@ -25,18 +26,19 @@ def write_report(
     content: Mapping[str, Any],
     partial: bool = False,
     samples: int = SAMPLES,
+    overlaps: Sequence[ErrorOverlap] = (),
 ) -> dict[str, Any]:
     """Write `report/index.html`, and add the figures to `report/summary.json` as `audit`.
 
-    `content` is that of `run.json`. Of a whole run the dataset card is written too. Returns the
-    figures. Raises UserError where the run has not even listed its recordings.
+    `content` is that of `run.json`; `overlaps` are known where the recordings have a reference.
+    Of a whole run the dataset card is written too. Returns the figures. Raises UserError where the run has not even listed its recordings.
     """
     run = Run(artifacts, content, partial)
     found = audit(run, samples)
-    result = figures(found, partial)
+    result = figures(found, partial, overlaps)
     store = artifacts.store
     drawn = found.sampler.chosen(LONGEST_TOTAL_S)
-    store.write(PAGE, render(run, found, read_samples(run, drawn)).encode())
+    store.write(PAGE, render(run, found, read_samples(run, drawn), overlaps).encode())
     # What an earlier run left there would not be about this one.
     before = {} if partial else _summary(run)
     store.write(summary.NAME, as_json({**before, "audit": result}))
@@ -45,10 +47,10 @@ def write_report(
     return result
 
 
-def report(out: str, console: Console) -> None:
+def report(out: str, overlaps: Sequence[ErrorOverlap], console: Console) -> None:
     """`gpa report OUT`; raises UserError where there is no run to report on."""
     run = open_run(out)
-    result = write_report(run.artifacts, run.content, run.partial)
+    result = write_report(run.artifacts, run.content, run.partial, overlaps=overlaps)
     if run.partial:
         console.print("The run is not finished: the report is about what there is.")
     if not result["reconciles"]:

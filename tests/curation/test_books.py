@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -14,6 +13,7 @@ from gpa.curation.package import MANIFEST_SCHEMA
 from gpa.curation.tables import NORMALIZED, RECORDINGS, UTTERANCES
 from gpa.runtime.stage import Artifact, Reject
 from gpa.runtime.storage import ArtifactStore, Store
+from tests.tables import table
 
 FINGERPRINTS = {"recordings": "1", "normalized": "n", "utterances": "u", "consensus": "c"}
 STAGES = [
@@ -21,21 +21,6 @@ STAGES = [
     StageTables("segment", "utterances", "u"),
     StageTables("consensus", "consensus", "c"),
 ]
-
-
-def table(schema: pa.Schema, *given: dict[str, Any]) -> pa.Table:
-    """Rows of a schema, what is not given filled with something of its type."""
-    blank = {"string": "", "double": 0.0, "int64": 0, "int32": 0, "bool": False}
-    filled = [
-        {
-            field.name: row.get(
-                field.name, None if field.nullable else blank.get(str(field.type), [])
-            )
-            for field in schema
-        }
-        for row in given
-    ]
-    return pa.Table.from_pylist(filled, schema)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tarfile
 from pathlib import Path
 
 import fsspec
@@ -110,6 +111,31 @@ def test_a_manifest_cannot_reach_outside_its_folder_unless_allowed(tmp_path: Pat
     assert "allow_outside" not in (file.error or "")
 
 
+def test_a_link_cannot_lead_a_manifest_out_of_its_folder_unless_allowed(tmp_path: Path):
+    touch(tmp_path / "secret" / "a.wav")
+    folder = tmp_path / "corpus"
+    manifest = touch(folder / "m.jsonl", b'{"path": "a.wav"}\n{"path": "sub/a.wav"}\n')
+    (folder / "a.wav").symlink_to(tmp_path / "secret" / "a.wav")
+    (folder / "sub").symlink_to(tmp_path / "secret")
+    assert all("allow_outside" in (file.error or "") for file in find(str(manifest)))
+    assert [file.error for file in find(str(manifest), allow_outside=True)] == [None, None]
+
+
+def test_a_corpus_that_is_itself_a_link_may_name_what_lies_in_it(tmp_path: Path):
+    touch(tmp_path / "disk" / "a.wav")
+    touch(tmp_path / "disk" / "m.jsonl", b'{"path": "a.wav"}\n')
+    (tmp_path / "corpus").symlink_to(tmp_path / "disk")
+    (file,) = find(str(tmp_path / "corpus" / "m.jsonl"))
+    assert file.error is None
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.zip", "a.tar.gz", "a.7z"])
+def test_an_archive_is_looked_at_as_one_file_and_never_unpacked(tmp_path: Path, name: str):
+    with tarfile.open(tmp_path / name, "w") as tar:
+        tar.add(touch(tmp_path.parent / "inside.wav"), "inside.wav")
+    assert [file.path for file in find(str(tmp_path))] in ([name], [])
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -117,6 +143,8 @@ def test_a_manifest_cannot_reach_outside_its_folder_unless_allowed(tmp_path: Pat
         ("[1]\n", "line 1 must be a JSON object"),
         ('{"file": "a.wav"}\n', "line 1: no `path`"),
         ('{"path": "a.wav", "language": 3}\n', "language"),
+        ('{"path": "\\ud800.wav"}\n', "line 1: half of a character"),
+        ('{"path": "a.wav", "language": "\\udcff"}\n', "line 1: half of a character"),
     ],
 )
 def test_a_malformed_manifest_stops_the_run_at_its_line(tmp_path: Path, text: str, says: str):

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from gpa.curation import audio
-from gpa.curation.denoise import DenoiseConfig, DenoiseStage, residual_db
+from gpa.curation.denoise import DenoiseStage, residual_db
+from gpa.curation.models.denoise.deepfilternet import DeepFilterNetConfig
 from gpa.curation.tables import DENOISED, NORMALIZED
 from gpa.runtime.stage import Artifact, NoAttempts
 
@@ -34,7 +35,7 @@ def noise(seconds: float, seed: int = 0) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def stage() -> DenoiseStage:
-    made = DenoiseStage("denoised", DenoiseConfig(), ["normalized"])
+    made = DenoiseStage("denoised", DeepFilterNetConfig(), ["normalized"])
     made.load()
     return made
 
@@ -75,7 +76,7 @@ def test_a_broken_or_quarantined_recording_is_a_reject_and_the_others_go_on(stag
 def test_the_fingerprint_follows_the_limit_and_the_weights(stage):
     def fingerprint(limit_db: float) -> str:
         other = DenoiseStage(
-            "denoised", DenoiseConfig(attenuation_limit_db=limit_db), ["normalized"]
+            "denoised", DeepFilterNetConfig(attenuation_limit_db=limit_db), ["normalized"]
         )
         return other.fingerprint({"normalized": "0"})
 

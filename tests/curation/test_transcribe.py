@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpa.curation.audio import encode_flac
-from gpa.curation.models.protocols import Hypothesis
+from gpa.curation.consensus import ConsensusConfig, ConsensusStage, PanelConfig
+from gpa.curation.early_exit import EarlyExitConfig, early_exits
+from gpa.curation.models.protocols import ASR, Hypothesis
 from gpa.curation.tables import HYPOTHESES, UTTERANCES
 from gpa.curation.transcribe import (
     BATCH_UTTERANCES,
@@ -169,6 +171,52 @@ def test_audio_that_no_denoiser_made_is_an_error_with_a_remedy(english_and_manda
     (stage,) = transcribe_stages(config)
     with pytest.raises(UserError, match="normalized"):
         stage.process("p", {"utterances": english_and_mandarin}, NoAttempts())
+
+
+@pytest.mark.slow
+def test_real_recognisers_come_to_the_same_decisions_with_early_exit_and_are_spared_work():
+    chance = np.random.default_rng(0)
+    clips = {
+        f"{clip[3]}-{noise}": sample_clip(clip)
+        + chance.normal(0, noise / 100, len(sample_clip(clip))).astype(np.float32)
+        for clip in ("en/quick_brown_fox", "en/counting")
+        for noise in (0, 8, 30)
+    }
+    utterances = cut(clips)
+    three = TranscribeConfig(
+        identifier="base", asr={"base": BASE, "tiny": TINY, "ctc": {"model": "ctc-lexicon"}}
+    )
+    consensus = ConsensusConfig(
+        identifier="base", panels={"en": PanelConfig(voters=("base", "tiny", "ctc"))}
+    )
+    early_exit = EarlyExitConfig(pwer=0.15, largest_panel=3)
+    loaded: dict[str, ASR] = {}
+
+    def decided(stages: list[Transcribe]) -> tuple[list[dict], dict[str, float]]:
+        made, heard_s = {"utterances": utterances}, {}
+        for stage in stages:
+            if stage.asr_name in loaded:
+                stage.asr = loaded[stage.asr_name]
+            else:
+                stage.load()
+                loaded[stage.asr_name] = stage.asr
+            made[stage.name] = stage.process("p", made, NoAttempts())
+            heard_s[stage.asr_name] = made[stage.name].audio_s
+        last = ConsensusStage("consensus", consensus, list(made))
+        return last.process("p", made, NoAttempts()).table.to_pylist(), heard_s
+
+    without, heard_by_all_s = decided(transcribe_stages(three))
+    spared, heard_s = decided(
+        transcribe_stages(three, early_exits(early_exit, three.order, consensus))
+    )
+    decisions = [(row["utterance_id"], row["kept"], row["reason"]) for row in without]
+    assert [(row["utterance_id"], row["kept"], row["reason"]) for row in spared] == decisions
+    assert len({reason for _, _, reason in decisions}) > 1
+    assert heard_s["tiny"] == heard_by_all_s["tiny"]
+    assert heard_s["ctc"] < heard_by_all_s["ctc"]
+    for proven, known in zip(spared, without, strict=True):
+        if proven["early_exit"]:
+            assert 0.15 <= proven["pwer"] <= known["pwer"]
 
 
 def test_adding_an_asr_leaves_the_fingerprints_of_the_others():

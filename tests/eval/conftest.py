@@ -1,14 +1,17 @@
-"""A small OUT with known errors in it, written as a run would write it, and its ground truth."""
+"""A small OUT with known errors and its ground truth; a model that generates."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
+from transformers import Qwen3ForCausalLM
 
 from gpa.curation.audio import encode_flac
 from gpa.curation.consensus import ConsensusConfig, PanelConfig
@@ -23,10 +26,19 @@ from gpa.curation.tables import (
     RECORDINGS,
     UTTERANCES,
 )
+from gpa.eval.decoding import TransformersEngine
+from gpa.eval.generate import GenerationConfig, Generator
 from gpa.eval.outputs import Output, read_output
 from gpa.runtime import record
 from gpa.runtime.stage import Artifact
 from gpa.runtime.storage import ArtifactStore, Store, parquet_bytes
+from gpa.tokenize.bicodec import BiCodec
+from gpa.tokenize.glm import GLMTokenizer
+from gpa.tokenize.small import small_tokenizers
+from gpa.tokenize.vocabulary import Vocabulary
+from gpa.train.sizes import new_model
+from tests.tables import table
+from tests.tokenize.conftest import make_speech
 
 RATE = 16000
 # (utterance, start, end, speaker, pWER, what the ASRs heard, the text after the pause rule or
@@ -44,21 +56,6 @@ TURNS: tuple[dict[str, Any], ...] = (
     {"start": 9.0, "end": 12.0, "speaker": "bob", "text": "Good morning, everyone. Please sit down."},
     {"start": 11.5, "end": 13.0, "speaker": "cid", "text": "hello there"},
 )  # fmt: skip
-
-
-def table(schema: pa.Schema, *given: dict[str, Any]) -> pa.Table:
-    """Rows of a schema, what is not given filled with something of its type."""
-    blank = {"string": "", "double": 0.0, "int64": 0, "int32": 0, "bool": False}
-    filled = [
-        {
-            field.name: row.get(
-                field.name, None if field.nullable else blank.get(str(field.type), [])
-            )
-            for field in schema
-        }
-        for row in given
-    ]
-    return pa.Table.from_pylist(filled, schema)
 
 
 def bursts(seconds: float, spans: list[tuple[float, float]]) -> np.ndarray:
@@ -158,3 +155,48 @@ def truth_folder(tmp_path: Path) -> Path:
     noise = {"noise": [{"start": 4.0, "end": 8.5}]}
     (folder / "mix.regions.json").write_text(json.dumps(noise), encoding="utf-8")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Sums in one order, whatever machine the tests run on."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> Qwen3ForCausalLM:
+    """The `tiny` size with random weights; its answers mean nothing and never end by themselves."""
+    return new_model("tiny", seed=0)
+
+
+@pytest.fixture(scope="session")
+def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> tuple[BiCodec, GLMTokenizer]:
+    """The small random tokenizers, seed 0."""
+    bicodec, glm = small_tokenizers(tmp_path_factory.mktemp("tokenizers"), seed=0)
+    return BiCodec.load(bicodec, max_batch_s=40), GLMTokenizer.load(glm)
+
+
+@pytest.fixture(scope="session")
+def make_generator(tiny_model, tokenizers) -> Callable[..., Generator]:
+    """A generator of short answers; settings of tasks, such as `tts={...}`, change its own."""
+
+    def make(model: Qwen3ForCausalLM = tiny_model, **settings: Any) -> Generator:
+        tasks: dict[str, Any] = {
+            "asr": {"max_new_tokens": 12},
+            "tts": {"temperature": 1.0, "repetition_penalty": 1.2, "max_new_tokens": 12},
+            "vc": {"max_new_tokens": 12},
+        }
+        config = GenerationConfig.model_validate(tasks | settings)
+        engine = TransformersEngine(model)
+        return Generator(engine, Vocabulary.build(), *tokenizers, config, trained=False)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def voice() -> np.ndarray:
+    """Two seconds of something with a pitch, (samples,) at 16 kHz."""
+    return make_speech(2 * RATE, seed=1)

@@ -29,7 +29,7 @@ def utterance(key: str, pwer: float | None, reason: str | None, **other) -> Utte
     blank = Utterance(
         utterance_id=key, recording_id="r", recording="mix", start_s=0.0, end_s=10.0,
         speaker="s", kept=reason is None, reason=reason, language="en", pwer=pwer,
-        verifier_distance=None, label="text", hypotheses={}, text_before=None, text_after=None,
+        verifier_distance=None, label="text", hypotheses={}, skipped=(), text_before=None, text_after=None,
         kept_version=None, normalized_mos=None, denoised_mos=None,
     )  # fmt: skip
     return replace(blank, **other)

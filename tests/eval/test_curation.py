@@ -47,6 +47,13 @@ def test_wer_of_labels_and_of_each_asr(result):
     assert text["en: label, kept"].count == 2
 
 
+def test_errors_that_two_asrs_share(result):
+    found = result.figures["Independence of the recognisers"]
+    # The second ASR is always right, so nothing is shared, and chance would share nothing either.
+    assert found["one and two: both wrong"].value == 0
+    assert math.isnan(found["one and two: both wrong, times chance"].value)
+
+
 def test_consensus_is_compared_with_the_best_asr(result):
     # The second ASR makes no error at all, so there is nothing to be better than.
     assert math.isnan(result.figures["Text"]["en: label kept / best ASR on all"].value)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gpa.runtime.attempts import PartitionAttempts, forgotten
+from gpa.runtime.attempts import MAX_UNNAMED_DEATHS, PartitionAttempts, forgotten
 from gpa.runtime.storage import Store
 
 
@@ -60,6 +60,16 @@ def test_two_bad_recordings_are_both_found(tmp_path: Path):
     for recording in ("first", "first", "second"):
         dies_on(attempt(tmp_path, "run"), recording)
     assert attempt(tmp_path, "run").quarantined == {"first", "second"}
+
+
+def test_a_partition_that_kills_every_worker_before_any_recording_is_given_up(tmp_path: Path):
+    starts = [attempt(tmp_path, "run") for _ in range(MAX_UNNAMED_DEATHS + 1)]
+    assert [start.hopeless for start in starts] == [False] * MAX_UNNAMED_DEATHS + [True]
+
+
+def test_runs_that_were_killed_give_no_partition_up(tmp_path: Path):
+    starts = [attempt(tmp_path, f"run {number}") for number in range(3 * MAX_UNNAMED_DEATHS)]
+    assert not any(start.hopeless for start in starts)
 
 
 def test_a_finished_partition_is_forgotten(tmp_path: Path):

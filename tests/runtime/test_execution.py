@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from gpa.runtime.errors import UserError
 from gpa.runtime.execution import Engine, Job, Pool, Resources
 from gpa.runtime.stage import Artifact, Attempts, Reject, Stage
 from gpa.runtime.storage import ArtifactStore, Store
+from tests.runs import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -86,6 +89,40 @@ def test_a_stage_that_fails_as_a_whole_stops_the_run_in_its_own_words(
 ):
     with pytest.raises(UserError, match="The model of this stage is gone"):
         run(engine, tmp_path, DeadlyConfig(raises="p2"))
+
+
+class Where:
+    """Says from where a worker has this project."""
+
+    def __call__(self, batch: dict) -> dict:
+        from gpa.runtime import stage
+
+        return {"file": [stage.__file__]}
+
+
+def test_a_wheel_is_handed_to_the_workers_of_a_cluster(tmp_path: Path):
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path, ROOT]
+    subprocess.run(command, check=True)
+    (wheel,) = tmp_path.glob("gpa-*.whl")
+    # In a process of its own: this one has a Ray already.
+    program = (
+        "from gpa.runtime.execution import Engine, Pool, Resources\n"
+        "from tests.runtime.test_execution import Where\n"
+        f"with Engine(Resources(cpus=1, wheel={str(wheel)!r})) as engine:\n"
+        "    print(next(engine.map(Where, (), [{'partition': 'p'}], Pool()))['file'])\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert wheel.stem in found.stdout
+
+
+def test_a_wheel_that_is_not_there_is_a_sentence(tmp_path: Path):
+    with (
+        pytest.raises(UserError, match=r"is no wheel; make one with"),
+        Engine(Resources(wheel=str(tmp_path / "gpa.whl"))),
+    ):
+        pass
 
 
 def test_a_pool_that_the_cluster_has_no_room_for_is_refused(engine: Engine):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import webdataset
 
 from gpa.runtime.errors import UserError
 from gpa.runtime.stage import Artifact, Reject
@@ -59,6 +63,22 @@ def test_a_flipped_byte_is_found(tmp_path: Path, suffix: str):
     assert artifacts.damage("s", "fp", "p") is not None
 
 
+@pytest.mark.parametrize("suffix", [".parquet", ".tar", ".rejects.parquet"])
+def test_who_reads_a_damaged_artifact_is_told_and_the_artifact_forgotten(
+    tmp_path: Path, suffix: str
+):
+    artifacts = ArtifactStore(Store(str(tmp_path)))
+    artifacts.write("s", "fp", "p", Artifact(TABLE, FILES, REJECTS))
+    path = tmp_path / "s" / "fp" / f"p{suffix}"
+    path.write_bytes(path.read_bytes()[:-100])
+    with (
+        pytest.raises(UserError, match=rf"s/fp/p{suffix} .* now makes it again"),
+        artifacts.forgetting_damage(),
+    ):
+        dict(artifacts.read("s", "fp", "p").files)
+    assert not artifacts.exists("s", "fp", "p")
+
+
 def test_a_lost_tar_is_found(tmp_path: Path):
     artifacts = ArtifactStore(Store(str(tmp_path)))
     artifacts.write("s", "fp", "p", Artifact(TABLE, FILES))
@@ -75,15 +95,28 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path):
     assert [path.name for path in (tmp_path / "folder").iterdir()] == ["file"]
 
 
-def test_a_half_written_file_is_not_listed(tmp_path: Path):
+def test_a_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match=r"There is no room left .* all that is done stays"):
+        Store(str(tmp_path)).write("folder/file", b"data")
+    assert list((tmp_path / "folder").iterdir()) == []
+
+
+def test_a_half_written_file_is_not_listed_and_swept_away(tmp_path: Path):
     store = Store(str(tmp_path))
     store.write("s/fp/p.parquet", b"")
-    (tmp_path / "s" / "fp" / ".q.parquet.0.partial").write_bytes(b"half")
+    half = tmp_path / "s" / "fp" / ".q.parquet.0.partial"
+    half.write_bytes(b"half")
     assert store.names("s/fp") == ["p.parquet"]
+    ArtifactStore(store).sweep("s", "fp")
+    assert not half.exists()
+    assert store.exists("s/fp/p.parquet")
 
 
 def test_files_of_a_key_are_adjacent_in_a_tar_and_keep_their_order():
-    import io
     import tarfile
 
     with tarfile.open(
@@ -91,6 +124,16 @@ def test_files_of_a_key_are_adjacent_in_a_tar_and_keep_their_order():
     ) as tar:
         assert tar.getnames() == ["b.flac", "b.json", "a.flac"]
         assert {member.mtime for member in tar.getmembers()} == {0}
+
+
+def test_a_tar_has_the_bytes_that_webdatasets_own_writer_gives():
+    files = {"b.flac": b"1" * 700, "b.json": b"{}", "a.denoised.flac": b""}
+    theirs = io.BytesIO()
+    with webdataset.TarWriter(theirs, encoder=False, mtime=0, user="gpa", group="gpa") as writer:
+        for name, data in files.items():
+            key, extension = name.split(".", 1)
+            writer.write({"__key__": key, extension: data})
+    assert tar_bytes(files) == theirs.getvalue()
 
 
 def test_a_place_that_nothing_can_write_to_is_a_sentence():

@@ -8,9 +8,7 @@ MFA's Kaldi comes from conda-forge alone, so it lives in an environment of its o
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -24,10 +22,12 @@ from pydantic import Field
 
 from gpa.curation.audio import resample
 from gpa.curation.models.align.spoken import spoken_words, timed_words
-from gpa.curation.models.protocols import Facts, Waveform, Weights, Word, WordAlignment
+from gpa.curation.models.protocols import Facts, Source, Waveform, Weights, Word, WordAlignment
 from gpa.curation.models.weights import sha256_of
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
+from gpa.runtime.models import ModelConfig
+from gpa.runtime.process import run
 
 SAMPLE_RATE = 16000
 SILENCE_LABELS = frozenset({"", "<eps>", "sil", "sp"})
@@ -41,7 +41,7 @@ class MFAModels(Config):
     g2p: str | None = None  # pronounces words that the dictionary lacks
 
 
-class MFAConfig(Config):
+class MFAConfig(ModelConfig):
     """The `mfa` command."""
 
     model: Literal["mfa"]
@@ -63,6 +63,10 @@ class MFAAligner:
 
     def __init__(self, config: MFAConfig):
         self.config = config
+
+    def sources(self) -> tuple[Source, ...]:
+        """None: `mfa model download` gets MFA's models."""
+        return ()
 
     def facts(self) -> Facts:
         """Declare needs; raises UserError where the program or a model lacks."""
@@ -196,31 +200,6 @@ class MFAAligner:
     def _weights(self, kind: str, name: str, suffix: str) -> Weights:
         file = self._model_file(kind, name, suffix)
         return Weights(f"{kind}/{name}", "folder", str(file), sha256_of(file), "see its model card")
-
-
-def run(command: Sequence[str], timeout_s: float) -> str:
-    """Standard output of a program that is run without a shell.
-
-    Raises CalledProcessError where its status is not 0 and TimeoutExpired after `timeout_s`; the
-    program and all that it started are then gone.
-    """
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    ) as process:
-        try:
-            output, errors = process.communicate(timeout=timeout_s)
-        except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command[0], output, errors)
-    return output
 
 
 def write_utterance(

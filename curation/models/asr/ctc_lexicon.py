@@ -20,20 +20,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from gpa.curation.audio import resample
 from gpa.curation.models.asr.config import ASRConfig
+from gpa.curation.models.asr.hearing import SAMPLE_RATE, hear_in_batches
 from gpa.curation.models.asr.ngrams import Trigrams, read_trigrams, write_arpa
 from gpa.curation.models.asr.phonemes import (
     BLANK,
     FRAME_S,
-    SAMPLE_RATE,
     WORD_BOUNDARY,
     PhonemeRecogniser,
     hama_library,
     phoneme_weights,
 )
-from gpa.curation.models.protocols import Facts, Hypothesis, Waveform, Weights, Word
-from gpa.curation.models.weights import sha256_of, wheel_file
+from gpa.curation.models.protocols import Facts, Hypothesis, Source, Waveform, Weights, Word
+from gpa.curation.models.weights import wheel_file, wheel_weights
 from gpa.runtime.cache import build_once
 from gpa.runtime.config import digest
 
@@ -115,6 +114,10 @@ class CTCLexicon:
         self._decoder: Any = None
         self._words: list[str] = []
 
+    def sources(self) -> tuple[Source, ...]:
+        """None: all parts are in wheels."""
+        return ()
+
     def facts(self) -> Facts:
         """Where the parts are; raises UserError where a wheel lacks."""
         return Facts(
@@ -143,13 +146,10 @@ class CTCLexicon:
         self, waveforms: Sequence[Waveform], sample_rate: int, languages: Sequence[str | None]
     ) -> list[Hypothesis | Exception]:
         """One hypothesis a waveform, lower case without marks, whatever its language is."""
-        results: list[Hypothesis | Exception] = []
-        for waveform in waveforms:
-            try:
-                results.append(self._transcribe_one(resample(waveform, sample_rate, SAMPLE_RATE)))
-            except Exception as error:
-                results.append(error)
-        return results
+        return hear_in_batches(self._hear, waveforms, sample_rate, ["en"] * len(languages))
+
+    def _hear(self, clips: list[Waveform], _: str | None) -> list[Hypothesis]:
+        return [self._transcribe_one(clip) for clip in clips]
 
     def _transcribe_one(self, waveform: Waveform) -> Hypothesis:
         assert self._recogniser is not None, "load() comes first"
@@ -288,7 +288,7 @@ def prune_homophones(
 
 def _part(name: str) -> Weights:
     path = wheel_file("pocketsphinx", f"pocketsphinx/model/en-us/{name}")
-    return Weights(f"pocketsphinx {name}", "wheel", str(path), sha256_of(path), "BSD-2-Clause")
+    return wheel_weights(f"pocketsphinx {name}", path, "BSD-2-Clause")
 
 
 def _decoder(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpa.curation.models.protocols import Waveform, Weights
-from gpa.curation.models.weights import sha256_of, wheel_file
+from gpa.curation.models.weights import wheel_file, wheel_weights
 
 SAMPLE_RATE = 16000
 FRAME_S = 0.02  # the network halves the rate of a 160-sample spectrogram
@@ -23,7 +23,7 @@ SHORTEST_SAMPLES = 800
 def phoneme_weights() -> Weights:
     """Where the recogniser's weights are; raises UserError where the wheel lacks."""
     path = wheel_file("hama", "hama/assets/asr_waveform.hama")
-    return Weights("hama asr_waveform", "wheel", str(path), sha256_of(path), "MIT")
+    return wheel_weights("hama asr_waveform", path, "MIT")
 
 
 def hama_library() -> str:

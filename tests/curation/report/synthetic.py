@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from gpa.curation.audio import encode_flac
 from gpa.curation.consensus import ConsensusConfig, PanelConfig, decide
+from gpa.curation.early_exit import EarlyExitConfig, Heard, early_exits
 from gpa.curation.ingest import CORPUS
 from gpa.curation.models.protocols import Hypothesis
 from gpa.curation.package import MANIFEST, MANIFEST_SCHEMA, SELECTED
@@ -31,6 +31,7 @@ from gpa.curation.tables import (
 from gpa.runtime.record import LAYOUT_VERSION
 from gpa.runtime.stage import Artifact, Reject
 from gpa.runtime.storage import ArtifactStore, Store, parquet_bytes
+from tests.tables import table
 
 RATE = 16000
 ATTACK = "<script>alert(1)</script>"
@@ -52,23 +53,6 @@ STAGES = {
     "alignment": "punctuate",
     "packaged": "package",
 }
-
-
-def filled(schema: pa.Schema, rows: Sequence[dict[str, Any]]) -> pa.Table:
-    """Rows of a schema, what is not given filled with something of its type."""
-    blank = {"string": "", "double": 0.0, "int64": 0, "int32": 0, "bool": False}
-    return pa.Table.from_pylist(
-        [
-            {
-                field.name: row.get(
-                    field.name, None if field.nullable else blank.get(str(field.type), [])
-                )
-                for field in schema
-            }
-            for row in rows
-        ],
-        schema,
-    )
 
 
 def consensus_config(asrs: Sequence[str], max_pwer: float, verifier: str | None = None):
@@ -153,11 +137,14 @@ class Builder:
         verifier: str | None = None,
         seed: int = 7,
         audio: bool = True,
+        early_exit: EarlyExitConfig | None = None,
     ):
         self.artifacts = ArtifactStore(Store(str(folder)))
         self.asrs = tuple(asrs)
         self.heard = (*asrs, *([verifier] if verifier else []))
         self.config = consensus_config(asrs, max_pwer, verifier)
+        self.early_exit = early_exit
+        self.rules = early_exits(early_exit, self.heard, self.config)
         self.chance = np.random.default_rng(seed)
         self.audio = audio
         self.partitions: list[str] = []
@@ -221,12 +208,12 @@ class Builder:
         }  # fmt: skip
         made = {
             stage: Artifact(
-                filled(schemas[stage], rows), files.get(stage, {}), rejects.get(stage, [])
+                table(schemas[stage], *rows), files.get(stage, {}), rejects.get(stage, [])
             )
             for stage, rows in tables.items()
         }
         made |= {
-            f"hypotheses/{asr}": Artifact(filled(HYPOTHESES, rows)) for asr, rows in heard.items()
+            f"hypotheses/{asr}": Artifact(table(HYPOTHESES, *rows)) for asr, rows in heard.items()
         }
         for stage, artifact in made.items():
             self.artifacts.write(stage, "1", name, artifact)
@@ -242,9 +229,14 @@ class Builder:
         texts = {
             asr: misheard(words, hard * (1 + k), self.chance) for k, asr in enumerate(self.heard)
         }
+        found: dict[str, Heard] = {}
+        for asr, text in texts.items():
+            rule = self.rules.get(asr)
+            skipped = rule.proof(found, "en", duration) if rule else None
+            found[asr] = skipped or Hypothesis(text=text)
         row = decide(
             self.config.panels["default"],
-            {asr: Hypothesis(text=text) for asr, text in texts.items()},
+            found,
             "en",
             duration,
             self.config,
@@ -255,8 +247,12 @@ class Builder:
             "normalized_mos": dict.fromkeys(("overall", "signal", "background"), float(self.chance.uniform(1.5, 4.2))),
             "denoised_mos": dict.fromkeys(("overall", "signal", "background"), float(self.chance.uniform(2.0, 4.5))),
         })  # fmt: skip
-        for asr, text in texts.items():
-            heard[asr].append({"utterance_id": key, "asr": asr, "text": text})
+        for asr, result in found.items():
+            heard[asr].append(
+                {"utterance_id": key, "asr": asr, "text": result.text}
+                if isinstance(result, Hypothesis)
+                else {"utterance_id": key, "asr": asr, "text": "", "error": "skipped", **vars(result)}
+            )  # fmt: skip
         values = {name: getattr(row, name) for name in CONSENSUS.names if name != "utterance_id"}
         values["struck"] = [vars(struck) for struck in row.struck]
         tables["consensus"].append({"utterance_id": key, **values})
@@ -300,10 +296,12 @@ class Builder:
         self.corpus.append({"recording_id": "dup", "path": "copy.wav", "state": "rejected",
                             "reason": "duplicate", "duration_s": 4.0})  # fmt: skip
         self.corpus.append({"path": "notes.txt", "state": "ignored"})
-        store.write("corpus.parquet", parquet_bytes(filled(CORPUS, self.corpus)))
+        store.write("corpus.parquet", parquet_bytes(table(CORPUS, *self.corpus)))
         content = record(self.heard, self.config, self.partitions)
+        if self.early_exit is not None:
+            content["config"]["transcribe"] = {"early_exit": self.early_exit.model_dump()}
         if finished:
-            manifest = filled(MANIFEST_SCHEMA, self.manifest)
+            manifest = table(MANIFEST_SCHEMA, *self.manifest)
             store.write(MANIFEST, parquet_bytes(manifest))
         else:
             content |= {"finished": False}

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from gpa.curation import summary
+from gpa.curation.early_exit import EarlyExitConfig
 from gpa.curation.report.audit import audit, figures
 from gpa.curation.report.tables import Run, open_run
 from gpa.curation.report.write import write_report
 from gpa.runtime.errors import UserError
 from gpa.runtime.stage import Artifact
 from gpa.runtime.storage import ArtifactStore, Store
-from tests.curation.report.synthetic import Builder, write_out
+from tests.curation.report.synthetic import ASRS, Builder, write_out
 
 
 def joined(out: Path) -> list[dict]:
@@ -132,6 +134,38 @@ def test_groups_cover_every_utterance_once(out: Path, shown: dict):
     group = shown["by_length_s"]["2 to 3 s"]
     assert group["utterances"] == len(short)
     assert group["mean_pwer"] == pytest.approx(sum(row["pwer"] for row in short) / len(short))
+
+
+def test_early_exit_changes_no_step_of_the_slider_and_says_where_it_ends(tmp_path: Path):
+    panel = {"utterances": 30, "asrs": ASRS[:4], "verifier": "epsilon", "audio": False}
+    write_out(tmp_path / "all", **panel)
+    early_exit = EarlyExitConfig(pwer=0.25, largest_panel=4)
+    write_out(tmp_path / "spared", **panel, early_exit=early_exit)
+    without, spared = (
+        figures(audit(open_run(str(tmp_path / name)), 0), partial=False)
+        for name in ("all", "spared")
+    )
+    assert spared["thresholds"][-1]["threshold"] == 0.25
+    assert spared["thresholds"] == without["thresholds"][: len(spared["thresholds"])]
+    assert spared["funnel"] == without["funnel"]
+    settled = [row for row in joined(tmp_path / "spared") if row["early_exit"]]
+    assert len(settled) > 10
+    assert spared["early_exit"] == {
+        "exact_to": 0.25,
+        "utterances": len(settled),
+        "seconds": pytest.approx(sum(row["duration_s"] for row in settled), abs=1e-3),
+    }
+    saved = summary.spared(open_run(str(tmp_path / "spared")))
+    assert saved["epsilon"]["utterances"] == len(settled)
+    assert saved["epsilon"]["seconds"] == pytest.approx(spared["early_exit"]["seconds"], abs=1e-3)
+
+
+def test_pairwise_wer_of_the_summary_is_the_mean_of_both_directions(out: Path, shown: dict):
+    pairs, wer = summary.pairwise_wer(open_run(str(out))), shown["pairwise_wer"]["wer"]
+    alpha, beta = (shown["pairwise_wer"]["asrs"].index(asr) for asr in ("alpha", "beta"))
+    both = (wer[alpha][beta] + wer[beta][alpha]) / 2
+    assert pairs["alpha|beta"]["wer"] == pytest.approx(both, abs=1e-4)
+    assert pairs["alpha|beta"]["utterances"] == shown["pairwise_wer"]["utterances"][alpha][beta]
 
 
 def test_seconds_that_are_lost_are_named(tmp_path: Path):

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from gpa.curation.report.overlap import ErrorOverlap
 from gpa.curation.report.tables import open_run
 from gpa.curation.report.write import write_report
-from tests.curation.report.synthetic import ATTACK, NASTY_PATH
+from tests.curation.report.synthetic import ATTACK, NASTY_PATH, write_out
 
 
 class Reader(HTMLParser):
@@ -96,3 +97,16 @@ def test_the_same_run_gives_the_same_page(out: Path, page: str):
     run = open_run(str(out))
     write_report(run.artifacts, run.content, samples=40)
     assert (out / "report" / "index.html").read_text() == page
+
+
+def test_errors_that_two_recognisers_share_are_shown_where_a_reference_exists(tmp_path: Path):
+    write_out(tmp_path, utterances=4)
+    run = open_run(str(tmp_path))
+    found = ErrorOverlap("alpha", "beta", 1000, 100, 50, 40, 30)
+    figures = write_report(run.artifacts, run.content, samples=2, overlaps=[found])
+    assert figures["error_overlap"][0]["expected_both_wrong"] == 5
+    texts = Reader((tmp_path / "report" / "index.html").read_text()).texts
+    row = texts[texts.index("alpha and beta") :]
+    assert [text for text in row if text.strip()][1:8] == [
+        *("1,000", "100", "50", "40", "5.0", "8.0", "30")
+    ]

@@ -19,11 +19,11 @@ from gpa.curation.models.align.mfa import (
     MFAModels,
     map_back,
     read_words,
-    run,
     write_utterance,
 )
 from gpa.curation.models.protocols import Word
 from gpa.runtime.errors import UserError
+from gpa.runtime.process import run
 
 # Aligns each KEY.lab of the corpus at a word every half second, as MFA lays out its JSON; what it
 # is told to do wrong stands in a file beside it.

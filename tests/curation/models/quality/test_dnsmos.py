@@ -8,12 +8,18 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpa.curation.models.quality.dnsmos import DNSMOS, SAMPLE_RATE, WINDOW_SAMPLES, windows
+from gpa.curation.models.quality.dnsmos import (
+    DNSMOS,
+    SAMPLE_RATE,
+    WINDOW_SAMPLES,
+    DNSMOSConfig,
+    windows,
+)
 
 
 @pytest.fixture(scope="module")
 def scorer() -> DNSMOS:
-    model = DNSMOS()
+    model = DNSMOS(DNSMOSConfig(hop_s=1))
     model.load()
     return model
 

@@ -1,0 +1,312 @@
+"""Omnilingual ASR: wav2vec 2.0 encoders with a CTC head or a Llama decoder, 1,600 languages.
+
+Omnilingual ASR team: Omnilingual ASR: Open-Source Multilingual Speech Recognition for 1600+
+Languages, 2025. Its fairseq2 wants an older torch and numpy than everything else here, so it
+lives in an environment of its own (docs/environments.md). No language model takes part: CTC
+decodes greedily. It gives neither word times nor confidences.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from gpa.curation.models.asr.config import ASRConfig
+from gpa.curation.models.asr.hearing import SAMPLE_RATE, hear_in_batches
+from gpa.curation.models.protocols import Facts, Hypothesis, Source, Waveform, Weights
+from gpa.curation.models.weights import resolve
+from gpa.runtime.errors import UserError
+
+# The library refuses more; its "Unlimited" models take any length.
+LONGEST_S = 40
+CHECKPOINT, TOKENIZER = "*.pt", "*.model"
+DOWNLOADS = "https://dl.fbaipublicfiles.com/mms"
+
+# The model's own codes, by those of Whisper, which names the language: ISO 639-1 where a language
+# has one. Where the model knows several scripts it is the one that most is written in.
+LANGUAGES = {
+    "af": "afr_Latn",
+    "am": "amh_Ethi",
+    "ar": "arb_Arab",
+    "as": "asm_Beng",
+    "ast": "ast_Latn",
+    "az": "aze_Latn",
+    "ba": "bak_Cyrl",
+    "be": "bel_Cyrl",
+    "bg": "bul_Cyrl",
+    "bn": "ben_Beng",
+    "bo": "bod_Tibt",
+    "br": "bre_Latn",
+    "bs": "bos_Latn",
+    "ca": "cat_Latn",
+    "cs": "ces_Latn",
+    "cy": "cym_Latn",
+    "da": "dan_Latn",
+    "de": "deu_Latn",
+    "el": "ell_Grek",
+    "en": "eng_Latn",
+    "eo": "epo_Latn",
+    "es": "spa_Latn",
+    "et": "ekk_Latn",
+    "eu": "eus_Latn",
+    "fa": "fas_Arab",
+    "fi": "fin_Latn",
+    "fo": "fao_Latn",
+    "fr": "fra_Latn",
+    "ga": "gle_Latn",
+    "gl": "glg_Latn",
+    "gu": "guj_Gujr",
+    "ha": "hau_Latn",
+    "haw": "haw_Latn",
+    "he": "heb_Hebr",
+    "hi": "hin_Deva",
+    "hr": "hrv_Latn",
+    "ht": "hat_Latn",
+    "hu": "hun_Latn",
+    "hy": "hye_Armn",
+    "id": "ind_Latn",
+    "ig": "ibo_Latn",
+    "is": "isl_Latn",
+    "it": "ita_Latn",
+    "ja": "jpn_Jpan",
+    "jv": "jav_Latn",
+    "jw": "jav_Latn",
+    "ka": "kat_Geor",
+    "kk": "kaz_Cyrl",
+    "km": "khm_Khmr",
+    "kn": "kan_Knda",
+    "ko": "kor_Hang",
+    "ky": "kir_Cyrl",
+    "la": "lat_Latn",
+    "lb": "ltz_Latn",
+    "lg": "lug_Latn",
+    "ln": "lin_Latn",
+    "lo": "lao_Laoo",
+    "lt": "lit_Latn",
+    "lv": "lav_Latn",
+    "mg": "mlg_Latn",
+    "mi": "mri_Latn",
+    "mk": "mkd_Cyrl",
+    "ml": "mal_Mlym",
+    "mn": "mon_Cyrl",
+    "mr": "mar_Deva",
+    "ms": "zsm_Latn",
+    "mt": "mlt_Latn",
+    "my": "mya_Mymr",
+    "ne": "nep_Deva",
+    "nl": "nld_Latn",
+    "no": "nob_Latn",
+    "ny": "nya_Latn",
+    "oc": "oci_Latn",
+    "om": "orm_Latn",
+    "or": "ory_Orya",
+    "pa": "pan_Guru",
+    "pl": "pol_Latn",
+    "ps": "pus_Arab",
+    "pt": "por_Latn",
+    "ro": "ron_Latn",
+    "ru": "rus_Cyrl",
+    "rw": "kin_Latn",
+    "sd": "snd_Arab",
+    "si": "sin_Sinh",
+    "sk": "slk_Latn",
+    "sl": "slv_Latn",
+    "sn": "sna_Latn",
+    "so": "som_Latn",
+    "sq": "als_Latn",
+    "sr": "srp_Cyrl",
+    "su": "sun_Latn",
+    "sv": "swe_Latn",
+    "sw": "swh_Latn",
+    "ta": "tam_Taml",
+    "te": "tel_Telu",
+    "tg": "tgk_Cyrl",
+    "th": "tha_Thai",
+    "tk": "tuk_Latn",
+    "tl": "tgl_Latn",
+    "tr": "tur_Latn",
+    "tt": "tat_Cyrl",
+    "ug": "uig_Arab",
+    "uk": "ukr_Cyrl",
+    "ur": "urd_Arab",
+    "uz": "uzb_Latn",
+    "vi": "vie_Latn",
+    "wo": "wol_Latn",
+    "xh": "xho_Latn",
+    "yi": "ydd_Hebr",
+    "yo": "yor_Latn",
+    "yue": "yue_Hant",
+    "zh": "cmn_Hans",
+    "zu": "zul_Latn",
+}
+
+# GiB on a GPU in bfloat16, one clip of 30 s, as the authors measured them.
+MEMORY_GIB = {
+    "CTC": {"300M": 2, "1B": 3, "3B": 8, "7B": 15},
+    "LLM": {"300M": 5, "1B": 6, "3B": 10, "7B": 17},
+}
+
+
+class OmnilingualConfig(ASRConfig):
+    """`weights` is a folder, or a repository on the hub, with the checkpoint and its tokenizer.
+
+    The authors give both out under plain addresses: the error for a missing folder names them.
+    """
+
+    model: Literal["omnilingual"] = "omnilingual"
+    # The library's name of the model, whose zero-shot and self-supervised ones do not fit here.
+    card: str = Field(
+        "omniASR_LLM_1B_v2",
+        pattern="^omniASR_((CTC|LLM)_(300M|1B|3B|7B)(_v2)?|LLM_Unlimited_(300M|1B|3B|7B)_v2)$",
+    )
+    weights: str
+    device: Literal["cpu", "cuda"] = "cpu"
+    batch_size: int = Field(default=1, gt=0)
+
+
+class Omnilingual:
+    """The ASR protocol over `ASRInferencePipeline`."""
+
+    def __init__(self, config: OmnilingualConfig):
+        self.config = config
+        self._pipeline: Any = None
+
+    def sources(self) -> tuple[Source, ...]:
+        """Checkpoint and tokenizer in one folder."""
+        files = (CHECKPOINT, TOKENIZER)
+        return (Source(self.config.weights, "Omnilingual ASR", "Apache-2.0", files),)
+
+    def facts(self) -> Facts:
+        """What the model needs; raises UserError where weights or library lack."""
+        try:
+            library = " ".join(
+                f"{name} {metadata.version(name)}" for name in ("omnilingual-asr", "fairseq2")
+            )
+        except metadata.PackageNotFoundError as missing:
+            raise UserError(
+                f"{missing.name} is not installed; `pip install omnilingual-asr` in an environment "
+                "of its own and name its python in this model's `environment`."
+            ) from None
+        weights = self._weights()
+        _, head, *_, size = self.config.card.removesuffix("_v2").split("_")
+        return Facts(
+            model=self.config.card,
+            library=library,
+            licence="Apache-2.0",
+            weights=(weights,),
+            languages=frozenset(LANGUAGES),
+            sample_rate=SAMPLE_RATE,
+            gpu_share=1.0 if self.config.device == "cuda" else 0.0,
+            # On a CPU in float32, twice as wide.
+            memory_mb=MEMORY_GIB[head][size] * (1024 if self.config.device == "cuda" else 2048),
+            longest_input_s=self._longest_s(),
+            batch_size=self.config.batch_size,
+            runs_code=True,  # a pickle, and how fairseq2 reads it was not looked into
+        )
+
+    def _weights(self) -> Weights:
+        (source,) = self.sources()
+        try:
+            return resolve(source)
+        except UserError as error:
+            urls = " and ".join(download_urls(self.config.card))
+            raise UserError(f"{error} The authors give out {urls}.") from None
+
+    def load(self) -> None:
+        """Load the model on the configured device, in bfloat16 on a GPU."""
+        with tempfile.TemporaryDirectory(prefix="gpa-fairseq2-") as folder:
+            card = asset_cards(self.config.card, Path(self._weights().path))
+            (Path(folder) / "cards.yaml").write_text(card, encoding="utf-8")
+            # Read when fairseq2 is first asked for a model: there is no argument for it.
+            os.environ["FAIRSEQ2_USER_ASSET_DIR"] = folder
+            import torch
+            from omnilingual_asr.models.inference.pipeline import ASRInferencePipeline
+
+            self._pipeline = ASRInferencePipeline(
+                local_name(self.config.card),
+                device=self.config.device,
+                dtype=torch.bfloat16 if self.config.device == "cuda" else torch.float32,
+            )
+
+    def transcribe(
+        self, waveforms: Sequence[Waveform], sample_rate: int, languages: Sequence[str | None]
+    ) -> list[Hypothesis | Exception]:
+        """One hypothesis a waveform; an utterance that fails yields its exception."""
+        return hear_in_batches(
+            self._hear,
+            waveforms,
+            sample_rate,
+            languages,
+            self.config.batch_size,
+            self._longest_s(),
+        )
+
+    def _longest_s(self) -> float | None:
+        return None if "Unlimited" in self.config.card else LONGEST_S
+
+    def _hear(self, clips: list[Waveform], language: str | None) -> list[Hypothesis]:
+        # A CTC model takes no language, and only says that it ignores one.
+        told = None if "CTC" in self.config.card else [model_language(language)] * len(clips)
+        texts = self._pipeline.transcribe(
+            [{"waveform": clip, "sample_rate": SAMPLE_RATE} for clip in clips],
+            lang=told,
+            batch_size=len(clips),
+        )
+        return [Hypothesis(text.strip(), language=language) for text in texts]
+
+
+def model_language(language: str | None) -> str | None:
+    """The model's code, None where the language is unknown; raises ValueError for one it lacks."""
+    if language is None:
+        return None
+    if language not in LANGUAGES:
+        raise ValueError(f"Omnilingual ASR has no code for the language {language!r}")
+    return LANGUAGES[language]
+
+
+def local_name(card: str) -> str:
+    """Name of our asset card, which takes all but the files from the library's."""
+    return f"gpa_{card}"
+
+
+def asset_cards(card: str, folder: Path) -> str:
+    """Two of fairseq2's asset cards, as YAML, for the checkpoint and the tokenizer in a folder.
+
+    Raises UserError where the folder has more than one of either.
+    """
+    found = []
+    for pattern in (CHECKPOINT, TOKENIZER):
+        files = sorted(folder.glob(pattern))
+        if len(files) != 1:
+            raise UserError(
+                f"{folder} has {len(files)} files {pattern}; keep each Omnilingual ASR checkpoint "
+                "and its tokenizer in a folder of their own."
+            )
+        found.append(json.dumps(str(files[0].absolute())))
+    checkpoint, tokenizer = found
+    return (
+        f"name: {local_name(card)}\n"
+        f"base: {card}\n"
+        f"checkpoint: {checkpoint}\n"
+        f"tokenizer_ref: {local_name(card)}_tokenizer\n"
+        "---\n"
+        f"name: {local_name(card)}_tokenizer\n"
+        "tokenizer_family: char_tokenizer\n"
+        f"tokenizer: {tokenizer}\n"
+    )
+
+
+def download_urls(card: str) -> tuple[str, str]:
+    """Where the authors give out a card's checkpoint and tokenizer."""
+    if card.endswith("_v2"):
+        tokenizer = "omniASR_tokenizer_written_v2"
+    else:
+        tokenizer = "omniASR_tokenizer_v7" if card == "omniASR_LLM_7B" else "omniASR_tokenizer"
+    return f"{DOWNLOADS}/{card.replace('_', '-')}.pt", f"{DOWNLOADS}/{tokenizer}.model"

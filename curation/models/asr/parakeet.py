@@ -1,0 +1,121 @@
+"""Parakeet-TDT-0.6B-v3 through NeMo: a FastConformer that emits tokens with their durations.
+
+Sekoyan et al.: Canary-1B-v2 & Parakeet-TDT-0.6B-v3, 2025. The model hears which of its 25
+languages is spoken by itself and takes no hint; what language a hypothesis has is what the
+pipeline knew before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import Field
+
+from gpa.curation.models.asr.config import ASRConfig
+from gpa.curation.models.asr.hearing import SAMPLE_RATE, hear_in_batches, rising_words
+from gpa.curation.models.nemo import (
+    GRANARY_LANGUAGES,
+    change_decoding,
+    checkpoint,
+    memory_mb,
+    nemo_library,
+    nemo_source,
+    padded,
+    restore,
+)
+from gpa.curation.models.protocols import Facts, Hypothesis, Source, Waveform
+from gpa.curation.models.weights import resolve
+
+# With full attention on a GPU of 80 GB, by the model's card.
+LONGEST_S = 24 * 60
+
+
+class ParakeetConfig(ASRConfig):
+    """`weights` is a `.nemo` file, a folder with one, or a model on the hub."""
+
+    model: Literal["parakeet"] = "parakeet"
+    weights: str = "nvidia/parakeet-tdt-0.6b-v3"
+    device: Literal["cpu", "cuda"] = "cpu"
+    batch_size: int = Field(default=1, gt=0)
+
+
+class Parakeet:
+    """The ASR protocol over an `EncDecRNNTBPEModel`."""
+
+    def __init__(self, config: ParakeetConfig):
+        self.config = config
+        self._model: Any = None
+
+    def sources(self) -> tuple[Source, ...]:
+        """The checkpoint."""
+        return (nemo_source(self.config.weights, "Parakeet", "CC-BY-4.0"),)
+
+    def facts(self) -> Facts:
+        """What the model needs; raises UserError where weights or library lack."""
+        (source,) = self.sources()
+        library, weights = nemo_library(), resolve(source)
+        return Facts(
+            model=f"parakeet {self.config.weights}",
+            library=library,
+            licence=weights.licence,
+            weights=(weights,),
+            languages=GRANARY_LANGUAGES,
+            sample_rate=SAMPLE_RATE,
+            gpu_share=1.0 if self.config.device == "cuda" else 0.0,
+            memory_mb=memory_mb(checkpoint(source, weights)),
+            longest_input_s=LONGEST_S,
+            batch_size=self.config.batch_size,
+            word_times=True,
+            runs_code=True,  # its config names the classes that are built
+            confidence_means="word: mean over its tokens of the highest token probability, scaled"
+            " so that 0 is chance; hypothesis: mean over its words",
+        )
+
+    def load(self) -> None:
+        """Restore the checkpoint, and have it keep words' times and confidences."""
+        (source,) = self.sources()
+        self._model = restore(
+            "EncDecRNNTBPEModel", checkpoint(source, resolve(source)), self.config.device
+        )
+        change_decoding(self._model, {"compute_timestamps": True}, word_confidence=True)
+
+    def transcribe(
+        self, waveforms: Sequence[Waveform], sample_rate: int, languages: Sequence[str | None]
+    ) -> list[Hypothesis | Exception]:
+        """One hypothesis a waveform; an utterance that fails yields its exception."""
+        return hear_in_batches(
+            self._hear, waveforms, sample_rate, languages, self.config.batch_size, LONGEST_S
+        )
+
+    def _hear(self, clips: list[Waveform], language: str | None) -> list[Hypothesis]:
+        heard = self._model.transcribe(
+            padded(clips),
+            batch_size=len(clips),
+            timestamps=True,
+            return_hypotheses=True,
+            num_workers=0,
+            verbose=False,
+        )
+        return [
+            hypothesis_of(each, len(clip) / SAMPLE_RATE, language)
+            for each, clip in zip(heard, clips, strict=True)
+        ]
+
+
+def hypothesis_of(heard: Any, duration_s: float, language: str | None) -> Hypothesis:
+    """NeMo's hypothesis with words' times, and confidences where it has one for each word."""
+    words = heard.timestamp["word"]
+    confidences = [float(each) for each in heard.word_confidence or ()]
+    return Hypothesis(
+        text=heard.text.strip(),
+        words=rising_words(
+            [
+                (word["word"], word["start"], word["end"], confidence)
+                for word, confidence in zip(words, confidences, strict=True)
+            ],
+            duration_s,
+        ),
+        confidence=sum(confidences) / len(confidences) if confidences else None,
+        language=language,
+    )

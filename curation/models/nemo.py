@@ -1,0 +1,108 @@
+"""NVIDIA NeMo: restoring a `.nemo` checkpoint, quietly and on one thread."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpa.curation.models.protocols import Source, Waveform, Weights
+from gpa.curation.models.weights import files_of
+from gpa.runtime.errors import UserError
+
+SAMPLE_RATE = 16000
+# NeMo pads shorter clips to this on both sides, and so moves their word times; we pad the end.
+SHORTEST_S = 1.0
+
+# The 25 languages of Granary, on which Parakeet-TDT-0.6B-v3 and Canary-1B-v2 were trained.
+GRANARY_LANGUAGES = frozenset(
+    {
+        "bg", "cs", "da", "de", "el", "en", "es", "et", "fi", "fr", "hr", "hu", "it",
+        "lt", "lv", "mt", "nl", "pl", "pt", "ro", "ru", "sk", "sl", "sv", "uk",
+    }
+)  # fmt: skip
+
+
+def nemo_source(name: str, reader: str, licence: str) -> Source:
+    """A `.nemo` file, a folder with one, or a repository on the hub."""
+    return Source(name, reader, licence, ("*.nemo",))
+
+
+def nemo_library() -> str:
+    """Name and version, for facts; raises UserError where it is not installed."""
+    try:
+        return f"nemo_toolkit {metadata.version('nemo_toolkit')}"
+    except metadata.PackageNotFoundError:
+        raise UserError("nemo_toolkit is not installed; run `pip install 'gpa[paper]'`.") from None
+
+
+def checkpoint(source: Source, weights: Weights) -> Path:
+    """The one `.nemo` file; raises UserError where there are several."""
+    files = files_of(Path(weights.path), source)
+    if len(files) > 1:
+        names = ", ".join(file.name for file in files)
+        raise UserError(f"{weights.path} holds {names}; name the one that {source.reader} is.")
+    return files[0]
+
+
+def memory_mb(file: Path) -> int:
+    """NeMo itself, and the weights twice while they are restored."""
+    return 1500 + 2 * file.stat().st_size // 1_000_000
+
+
+def restore(model_class: str, file: Path, device: str) -> Any:
+    """The model of that class in `nemo.collections.asr.models`, ready to hear.
+
+    Raises UserError where the device is not there or the file is of another kind.
+    """
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            f"{file.name} is set to device cuda but torch sees no GPU; set its device to cpu or "
+            "run on a GPU machine."
+        )
+    # With more, OpenMP's threads fight those of the other workers.
+    torch.set_num_threads(1)
+    from nemo.utils import logging as nemo_logging
+
+    nemo_logging.setLevel(logging.ERROR)
+    from nemo.collections.asr import models
+
+    try:
+        return getattr(models, model_class).restore_from(str(file), map_location=device).eval()
+    except Exception as error:
+        raise UserError(
+            f"{file} can't be restored as a {model_class} ({type(error).__name__}: {error}); name "
+            "the model that its section is for."
+        ) from error
+
+
+def padded(clips: Sequence[Waveform]) -> list[Waveform]:
+    """Clips of 16 kHz, those under a second with silence at their ends."""
+    shortest = round(SHORTEST_S * SAMPLE_RATE)
+    return [np.pad(clip, (0, max(0, shortest - len(clip)))) for clip in clips]
+
+
+def change_decoding(model: Any, changes: Mapping[str, Any], word_confidence: bool) -> None:
+    """Decode as the checkpoint says, but for `changes`; tokens keep their confidences.
+
+    A confidence is the highest token probability, scaled so that 0 is chance and 1 certainty.
+    """
+    from omegaconf import OmegaConf
+
+    confidences = {
+        "preserve_frame_confidence": True,
+        "preserve_token_confidence": True,
+        "preserve_word_confidence": word_confidence,
+        "aggregation": "mean",
+        "method_cfg": {"name": "max_prob"},
+    }
+    # A plain copy, because the checkpoint's own config takes no new keys.
+    decoding = OmegaConf.create(OmegaConf.to_container(model.cfg.decoding))
+    changed = OmegaConf.merge(decoding, {"confidence_cfg": confidences}, dict(changes))
+    model.change_decoding_strategy(changed)

@@ -1,0 +1,67 @@
+"""Reads a folder as ingest and normalize do, in a process whose memory and time are bounded.
+
+`python -m tests.curation.read_corpus FOLDER` prints `at FILE` before a file is touched, then for
+each file what became of it, then DONE. A decoder that crashes, hangs or wants more memory than
+any file here is worth ends the process; the last `at` says on which file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+
+from gpa.curation.corpus import find
+from gpa.curation.ingest import IngestConfig, ProbeConfig, ProbeStage, arrange, chunks
+from gpa.curation.normalize import NormalizeConfig, NormalizeStage
+from gpa.runtime.stage import Artifact, rows
+
+DONE = "every file has its row"
+MEMORY_BYTES = 1 << 30  # more than the libraries and some seconds of audio need
+FILE_S = 10
+
+
+class Watched:
+    """The guard of a worker, which here counts the seconds and says where it is."""
+
+    quarantined: frozenset[str] = frozenset()
+    careful = True
+
+    @contextlib.contextmanager
+    def on(self, recording_ids: Sequence[str]) -> Iterator[None]:
+        print("at", *recording_ids, flush=True)
+        signal.alarm(FILE_S)
+        yield
+        signal.alarm(0)
+
+
+def main(folder: str) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    files = find(folder)
+    probe = ProbeStage("probed", ProbeConfig(), ["listing"])
+    probed = [
+        row
+        for chunk, listing in chunks(files).items()
+        for row in rows(probe.process(chunk, {"listing": Artifact(listing)}, Watched()).table)
+    ]
+    corpus = arrange(probed, IngestConfig())
+    normalize = NormalizeStage("normalized", NormalizeConfig(), ["recordings"])
+    for partition, table in corpus.partitions.items():
+        artifact = normalize.process(partition, {"recordings": Artifact(table)}, Watched())
+        made = set(artifact.table["recording_id"].to_pylist())
+        dropped = {reject.recording_id: reject.reason for reject in artifact.rejects}
+        for recording in table["recording_id"].to_pylist():
+            assert (recording in made) != (recording in dropped)
+            print("normalized" if recording in made else dropped[recording], recording)
+    for file in rows(corpus.table):
+        if file["state"] != "recording":
+            print(file["reason"] or file["state"], file["path"])
+    print(DONE)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,122 @@
+"""`gpa fetch` and `gpa doctor` against a hub on this machine, with the hub's real client.
+
+They run as processes of their own, because the client reads its settings when it is imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.hub import Hub
+from tests.runs import GPA, ROOT, pipelines
+
+# Nothing listens there.
+NO_HUB = "http://127.0.0.1:9"
+MEBIBYTE = 2**20
+# The client writes, and so goes on, in steps of 10 MiB.
+WEIGHTS = bytes(range(256)) * (12 * MEBIBYTE // 256)
+WHISPER = {
+    "model.bin": WEIGHTS,
+    "config.json": b"{}",
+    "tokenizer.json": b"{}",
+    "vocabulary.json": b"[]",
+    "README.md": b"not read by the model",
+}
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with Hub({"owner/whisper": WHISPER, "owner/terms": WHISPER}).serving() as serving:
+        yield serving
+
+
+def panel(folder: Path, *names: str) -> Path:
+    """A pipeline whose recognisers are Whispers of those names on the hub."""
+
+    def change(laptop: dict) -> None:
+        laptop["resources"] = {"offline": False}
+        asr = {
+            f"whisper-{number}": {"model": "whisper", "weights": name}
+            for number, name in enumerate(names)
+        }
+        laptop["transcribe"] |= {"identifier": "whisper-0", "asr": asr}
+        laptop["consensus"]["panels"] = {"default": {"voters": list(asr)}}
+
+    return pipelines(folder, change)
+
+
+def gpa(command: str, config: Path, hub_url: str, home: Path) -> tuple[int, str]:
+    """Exit status and output of a command whose hub is at a URL and whose cache is in `home`."""
+    finished = subprocess.run(
+        [str(GPA), command, "--config", str(config)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+        env={**os.environ, "HF_ENDPOINT": hub_url, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"},
+    )  # fmt: skip
+    return finished.returncode, finished.stdout
+
+
+def test_what_was_fetched_is_not_fetched_again(hub, tmp_path):
+    config, home = panel(tmp_path, "owner/whisper"), tmp_path / "home"
+    hub.cut_after["model.bin"] = 11 * MEBIBYTE
+    fetched = gpa("fetch", config, hub.url, home)
+    assert fetched[0] == 0
+    assert [span for path, span in hub.asked if path == "model.bin"] == [
+        "",
+        f"bytes={10 * MEBIBYTE}-",
+    ]
+    assert "README.md" not in dict(hub.asked)
+    (file,) = home.rglob("model.bin")
+    assert file.read_bytes() == WEIGHTS
+    names = ("config.json", "model.bin", "tokenizer.json", "vocabulary.json")
+    lines = "".join(f"{hashlib.sha256(WHISPER[name]).hexdigest()}  {name}\n" for name in names)
+    assert hashlib.sha256(lines.encode()).hexdigest() in fetched[1]
+    assert gpa("fetch", config, NO_HUB, home) == fetched
+
+
+def test_files_that_are_whole_are_kept_when_another_can_not_be_had(hub, tmp_path):
+    config, home = panel(tmp_path, "owner/whisper"), tmp_path / "home"
+    hub.broken.add("model.bin")
+    status, printed = gpa("fetch", config, hub.url, home)
+    assert status == 1
+    assert "owner/whisper can't be had from the hub" in printed
+    hub.broken.clear()
+    hub.asked.clear()
+    assert gpa("fetch", config, hub.url, home)[0] == 0
+    assert hub.asked == [("model.bin", "")]
+
+
+def test_terms_that_were_not_accepted_name_the_page_and_the_login(hub, tmp_path):
+    hub.gated.add("owner/terms")
+    config, home = panel(tmp_path, "owner/terms", "owner/whisper"), tmp_path / "home"
+    status, printed = gpa("fetch", config, hub.url, home)
+    assert status == 1
+    assert "The hub does not give out owner/terms" in printed
+    assert list(home.rglob("model.bin"))  # of the other
+    status, printed = gpa("doctor", config, hub.url, home)
+    assert status == 1
+    (line,) = [line for line in printed.splitlines() if "owner/terms" in line]
+    assert f"Accept the terms on {hub.url}/owner/terms" in line
+    assert "`hf auth login`" in line
+    assert any("transcribe/whisper-1" in line and "ok" in line for line in printed.splitlines())
+
+
+def test_every_model_has_its_own_line_whatever_the_others_lack(hub, tmp_path):
+    config = panel(tmp_path, "owner/nowhere", "owner/whisper", "/no/such/folder")
+    status, printed = gpa("doctor", config, hub.url, tmp_path / "home")
+    assert status == 1
+    lines = {line.split()[1]: line for line in printed.splitlines() if "transcribe/" in line}
+    assert f"There is no {hub.url}/owner/nowhere, or it is private" in lines["transcribe/whisper-0"]
+    assert "`gpa fetch` gets them" in lines["transcribe/whisper-1"]
+    assert "are nowhere" in lines["transcribe/whisper-2"]
+
+
+def test_a_hub_that_does_not_answer_is_said(tmp_path):
+    config = panel(tmp_path, "owner/whisper")
+    _, printed = gpa("doctor", config, NO_HUB, tmp_path / "home")
+    assert "The hub does not answer" in printed

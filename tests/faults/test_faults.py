@@ -1,0 +1,258 @@
+"""Faults in the middle of real runs: after each, the same bytes come out and the books balance.
+
+Each test starts the real command with light models from the state just before the stage in which
+its fault strikes (`disturbed.py`), and says when by a recording, not by a clock (`mines.py`).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from gpa.curation import run
+from gpa.runtime import record
+from gpa.runtime.storage import Store
+from tests.faults.disturbed import Disturbed, Moment, Undisturbed, ended, retries
+
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
+
+Survived = Callable[[Disturbed], None]
+
+
+def test_the_undisturbed_run_keeps_and_drops(undisturbed: Undisturbed):
+    assert run.verify(str(undisturbed.run.out)) == []
+    manifest = pq.read_table(undisturbed.run.out / "curated" / "manifest.parquet")
+    rejected = pq.read_table(undisturbed.run.out / "rejected.parquet")
+    assert manifest.num_rows > 3
+    assert set(rejected["reason"].to_pylist()) == {"non_speech", "disagreement"}
+
+
+def test_a_killed_driver(
+    undisturbed: Undisturbed, moment: random.Random, injected, survived: Survived, tmp_path: Path
+):
+    injected("driver killed")
+    at = undisturbed.moment(moment)
+    disturbed = undisturbed.before(at.stage, tmp_path)
+    disturbed.lay("hold", at)
+    process = disturbed.start()
+    disturbed.held(process, at)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    disturbed.until_released()
+    disturbed.curate()
+    survived(disturbed)
+
+
+def test_a_killed_worker(
+    undisturbed: Undisturbed, moment: random.Random, injected, survived: Survived, tmp_path: Path
+):
+    injected("worker killed")
+    at = undisturbed.moment(moment)
+    disturbed = undisturbed.before(at.stage, tmp_path)
+    disturbed.lay("hold", at)
+    process = disturbed.start()
+    os.kill(disturbed.held(process, at), signal.SIGKILL)
+    printed = ended(process)
+    assert retries(disturbed.out, at.stage) == 1
+    assert "workers that died and were replaced: 1" in printed
+    assert "raylet" not in printed, printed
+    survived(disturbed)
+
+
+def test_a_worker_that_runs_out_of_memory_once(
+    undisturbed: Undisturbed, moment: random.Random, injected, survived: Survived, tmp_path: Path
+):
+    injected("out of memory, once")
+    at = undisturbed.moment(moment)
+    disturbed = undisturbed.before(at.stage, tmp_path)
+    disturbed.lay("out-of-memory", at)
+    disturbed.curate()
+    assert retries(disturbed.out, at.stage) == 1
+    survived(disturbed)
+
+
+def test_recordings_that_kill_their_workers_every_time(
+    undisturbed: Undisturbed,
+    moment: random.Random,
+    injected,
+    record_property: Callable[[str, object], None],
+    tmp_path: Path,
+):
+    """The third start leaves each out, by name; all others come out as if nothing had been."""
+    injected("segfault and out of memory, every time")
+    deadly = [moment.choice(partition) for partition in undisturbed.partitions()[:2]]
+    disturbed = undisturbed.before("utterances", tmp_path)
+    for fault, recording in zip(("segfault", "out-of-memory"), deadly, strict=True):
+        disturbed.lay(fault, Moment("utterances", recording), stays=True)
+    printed = disturbed.curate()
+    assert "2 quarantined" in printed
+    assert retries(disturbed.out, "utterances") == 4
+    assert run.verify(str(disturbed.out)) == []
+    quarantined = [row for row in rejected(disturbed) if row["reason"] == "quarantined"]
+    assert {row["recording_id"] for row in quarantined} == set(deadly)
+    lost, duplicated = undisturbed.lost_and_duplicated(disturbed.out, deadly)
+    record_property("lost", lost)
+    record_property("duplicated", duplicated)
+    assert (lost, duplicated) == (0, 0)
+    assert samples(disturbed, deadly) == samples(undisturbed.run, deadly)
+
+
+def test_a_write_cut_short(
+    undisturbed: Undisturbed, moment: random.Random, injected, survived: Survived, tmp_path: Path
+):
+    injected("write cut short")
+    at = undisturbed.moment(moment)
+    disturbed = undisturbed.before(at.stage, tmp_path)
+    disturbed.lay("cut-write", at)
+    disturbed.curate()
+    assert retries(disturbed.out, at.stage) == 1
+    assert list(disturbed.out.rglob("*.partial")) == []
+    survived(disturbed)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, which can be made as small as what is on it."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a file system")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4g", "tmpfs", disk], check=True)
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def resize(disk: Path, size: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={size}", disk], check=True)
+
+
+def test_a_disk_that_fills(
+    undisturbed: Undisturbed, moment: random.Random, injected, survived: Survived, small_disk: Path
+):
+    injected("disk full")
+    at = undisturbed.moment(moment)
+    disturbed = undisturbed.before(at.stage, small_disk)
+    disturbed.lay("hold", at)
+    process = disturbed.start()
+    disturbed.held(process, at)
+    resize(small_disk, str(shutil.disk_usage(small_disk).used))
+    disturbed.release(at)
+    *_, last = ended(process, status=2).splitlines()
+    assert last.startswith("gpa: There is no room left in")
+    assert "only 0.0 GB are free" in disturbed.curate(status=2)
+    resize(small_disk, "4g")
+    disturbed.curate()
+    survived(disturbed)
+
+
+def flip(file: Path, draw: random.Random) -> None:
+    data = bytearray(file.read_bytes())
+    data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+    file.write_bytes(data)
+
+
+def cut(file: Path, draw: random.Random) -> None:
+    file.write_bytes(file.read_bytes()[: draw.randrange(file.stat().st_size)])
+
+
+def test_damage_to_a_finished_run(
+    undisturbed: Undisturbed, moment: random.Random, injected, survived: Survived, tmp_path: Path
+):
+    injected("files flipped and cut off")
+    shutil.copytree(undisturbed.run.out, tmp_path / "out")
+    disturbed = undisturbed.copy(tmp_path / "out")
+    harmed = {
+        moment.choice(sorted(disturbed.out.glob(pattern))): harm
+        for pattern, harm in (
+            ("normalized/*/*.tar", flip),
+            ("utterances/*/*.rejects.parquet", flip),
+            ("curated/*.tar", flip),
+            ("quality/*/*.parquet", cut),
+            ("alignment/*/*.parquet", cut),
+        )
+    }
+    for file, harm in harmed.items():
+        harm(file, moment)
+    printed = ended(disturbed.start(("verify", disturbed.out, "--repair")), status=1)
+    for file in harmed:
+        assert str(file.relative_to(disturbed.out)) in printed
+    disturbed.curate()
+    survived(disturbed)
+
+
+def test_damage_that_a_run_comes_across(
+    undisturbed: Undisturbed, moment: random.Random, injected, survived: Survived, tmp_path: Path
+):
+    injected("damage met by a run")
+    disturbed = undisturbed.before("quality", tmp_path)
+    harmed = moment.choice(sorted(disturbed.out.glob("utterances/*/*.tar")))
+    flip(harmed, moment)
+    *_, last = disturbed.curate(status=2).splitlines()
+    assert last.startswith(f"gpa: {harmed.relative_to(disturbed.out)} has other bytes")
+    assert last.endswith("the same command now makes it again.")
+    disturbed.curate()
+    survived(disturbed)
+
+
+@pytest.fixture
+def faketime() -> Path:
+    """The library that gives a process and all that it starts another clock."""
+    libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if not libraries:
+        pytest.skip("there is no libfaketime; it is a package of Debian")
+    return libraries[0]
+
+
+def test_a_clock_that_jumps_back_between_two_starts(
+    undisturbed: Undisturbed,
+    moment: random.Random,
+    injected,
+    survived: Survived,
+    faketime: Path,
+    tmp_path: Path,
+):
+    """In the future a run is killed, in the past it goes on: Ray and all have that clock."""
+    injected("clock jumps two years back")
+    at = undisturbed.moment(moment)
+    disturbed = undisturbed.before(at.stage, tmp_path)
+    disturbed.lay("hold", at)
+    process = disturbed.start(environment={"LD_PRELOAD": str(faketime), "FAKETIME": "+365d"})
+    disturbed.held(process, at)
+    process.kill()
+    process.wait()
+    disturbed.until_released()
+    begun = started(disturbed)
+    ended(disturbed.start(environment={"LD_PRELOAD": str(faketime), "FAKETIME": "-365d"}))
+    assert started(disturbed) < begun
+    survived(disturbed)
+
+
+def started(disturbed: Disturbed) -> str:
+    """When the last run began, as its record says."""
+    return (record.read(Store(str(disturbed.out))) or {})["started_at"]
+
+
+def rejected(disturbed: Disturbed) -> list[dict]:
+    return pq.read_table(disturbed.out / "rejected.parquet").to_pylist()
+
+
+def samples(disturbed: Disturbed, without: list[str]) -> dict[str, bytes]:
+    """The files in all shards, but for those of some recordings."""
+    found = {}
+    for shard in sorted((disturbed.out / "curated").glob("*.tar")):
+        with tarfile.open(shard) as tar:
+            for member in tar:
+                if not member.name.startswith(tuple(without)):
+                    file = tar.extractfile(member)
+                    assert file is not None
+                    found[member.name] = file.read()
+    return found
