@@ -35,6 +35,7 @@ BENCHES = {
     "curation": "gpa.curation.bench",
     "engine": "gpa.runtime.bench_engine",
     "pipeline": "gpa.curation.bench_pipeline",
+    "plan": "gpa.curation.bench_plan",
     "tokenize": "gpa.tokenize.bench",
     "train": "gpa.train.bench",
 }
