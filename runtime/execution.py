@@ -43,6 +43,9 @@ QUIET = {
 }
 # A block of partition ids is the unit that Ray schedules; more than this many only cost time.
 MAX_BLOCKS = 4000
+# Ray looks for ended work ten times a second. From so many items a worker on, each has its next
+# one at hand meanwhile; of fewer, the worker that starts first would take what others could do.
+MANY_ITEMS = 8
 
 
 class Pool(Config):
@@ -315,13 +318,15 @@ class Engine:
         if environment is not None:
             # Ray hands it to a shell.
             runtime_env["py_executable"] = shlex.quote(interpreter.usable(environment))
+        workers = self.workers(pool, len(items))
         dataset = ray.data.from_items(
             [dict(item) for item in items], override_num_blocks=min(len(items), MAX_BLOCKS)
         ).map_batches(
             worker,
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(
-                size=self.workers(pool, len(items)), max_tasks_in_flight_per_actor=1
+                size=workers,
+                max_tasks_in_flight_per_actor=2 if len(items) >= MANY_ITEMS * workers else 1,
             ),
             fn_constructor_args=arguments,
             num_cpus=pool.cpus,
