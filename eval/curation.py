@@ -17,20 +17,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from gpa.curation.intervals import CONFIDENCE, Estimate, mean, ratio, relative, share
 from gpa.curation.report.overlap import ErrorOverlap
 from gpa.curation.text import units
 from gpa.eval import cuts, independence, punctuation, reference, speakers, versions
-from gpa.eval.metrics import (
-    CONFIDENCE,
-    Errors,
-    Estimate,
-    corpus_wer,
-    errors,
-    mean,
-    ratio,
-    relative,
-    share,
-)
+from gpa.eval.metrics import Errors, corpus_wer, errors
 from gpa.eval.outputs import Output, Recording, Utterance, read_output
 from gpa.eval.truth import Truth, read_truth
 from gpa.runtime.errors import UserError
