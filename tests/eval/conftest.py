@@ -87,18 +87,24 @@ def out(tmp_path: Path) -> Path:
     def write(name: str, rows: pa.Table, files: dict[str, bytes] | None = None) -> None:
         artifacts.write(name, "f", "p", Artifact(rows, files or {}))
 
-    spans = [(turn["start"], turn["end"]) for turn in TURNS]
+    waveform = bursts(20.0, [(turn["start"], turn["end"]) for turn in TURNS])
     write("recordings", table(RECORDINGS, {"recording_id": "r", "path": "talk/mix.wav"}))
     write(
         "normalized",
         table(NORMALIZED, {"recording_id": "r", "duration_s": 20.0, "sample_rate": RATE}),
-        {"r.flac": encode_flac(bursts(20.0, spans), RATE)},
+        {"r.flac": encode_flac(waveform, RATE)},
     )
     cuts = [
         {"utterance_id": key, "recording_id": "r", "start_s": start, "end_s": end, "speaker": who}
         for key, start, end, who, *_ in CUTS
     ]
-    write("utterances", table(UTTERANCES, *cuts))
+    clips = {
+        f"{key}.normalized.flac": encode_flac(
+            waveform[round(start * RATE) : round(end * RATE)], RATE
+        )
+        for key, start, end, *_ in CUTS
+    }
+    write("utterances", table(UTTERANCES, *cuts), clips)
     mos = {"overall": 3.0, "signal": 3.5, "background": 4.0}
     better = {"overall": 3.5, "signal": 3.4, "background": 4.2}
     versions = ("denoised", "denoised", "normalized")
