@@ -6,7 +6,6 @@ through Ray are partition ids and a few numbers; audio and tables never enter it
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import resource
@@ -24,6 +23,7 @@ from pydantic import Field
 
 from gpa.runtime import interpreter
 from gpa.runtime.attempts import PartitionAttempts
+from gpa.runtime.chatter import without_native_chatter
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
 from gpa.runtime.stage import Artifact, Stage
@@ -194,19 +194,6 @@ def _hold_torch_to(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
-@contextlib.contextmanager
-def _without_native_chatter() -> Iterator[None]:
-    """Swallow what Ray's C++ part writes to standard error while it starts; errors are raised."""
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a device, no path of ours
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
 class Engine:
     """A Ray cluster, joined or started here, as a context manager."""
 
@@ -222,7 +209,7 @@ class Engine:
 
         local = self._resources.address is None
         try:
-            with _without_native_chatter():
+            with without_native_chatter():
                 ray.init(
                     address=self._resources.address or "local",
                     num_cpus=self._resources.cpus if local else None,
