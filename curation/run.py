@@ -148,7 +148,7 @@ class Outputs:
 def _close(
     artifacts: ArtifactStore, run: RunRecord, stages: Sequence[Stage]
 ) -> tuple[dict, books.Books]:
-    """Write `rejected.parquet` and `report/summary.json`."""
+    """Write `rejected.parquet` and the report; returns what the run amounts to."""
     store = artifacts.store
     named, partitions = run.content["fingerprints"], run.content["partitions"]
     files = read_parquet(store.read(CORPUS_TABLE))
@@ -166,8 +166,7 @@ def _close(
     result = summary.summarise(
         account, summary.pairwise_wer(made), summary.spared(made), run.content
     )
-    store.write(summary.NAME, json.dumps(result, indent=1, ensure_ascii=False).encode())
-    write_report(artifacts, run.content)
+    write_report(artifacts, run.content, summarised=result)
     return result, account
 
 
