@@ -61,7 +61,7 @@ def curate(corpus_url: str, out: str, name: str, config: PipelineConfig, console
             },
         )
         console.print(f"[bold]{name}[/bold]: {config.description}")
-        console.print(f"{len(files)} files in {corpus_url}", soft_wrap=True)
+        console.print(f"{len(files)} files in {corpus_url}", markup=False, soft_wrap=True)
         with attempts.forgotten(store), Engine(config.resources) as engine:
             recipe = Recipe(artifacts, engine, run, console)
             found = _ingest(files, config, artifacts, recipe)
