@@ -126,7 +126,8 @@ def _write_shards(
     shards = package.plan_shards(sizes, config.package.shard_mb * 1e6)
     store = artifacts.store
     missing = package.missing_shards(store, selected, shards)
-    items = [{"name": shard.name, "parts": json.dumps(shard.parts)} for shard in missing]
+    names = [shard.name for shard in missing]
+    items = pa.table({"name": names, "parts": [json.dumps(shard.parts) for shard in missing]})
     arguments = (store.url, selected, named["utterances"], selected)
     pool = config.resources.pool("package")
     for _ in engine.map(package.ShardWriter, arguments, items, pool):
