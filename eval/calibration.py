@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from gpa.curation.consensus import ConsensusConfig
+from gpa.curation.intervals import Estimate, ratio
 from gpa.curation.report.samples import PWER_STRATA
 from gpa.eval import curation
-from gpa.eval.metrics import Estimate, ratio
 from gpa.eval.outputs import Output, Utterance, read_output
 from gpa.eval.truth import read_truth
 from gpa.runtime.errors import UserError

@@ -17,20 +17,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from gpa.curation.intervals import CONFIDENCE, Estimate, mean, ratio, relative, share
 from gpa.curation.report.overlap import ErrorOverlap
 from gpa.curation.text import units
 from gpa.eval import cuts, independence, punctuation, reference, speakers, versions
-from gpa.eval.metrics import (
-    CONFIDENCE,
-    Errors,
-    Estimate,
-    corpus_wer,
-    errors,
-    mean,
-    ratio,
-    relative,
-    share,
-)
+from gpa.eval.metrics import Errors, corpus_wer, errors
 from gpa.eval.outputs import Output, Recording, Utterance, read_output
 from gpa.eval.truth import Truth, read_truth
 from gpa.runtime.errors import UserError
@@ -156,7 +147,7 @@ def score(output: Output, truths: Mapping[str, Truth]) -> Score:
         else {},
         "Boundaries": boundary_figures,
         "Punctuation": _punctuation_figures(matched),
-        "Audio and agreement": _agreement_figures(utterances) | of_versions,
+        "Audio and agreement": _agreement_figures(utterances, output.scorer) | of_versions,
     }
     counts: Counter[str] = Counter(item.reference.way for item in judged)
     every = sum(len(item.utterances) for item in matched)
@@ -303,8 +294,8 @@ def _punctuation_figures(matched: Sequence[Matched]) -> dict[str, Estimate]:
     return figures
 
 
-def _agreement_figures(utterances: Sequence[Utterance]) -> dict[str, Estimate]:
-    """DNSMOS of all cuts in both versions, and pWER of what was kept and dropped."""
+def _agreement_figures(utterances: Sequence[Utterance], scorer: str) -> dict[str, Estimate]:
+    """Quality of all cuts in both versions, and pWER of what was kept and dropped."""
     both = [
         (u.normalized_mos, u.denoised_mos, u.kept_version)
         for u in utterances
@@ -315,15 +306,15 @@ def _agreement_figures(utterances: Sequence[Utterance]) -> dict[str, Estimate]:
         return mean(u.pwer for u in chosen if u.pwer is not None)
 
     return {
-        "DNSMOS overall, normalized": mean(before.overall for before, _, _ in both),
-        "DNSMOS overall, denoised": mean(after.overall for _, after, _ in both),
-        "DNSMOS overall, version kept": mean(
+        f"{scorer} overall, normalized": mean(before.overall for before, _, _ in both),
+        f"{scorer} overall, denoised": mean(after.overall for _, after, _ in both),
+        f"{scorer} overall, version kept": mean(
             (after if version == "denoised" else before).overall for before, after, version in both
         ),
-        "DNSMOS signal, normalized": mean(
+        f"{scorer} signal, normalized": mean(
             before.signal for before, _, _ in both if before.signal is not None
         ),
-        "DNSMOS signal, denoised": mean(
+        f"{scorer} signal, denoised": mean(
             after.signal for _, after, _ in both if after.signal is not None
         ),
         "denoised version kept": share(version == "denoised" for _, _, version in both),
@@ -347,7 +338,7 @@ _RATIO_AIM = "<= 50 %"
 def _shown(name: str, value: float) -> str:
     if math.isnan(value):
         return "–"
-    is_share = not name.startswith("DNSMOS") and not name.endswith("times chance")
+    is_share = "MOS " not in name and not name.endswith("times chance")
     return f"{value:.1%}" if is_share else f"{value:.2f}"
 
 

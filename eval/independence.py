@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from gpa.curation.intervals import Estimate, ratio, relative
 from gpa.curation.report.overlap import ErrorOverlap, overlaps, total
 from gpa.curation.text import units
-from gpa.eval.metrics import Estimate, ratio, relative
 
 if TYPE_CHECKING:
     from gpa.eval.curation import JudgedText

@@ -105,7 +105,9 @@ JSONL = b"".join(
     json.dumps({"path": f"audio/{n} \xe4.wav", "language": "en", "duration": n}).encode() + b"\n"
     for n in range(5)
 )
-CSV = b'path,language,speaker\n"a, b.wav",en,anna\nc.wav,,\n"new\nline.wav",zh,"b ""x"""\n' * 2
+CSV = (
+    b"path,language,speaker\n" + b'"a, b.wav",en,anna\nc.wav,,\n"new\nline.wav",zh,"b ""x"""\n' * 2
+)
 
 
 @pytest.mark.parametrize(("name", "whole"), [("m.jsonl", JSONL), ("m.csv", CSV)])

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from tests.faults import light
 from tests.faults.disturbed import Disturbed, Undisturbed
-from tests.faults.light import write_corpus
 from tests.runs import pipelines
 
 RECORDINGS = 6
@@ -19,13 +19,9 @@ Survived = Callable[[Disturbed], None]
 
 
 def _settings(laptop: dict[str, Any]) -> None:
-    """Three partitions of two recordings, two workers, two recognisers without a verifier."""
+    """Light models, and three partitions of two recordings."""
+    light.settings(laptop)
     laptop["ingest"]["partition_minutes"] = 0.25
-    laptop["denoise"] = {"model": "none"}
-    laptop["transcribe"]["asr"].pop("ctc-en")
-    voters = list(laptop["transcribe"]["asr"])
-    laptop["consensus"]["panels"]["en"] = {"voters": voters}
-    laptop["resources"] |= {"cpus": 2, "default": {"workers": 2}}
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +29,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     folder = tmp_path_factory.mktemp("undisturbed")
     corpus = folder / "corpus"
     corpus.mkdir()
-    write_corpus(corpus, RECORDINGS, seed=0)
+    light.write_corpus(corpus, RECORDINGS, seed=0)
     run = Disturbed(corpus, pipelines(folder, _settings), folder / "out", folder / "mines")
     run.curate()
     recordings = pq.read_table(run.out / "corpus.parquet")["recording_id"].to_pylist()

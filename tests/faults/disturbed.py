@@ -6,7 +6,6 @@ import os
 import random
 import shutil
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from gpa.runtime import record
 from gpa.runtime.errors import UserError
 from gpa.runtime.lock import only_run
 from gpa.runtime.storage import Store
+from tests.faults import light
 from tests.runs import products, start
 
 # Stages that say on which recording they work, in the order of the recipe.
@@ -54,7 +54,7 @@ class Disturbed:
     ) -> subprocess.Popen[str]:
         """`gpa curate`, or another command of `gpa`, running."""
         curate = ("curate", "--corpus", self.corpus, "--out", self.out, "--config", self.config)
-        program = (sys.executable, "-m", "tests.faults.light", self.mines)
+        program = light.command(self.mines)
         return start(*(command or curate), program=program, environment=environment)
 
     def curate(self, status: int = 0) -> str:
