@@ -76,7 +76,7 @@ class Pyannote:
             licence="MIT",  # of the library
             weights=self._weights(),
             sample_rate=SAMPLE_RATE,
-            gpu_share=1.0 if self.config.device == "cuda" else 0.0,
+            gpu_share=self.config.gpu_share,
             memory_mb=1500,
             # Its pipelines are pickles; of the wheel's we read tensors alone (pyannet.py).
             runs_code=self.config.pipeline is not None,

@@ -68,7 +68,7 @@ class Sortformer:
         return replace(
             facts,
             weights=(*facts.weights, voice_weights()),
-            gpu_share=1.0 if self.config.device == "cuda" else 0.0,
+            gpu_share=self.config.gpu_share,
         )
 
     def load(self) -> None:
