@@ -30,8 +30,7 @@ ADAPTERS: dict[str, Callable[[], ASR]] = {
         CanaryConfig(version="1b", weights=_checkpoint("canary-1b"), batch_size=2)
     ),
     "canary-1b-v2": lambda: Canary(
-        # Its text never ends (see tiny_nemo.py), so batches are shown on 1b, by the same code.
-        CanaryConfig(version="1b-v2", weights=_checkpoint("canary-1b-v2"), batch_size=1)
+        CanaryConfig(version="1b-v2", weights=_checkpoint("canary-1b-v2"), batch_size=2)
     ),
     "seamless": lambda: Seamless(SeamlessConfig(weights=_checkpoint("seamless"), beam_size=2)),
 }
@@ -44,7 +43,10 @@ def _checkpoints() -> dict[str, Path]:
     return {
         "parakeet": tiny_nemo.parakeet(folder / "parakeet"),
         "canary-1b": tiny_nemo.canary(folder / "canary-1b", "canary", ["en", "de"]),
-        "canary-1b-v2": tiny_nemo.canary(folder / "canary-1b-v2", "canary2", ["en", "de"]),
+        "canary-1b-v2": tiny_nemo.with_aligner(
+            tiny_nemo.canary(folder / "canary-1b-v2", "canary2", ["en", "de"]),
+            tiny_nemo.aligner(folder / "aligner"),
+        ),
         "seamless": tiny_seamless.seamless(folder / "seamless"),
     }
 
