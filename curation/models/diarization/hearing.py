@@ -9,13 +9,14 @@ tells voices apart with, the voices handed on are GE2E's: the thresholds of join
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from gpa.curation.audio import resample
+from gpa.curation.models.device import DeviceConfig
 from gpa.curation.models.diarization.windows import (
     Span,
     Window,
@@ -25,7 +26,6 @@ from gpa.curation.models.diarization.windows import (
 )
 from gpa.curation.models.protocols import Diarization, Turn, Waveform, Weights
 from gpa.curation.models.weights import wheel_file, wheel_weights
-from gpa.runtime.models import ModelConfig
 
 if TYPE_CHECKING:
     from gpa.curation.models.diarization.ge2e import GE2E
@@ -38,10 +38,9 @@ MIN_EMBEDDED_S = 0.6
 Hear = Callable[[Waveform], tuple[Sequence[Turn], Sequence[Span]]]
 
 
-class DiarizerConfig(ModelConfig):
+class DiarizerConfig(DeviceConfig):
     """What the sections of all diarizers share."""
 
-    device: Literal["cpu", "cuda"] = "cpu"
     # Longer recordings are diarized in windows that overlap, whose speakers are then joined.
     window_s: float = Field(600.0, ge=60)
     window_overlap_s: float = Field(10.0, gt=0, le=30)

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from gpa.curation.models.device import prepare_torch
 from gpa.curation.models.diarization.hearing import (
     SAMPLE_RATE,
     DiarizerConfig,
@@ -76,7 +77,7 @@ class Pyannote:
             licence="MIT",  # of the library
             weights=self._weights(),
             sample_rate=SAMPLE_RATE,
-            gpu_share=1.0 if self.config.device == "cuda" else 0.0,
+            gpu_share=self.config.gpu_share,
             memory_mb=1500,
             # Its pipelines are pickles; of the wheel's we read tensors alone (pyannet.py).
             runs_code=self.config.pipeline is not None,
@@ -87,13 +88,7 @@ class Pyannote:
         os.environ["PYANNOTE_METRICS_ENABLED"] = "0"
         import torch
 
-        # With more, OpenMP's threads fight those of the other workers (measured: 9 times slower).
-        torch.set_num_threads(1)
-        if self.config.device == "cuda" and not torch.cuda.is_available():
-            raise UserError(
-                "The diarizer is set to device cuda but torch sees no GPU; "
-                "set segment.diarizer.device to cpu or run on a GPU machine."
-            )
+        prepare_torch(self.config.device, "The diarizer")
         self._voice = load_voice(self.config.device)
         pipeline = (
             self._from_wheels()

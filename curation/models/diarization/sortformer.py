@@ -8,6 +8,7 @@ some of them under one name, or not at all. Overlapped speech is where two are h
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -23,16 +24,8 @@ from gpa.curation.models.diarization.hearing import (
     voice_weights,
 )
 from gpa.curation.models.diarization.windows import Span
-from gpa.curation.models.nemo import (
-    checkpoint,
-    memory_mb,
-    nemo_library,
-    nemo_source,
-    padded,
-    restore,
-)
+from gpa.curation.models.nemo import nemo_facts, nemo_source, padded, restore
 from gpa.curation.models.protocols import Diarization, Facts, Source, Turn, Waveform
-from gpa.curation.models.weights import resolve
 from gpa.curation.turns import runs
 from gpa.runtime.errors import UserError
 
@@ -71,26 +64,20 @@ class Sortformer:
     def facts(self) -> Facts:
         """What the model needs; raises UserError where weights or library lack."""
         (source,) = self.sources()
-        library, weights = nemo_library(), resolve(source)
-        return Facts(
-            model=f"sortformer {self.config.weights}",
-            library=library,
-            licence=weights.licence,
-            weights=(weights, voice_weights()),
-            sample_rate=SAMPLE_RATE,
-            gpu_share=1.0 if self.config.device == "cuda" else 0.0,
-            memory_mb=memory_mb(checkpoint(source, weights)),
-            runs_code=True,  # its config names the classes that are built
+        facts = nemo_facts(f"sortformer {self.config.weights}", source)
+        return replace(
+            facts,
+            weights=(*facts.weights, voice_weights()),
+            gpu_share=self.config.gpu_share,
         )
 
     def load(self) -> None:
         """Restore the checkpoint; raises UserError where it is of another version."""
         (source,) = self.sources()
-        file = checkpoint(source, resolve(source))
-        self._model = restore("SortformerEncLabelModel", file, self.config.device)
+        self._model = restore("SortformerEncLabelModel", source, self.config.device)
         if self._model.streaming_mode != (self.config.version == "streaming-v2"):
             raise UserError(
-                f"{file} is not Sortformer {self.config.version}; set segment.diarizer.version to "
+                f"{source.name} is not Sortformer {self.config.version}; set segment.diarizer.version to "
                 f"{'streaming-v2' if self._model.streaming_mode else 'v1'}."
             )
         if self._model.streaming_mode:
