@@ -69,8 +69,11 @@ _BEFORE: dict[str, _Rules] = {
         (r"\beine(?= (?:million|milliarde)\b)", "ein"),
         (r"\b(\d{1,2}):(\d\d) uhr\b", r"\1 uhr \2"),
     ),
-    "es": ((r"veintiún\b", "veintiuno"),),
-    "fr": ((r"\b(\d{1,2}) ?h ?(\d\d)?\b", r"\1 heures \2"),),
+    "es": ((r"\bn\.?[o°] ?(?=\d)", "número "), (r"veintiún\b", "veintiuno")),
+    "fr": (
+        (r"\bn° ?(?=\d)", "numéro "),
+        (r"\b(\d{1,2}) ?h ?(\d\d)?\b", r"\1 heures \2"),
+    ),
     "it": ((r"trè\b", "tre"), (r"(?<=\d )mila\b", "mille")),
     # Written digit by digit, said as an amount.
     "ja": ((r"[零一二三四五六七八九]{4}(?=年)", lambda year: _han_to_digits(year.group())),),
@@ -82,22 +85,30 @@ _BEFORE: dict[str, _Rules] = {
             lambda count: korean_count(int(count.group())),
         ),
     ),
+    "pt": ((r"\br\$ ?(\d[\d.,]*)", r"\1 reais"),),
     "ru": (
         (r"\bno(?= ?\d)", "номер "),
         (r"(\d+)-(й|я|е|го|му|м)\b", lambda said: _russian_ordinal(int(said[1]), said[2])),
     ),
-    # Years are read digit by digit; a percentage and a fraction begin with the whole.
+    # Years are read digit by digit; a percentage and a fraction begin with the whole; an hour
+    # and its minutes.
     "zh": (
         (r"\d{4}(?=年)", lambda year: _digit_by_digit(year.group(), "zh")),
         (r"([\d.零一二三四五六七八九十百千万亿点]+)%", r"百分之\1"),
+        (r"(?<!\d)(\d{1,2}):(?:00|([0-5]\d))(?!\d)", r"\1点\2"),
         (r"(?<![\d/])(\d+)/(\d+)(?![\d/])", r"\2分之\1"),
     ),
 }
-# Patterns after numbers are folded: endings of ordinals, and a one that may be left out.
-_AFTER: dict[str, _Rules] = dict.fromkeys(
-    ("es", "it", "pt"), ((r"(\d)\.?(o|a|er)\b", r"\1\2"),)
-) | {
-    "fr": ((r"(\d)(?:i?ème|eme|è)\b", r"\1e"), (r"(\d)[èe]re\b", r"\1re")),
+_ORDINAL_ENDING = (r"(\d)\.?(o|a|er)\b", r"\1\2")
+_ONE_COIN = (r"\b1\s+(euro|dollar|dólar|livre|libra)e?s\b", r"1 \1")
+# Patterns after numbers are folded: endings of ordinals, a currency's singular, and a one that may
+# be left out.
+_AFTER: dict[str, _Rules] = {
+    "es": (_ORDINAL_ENDING, _ONE_COIN),
+    "fr": ((r"(\d)(?:i?ème|eme|è)\b", r"\1e"), (r"(\d)[èe]re\b", r"\1re"), _ONE_COIN),
+    "hi": ((r"(?<!\S)एक\s+(?=(?:सौ|हज़?ार)(?!\S))", ""),),
+    "it": (_ORDINAL_ENDING,),
+    "pt": (_ORDINAL_ENDING, _ONE_COIN),
     "ru": ((r"\bодна (?=тысяча\b)|\bодин (?=миллион\b|миллиард\b)", ""),),
 }
 # "2 1000000", which `text2num` makes of "2 Millionen".

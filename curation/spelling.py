@@ -15,9 +15,10 @@ from opencc import OpenCC
 
 # Characters, by language (ISO 639-1), of lower-case NFKC text.
 _CHARACTERS: dict[str, Mapping[int, int | str | None]] = {
-    # One alef, one yeh, one hamza; signs of numbers as elsewhere; no vowel signs (dagger alef too), no tatweel.
-    "ar": str.maketrans("أإآٱىةکیؤئ٫٬٪", "اااايهكيءء.,%", "ـ\u0670" + "".join(map(chr, range(0x64B, 0x653)))),
-    "fr": str.maketrans({"œ": "oe", "æ": "ae"}),
+    # One alef, one yeh, one hamza; no vowel signs, no tatweel; signs of numbers as elsewhere.
+    "ar": str.maketrans("أإآٱىةکیؤئ٫٬٪", "اااايهكيءء.,%", "ـ\u0670")
+    | dict.fromkeys(range(0x64B, 0x653)),
+    "fr": {ord("œ"): "oe", ord("æ"): "ae"},
     # One nasal sign, no nukta.
     "hi": str.maketrans("ँ", "ं", "़"),
     # Which accent stands where is taught, not heard.
@@ -29,15 +30,15 @@ _CHARACTERS: dict[str, Mapping[int, int | str | None]] = {
     "pt": str.maketrans("ü", "u"),  # before the reform of 1990: freqüente
     "ru": str.maketrans("ё", "е", "\u0301"),
     # Feminine and telephone forms, and what OpenCC leaves as both scripts have it.
-    "zh": str.maketrans({"两": "二", "〇": "零", "幺": "一", "廿": "二十", "卅": "三十", "妳": "你", "著": "着"}),
+    "zh": str.maketrans("两〇幺妳著", "二零一你着") | {ord("廿"): "二十", ord("卅"): "三十"},
 }  # fmt: skip
 
 _LATIN_LOOK_ALIKES = str.maketrans("aceopxyk", "асеорхук")
 
 # Patterns in order, each with what takes its place.
 _PATTERNS: dict[str, tuple[tuple[str, str], ...]] = {
-    # "and" is written with the next word; num2words sets it apart.
-    "ar": ((r"(?<!\S)و\s+", "و"),),
+    # "and" is written with the next word, num2words sets it apart; a hundred is مئة or مائة.
+    "ar": ((r"(?<!\S)و\s+", "و"), (r"ماء(?=(?:ه|تين|تان)\b)", "مء")),
     # Accents that the reform of 2010 took away.
     "es": (
         (r"\bsólo\b", "solo"),
@@ -49,6 +50,7 @@ _PATTERNS: dict[str, tuple[tuple[str, str], ...]] = {
     "hi": (
         (r"ङ्(?=[क-घ])|ञ्(?=[च-झ])|ण्(?=[ट-ढ])|न्(?=[त-ध])|म्(?=[प-भ])", "ं"),
         (r"(?<=[\p{L}\p{M}])ये(?![\p{L}\p{M}])", "ए"),
+        (r"\bछः", "छह"),
         (r"(?<=[\p{L}\p{M}])यी(?![\p{L}\p{M}])", "ई"),
     ),
     "ja": ((r"(\p{Han})々", r"\1\1"),),
@@ -56,10 +58,12 @@ _PATTERNS: dict[str, tuple[tuple[str, str], ...]] = {
     "ru": (
         (r"\bпроцент(?:а|ов)\b", "процент"),
         (r"\bдоллар(?:а|ов)\b", "доллар"),
-        (r"\bрубл(?:я|ей)\b", "рубль"),
+        (r"\bруб(?:ля|лей|\b)", "рубль"),
     ),
     # Accents that the reform of 1990 took away: idéia, jibóia, vôo, lêem.
     "pt": ((r"éi(?=a)", "ei"), (r"ói(?=a)", "oi"), (r"ôo", "oo"), (r"êe(?=m\b)", "ee")),
+    # Degrees below zero are minus.
+    "zh": ((r"零下(?=[\d一二三四五六七八九十])", "负"),),
 }
 
 

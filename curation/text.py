@@ -40,6 +40,7 @@ _ENGLISH_CURRENCY = regex.compile(r"([$£€¢])(\d[\d.]*)")
 _ENGLISH_BEFORE = (
     (r"\b(?:\p{L}\.){2,}", lambda initials: initials.group().replace(".", "")),  # U.S., p.m.
     (r"\bok\b", "okay"),
+    (r"\bno\. ?(?=\d)", "number "),
     (r"\be-\s?mail", "email"),
     (r"&", " and "),
     (r"°\s?c\b", " degrees celsius"),
