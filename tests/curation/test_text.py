@@ -317,7 +317,9 @@ def test_pieces_lose_no_unit_and_no_written_character(data):
 
 
 @given(
-    text=st.one_of(st.text(max_size=40), st.text("0123456789.,%$€ -aé'’[<(年两ー", max_size=20)),
+    text=st.one_of(
+        st.text(max_size=40), st.text("0123456789.,:/%$€°º ℃-aéh'’[<(年两零下点ー개시", max_size=20)
+    ),
     language=st.sampled_from(
         [
             "en",
