@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,7 @@ def canary(folder: Path, prompt_format: str, languages: Sequence[str]) -> Path:
     config = {
         "sample_rate": RATE,
         "prompt_format": prompt_format,
-        "restore_timestamps_model": False,
+        "restore_timestamps_model": prompt_format == "canary2",
         "tokenizer": {
             "type": "agg",
             "dir": None,
@@ -226,6 +227,44 @@ def sortformer(folder: Path, streaming: bool) -> Path:
     return _save(SortformerEncLabelModel, config, folder / "sortformer.nemo")
 
 
+def aligner(folder: Path) -> Path:
+    """FastConformer-CTC, as the one by which Canary-1B-v2 times its words."""
+    from nemo.collections.asr.models import EncDecCTCModelBPE
+
+    config = {
+        "sample_rate": RATE,
+        "tokenizer": {"dir": str(sentencepiece(folder / "tokenizer")), "type": "bpe"},
+        "preprocessor": preprocessor(),
+        "encoder": fastconformer(),
+        "decoder": {
+            "_target_": "nemo.collections.asr.modules.ConvASRDecoder",
+            "feat_in": WIDTH,
+            "num_classes": -1,
+            "vocabulary": [],
+        },
+    }
+    return _save(EncDecCTCModelBPE, config, folder / "aligner.nemo")
+
+
+def with_aligner(canary: Path, aligner: Path) -> Path:
+    """Canary with the aligner inside, where NeMo looks for it: beside its own config and weights."""
+    inside = {
+        "model_config.yaml": "timestamps_asr_model_config.yaml",
+        "model_weights.ckpt": "timestamps_asr_model_weights.ckpt",
+    }
+    both = canary.with_name("canary-with-aligner.nemo")
+    with tarfile.open(both, "w") as archive:
+        for source, names in ((canary, {}), (aligner, inside)):
+            with tarfile.open(source) as parts:
+                for part in parts.getmembers():
+                    content = parts.extractfile(part)
+                    if content is not None:
+                        name = part.name.removeprefix("./")
+                        part.name = names.get(name, name)
+                        archive.addfile(part, content)
+    return both
+
+
 def _save(model_class: Any, config: dict[str, Any], path: Path) -> Path:
     from nemo.utils import logging as nemo_logging
     from omegaconf import OmegaConf
@@ -233,10 +272,12 @@ def _save(model_class: Any, config: dict[str, Any], path: Path) -> Path:
     nemo_logging.setLevel(logging.ERROR)
     torch.manual_seed(0)
     model = model_class(cfg=OmegaConf.create(config))
-    if config.get("prompt_format") == "canary":
+    if "prompt_format" in config:
         _end_by_itself(model)
     if "sortformer_modules" in config:
         _take_turns(model)
+    if config.get("prompt_format") == "canary2":
+        _write_words(model)
     model.save_to(str(path))
     return path
 
@@ -269,3 +310,18 @@ def _take_turns(sortformer: Any) -> None:
         spread, centre = torch.std_mean(torch.cat(logits, dim=1)[0], dim=0)
         last.weight /= spread[:, None]
         last.bias.copy_((last.bias - centre) / spread)
+
+
+def _write_words(canary: Any) -> None:
+    """Nothing but words is written, as by a trained model: no special token, no padding of the head."""
+    tokenizer = canary.tokenizer
+    specials = tokenizer.tokenizers_dict["spl_tokens"].vocab_size
+    bias = canary.log_softmax.mlp.last_linear_layer.bias.data
+    for index in range(len(bias)):
+        token = tokenizer.ids_to_tokens([index])[0] if index < tokenizer.vocab_size else "<unk>"
+        if index == tokenizer.eos_id:
+            bias[index] += 1
+        elif index < specials or token == "<unk>":
+            bias[index] = -1000
+        elif token.startswith("▁"):
+            bias[index] += 2
