@@ -1,7 +1,7 @@
 """Whether a model leaves memory when its adapter does.
 
-A worker has one adapter and ends with its stage; in one process, as in `gpa score`, models follow
-each other. There is no `close`: the last reference is to be the only thing that holds a network.
+A worker has the adapters of one stage and ends with it; in `gpa score` models follow each other in
+one process. No library may then hold a network that nobody uses any more.
 """
 
 from __future__ import annotations

@@ -29,6 +29,8 @@ from tests.runs import ROOT
 PACKAGES = (
     "clearvoice==0.1.2",
     "numpy==1.26.4",
+    "pandas==3.0.0",  # 3.1 and pyarrow 26 refuse such a numpy
+    "pyarrow==25.0.1",
     "pydub==0.25.1",
     "rotary-embedding-torch==0.8.3",
     "torchinfo==1.8.0",
