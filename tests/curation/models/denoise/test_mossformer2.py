@@ -15,6 +15,7 @@ import pytest
 
 from gpa.curation import audio
 from gpa.curation.denoise import DenoiseStage
+from gpa.curation.doctor import Finding, look_at
 from gpa.curation.models.denoise import mossformer2
 from gpa.curation.models.denoise.mossformer2 import MossFormer2, MossFormer2Config
 from gpa.runtime import interpreter as other
@@ -51,7 +52,7 @@ def weights(python, tmp_path_factory) -> Path:
     return other.call(python, partial(random_mossformer2.mossformer2, folder, saturation=30.0))
 
 
-def there(python: str, weights: Path) -> MossFormer2Config:
+def there(python: str, weights: Path | str) -> MossFormer2Config:
     return MossFormer2Config(model="mossformer2", weights=str(weights), environment=python)
 
 
@@ -102,6 +103,20 @@ def test_a_checkpoint_can_run_no_code(tmp_path):
     with pytest.raises(UserError, match="can't be read as MossFormer2_SE_48K"):
         mossformer2.fill(torch.nn.Linear(2, 3), file)
     assert not (tmp_path / "touched").exists()
+
+
+@pytest.mark.slow
+def test_doctor_asks_its_environment_for_library_licence_and_weights(python, weights):
+    def found(place: Path | str) -> Finding:
+        stage = DenoiseStage("denoised", there(python, place), ["normalized"])
+        ((name, adapter),) = stage.adapters().items()
+        return look_at(stage, name, adapter, Resources(offline=True))
+
+    here = found(weights)
+    assert here.problem is None
+    assert "clearvoice 0.1.2), Apache-2.0; Apache-2.0 weights from" in here.found
+    assert here.found.endswith(f"in {python}")
+    assert "`gpa fetch` gets them" in (found("alibabasglab/MossFormer2_SE_48K").problem or "")
 
 
 @pytest.mark.slow
