@@ -78,7 +78,10 @@ class Facts:
 
 
 class Adapter(Protocol):
-    """What the adapters to all kinds of models share (`gpa.curation.models.protocols`)."""
+    """What the adapters to all kinds of models share (`gpa.curation.models.protocols`).
+
+    There is no `close`: with the last reference to an adapter its model leaves memory.
+    """
 
     @property
     def config(self) -> ModelConfig:

@@ -65,6 +65,18 @@ def asr(request: pytest.FixtureRequest) -> ASR:
     return _loaded(request.param)
 
 
+@pytest.fixture(scope="session", params=sorted(ADAPTERS))
+def make(request: pytest.FixtureRequest) -> Callable[[], ASR]:
+    """Makes and loads one of the recognisers, each in turn, beside those that are loaded."""
+
+    def loaded() -> ASR:
+        adapter = ADAPTERS[request.param]()
+        adapter.load()
+        return adapter
+
+    return loaded
+
+
 @pytest.fixture(scope="session")
 def base() -> ASR:
     return _loaded("whisper-base")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from gpa.curation.models.protocols import ASR, Hypothesis
 from tests.curation.models.asr.samples import sample_clip
+from tests.curation.models.memory import left_behind
 
 RATE = 16000
 
@@ -127,3 +130,14 @@ def test_facts_name_weights_by_hash_before_anything_is_loaded(asr: ASR):
     facts = asr.facts()
     assert all(len(weights.sha256) == 64 for weights in facts.weights)
     assert facts.confidence_means
+
+
+def test_nothing_stays_in_memory_when_its_adapter_is_gone(
+    make: Callable[[], ASR], clips: list[np.ndarray]
+):
+    def used() -> ASR:
+        adapter = make()
+        adapter.transcribe(clips[:1], RATE, ["en"])
+        return adapter
+
+    assert left_behind(used) == []
