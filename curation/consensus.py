@@ -298,7 +298,7 @@ class ConsensusStage(Stage):
     """
 
     step = "consensus"
-    version = 3
+    version = 4
     config: ConsensusConfig
 
     def __init__(self, name: str, config: ConsensusConfig, inputs: Sequence[str] = ()):

@@ -7,24 +7,23 @@ scripts that need no spaces (Korean puts them, but recognisers put them differen
 everything else. So "我用GPT写" is four characters and one word, and "你好世界" equals "你好 世界".
 
 English goes through Whisper's normaliser, which also drops fillers ("um") and British spelling.
-Diacritics are kept where they tell words apart (ano / año, du / dû) and dropped where
-recognisers write them at will: Arabic vowel signs, Russian ё and stress, Italian è / é, Hindi nukta
-and the choice between its two nasal signs.
+For every other language numbers are in `numerals.py` and spelling in `spelling.py`: diacritics are
+kept where they tell words apart (ano / año, du / dû) and dropped where recognisers write them at
+will (Arabic vowel signs, Russian ё and stress, Italian è / é).
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
 import regex
-from opencc import OpenCC
 from rapidfuzz.distance import Levenshtein
 from whisper_normalizer.english import EnglishTextNormalizer
 
 from gpa.curation.numerals import fold_numerals
+from gpa.curation.spelling import fold_spelling
 
 # One unit each: scripts whose words are not, or not reliably, set off by spaces.
 _CHARACTER = (
@@ -37,6 +36,20 @@ _UNIT = regex.compile(
 _CHARACTER_UNIT = regex.compile(rf"{_CHARACTER}|ー")
 _ENGLISH_SIGNS = {"$": "dollars", "£": "pounds", "€": "euros", "¢": "cents"}
 _ENGLISH_CURRENCY = regex.compile(r"([$£€¢])(\d[\d.]*)")
+# What Whisper's normaliser does not know, in order; on lower-case text.
+_ENGLISH_BEFORE = (
+    (r"\b(?:\p{L}\.){2,}", lambda initials: initials.group().replace(".", "")),  # U.S., p.m.
+    (r"\bok\b", "okay"),
+    (r"\bno\. ?(?=\d)", "number "),
+    (r"\be-\s?mail", "email"),
+    (r"&", " and "),
+    (r"°\s?c\b", " degrees celsius"),
+    (r"°\s?f\b", " degrees fahrenheit"),
+    (r"°", " degrees"),
+    (r"(?<![\w.])[-−](?=\d)", "minus "),
+    (r"\b(\d{1,2}):(\d\d)\b", r"\1\2"),  # "ten thirty" becomes 1030
+    (r"(?<!\bhalf )\ba(?= (?:hundred|thousand|million|billion)\b)", "one"),
+)
 # What recognisers write for sounds that are no words: "[music]", "<noise>", "♪".
 _ANNOTATION = regex.compile(r"\[[^\[\]]*\]|<[^<>]*>|[♪♫]")
 # What can be taken out of written text: one character of a script as above or a stretch between
@@ -45,17 +58,6 @@ _ATOM = regex.compile(
     rf"\s*(?:{_CHARACTER}|ー)[\p{{M}}]*(?:(?!{_CHARACTER}|ー)[^\s\p{{L}}\p{{N}}])*"
     rf"|\s*(?:(?!{_CHARACTER}|ー)\S)+"
 )
-
-_SPELLING: dict[str, Mapping[int, int | str | None]] = {
-    "ar": str.maketrans("أإآٱىةکی", "اااايهكي", "ـ" + "".join(map(chr, range(0x064B, 0x0653)))),
-    "fr": {ord("œ"): "oe", ord("æ"): "ae"},
-    "hi": str.maketrans("ँ", "ं", "़"),
-    "it": str.maketrans("áéíóú", "àèìòù"),
-    # Katakana as hiragana, which sounds the same.
-    "ja": {katakana: katakana - 0x60 for katakana in range(0x30A1, 0x30F7)} | {ord("〇"): "零"},
-    "ru": str.maketrans("ё", "е", "\u0301"),
-    "zh": str.maketrans("两〇", "二零"),
-}
 
 
 def primary_language(code: str) -> str:
@@ -82,30 +84,29 @@ def _normalise(text: str, language: str) -> str:
     # Joiners, soft hyphens and direction marks are invisible and inaudible.
     text = regex.sub(r"\p{Cf}", "", text)
     if language == "en":
-        # The normaliser knows contractions by "'" alone, and would drop what stands in brackets.
-        english = _english()(text.translate(str.maketrans("’‘ʼ()", "'''  ")))
-        # It writes 1 as "one" and other digits as digits, and "five dollars" as "$5".
-        english = regex.sub(r"\bone\b", "1", english)
-        english = _ENGLISH_CURRENCY.sub(
-            lambda said: f"{said[2]} {_ENGLISH_SIGNS[said[1]]}", english
-        )
-        return english.replace("%", " percent ")
-    text = text.casefold()
-    if language in ("zh", "yue"):
-        text = _simplified().convert(text)
-    spelling = _SPELLING.get(language, {})
+        return _normalise_english(text)
+    text = fold_spelling(text.casefold(), language)
     # Folded again after numerals, which the libraries write with their own spelling.
-    return fold_numerals(text.translate(spelling), language).casefold().translate(spelling)
+    return fold_spelling(fold_numerals(text, language).casefold(), language)
+
+
+def _normalise_english(text: str) -> str:
+    # The normaliser knows contractions by "'" alone, and would drop what stands in brackets.
+    text = text.casefold().translate(str.maketrans("’‘ʼ()", "'''  "))
+    for pattern, spoken in _ENGLISH_BEFORE:
+        text = regex.sub(pattern, spoken, text)
+    text = _english()(text)
+    # It writes 1 as "one" and other digits as digits, "five dollars" as "$5" and "minus five" as
+    # "-5".
+    text = regex.sub(r"\bone\b", "1", text)
+    text = _ENGLISH_CURRENCY.sub(lambda said: f"{said[2]} {_ENGLISH_SIGNS[said[1]]}", text)
+    text = regex.sub(r"(?<!\S)-(?=\d)", "minus ", text)
+    return text.replace("%", " percent ")
 
 
 @cache
 def _english() -> EnglishTextNormalizer:
     return EnglishTextNormalizer()
-
-
-@cache
-def _simplified() -> OpenCC:
-    return OpenCC("t2s")
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ class Transcribe(Stage):
     """
 
     step = "transcribe"
-    version = 2
+    version = 3
     config: OneASRConfig
 
     def __init__(self, name: str, config: OneASRConfig, inputs: Sequence[str]):
