@@ -61,7 +61,7 @@ def curate(corpus_url: str, out: str, name: str, config: PipelineConfig, console
             },
         )
         console.print(f"[bold]{name}[/bold]: {config.description}")
-        console.print(f"{len(files)} files in {corpus_url}", soft_wrap=True)
+        console.print(f"{len(files)} files in {corpus_url}", markup=False, soft_wrap=True)
         with attempts.forgotten(store), Engine(config.resources) as engine:
             recipe = Recipe(artifacts, engine, run, console)
             found = _ingest(files, config, artifacts, recipe)
@@ -126,7 +126,8 @@ def _write_shards(
     shards = package.plan_shards(sizes, config.package.shard_mb * 1e6)
     store = artifacts.store
     missing = package.missing_shards(store, selected, shards)
-    items = [{"name": shard.name, "parts": json.dumps(shard.parts)} for shard in missing]
+    names = [shard.name for shard in missing]
+    items = pa.table({"name": names, "parts": [json.dumps(shard.parts) for shard in missing]})
     arguments = (store.url, selected, named["utterances"], selected)
     pool = config.resources.pool("package")
     for _ in engine.map(package.ShardWriter, arguments, items, pool):

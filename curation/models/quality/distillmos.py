@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -24,6 +24,7 @@ SAMPLE_RATE = 16000
 class DistillMOSConfig(ModelConfig):
     """Nothing to set: the model cuts its windows of 7.7 s itself."""
 
+    title: ClassVar[str] = "Distill-MOS"
     model: Literal["distillmos"]
 
 

@@ -8,7 +8,7 @@ that scores compare with published ones. The wheel's own Python code would add l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ _CALIBRATION = {
 class DNSMOSConfig(ModelConfig):
     """How closely a clip is looked at."""
 
+    title: ClassVar[str] = "DNSMOS"
     model: Literal["dnsmos"] = "dnsmos"
     # Seconds between the model's windows of 9.01 s: 1 as published; 9 takes a quarter of the
     # time and differs by 0.04 points of overall MOS in the mean.

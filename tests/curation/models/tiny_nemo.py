@@ -191,6 +191,42 @@ def canary(folder: Path, prompt_format: str, languages: Sequence[str]) -> Path:
     return _save(EncDecMultiTaskModel, config, folder / "canary.nemo")
 
 
+def sortformer(folder: Path, streaming: bool) -> Path:
+    """NEST under a Transformer with four speakers, as Sortformer v1, or v2 in steps."""
+    from nemo.collections.asr.models import SortformerEncLabelModel
+
+    speakers = 4
+    config = {
+        "sample_rate": RATE,
+        "max_num_of_spks": speakers,
+        "streaming_mode": streaming,
+        "model_defaults": {"fc_d_model": WIDTH, "tf_d_model": WIDTH // 2},
+        "preprocessor": preprocessor(),
+        "encoder": fastconformer(),
+        "sortformer_modules": {
+            "_target_": "nemo.collections.asr.modules.sortformer_modules.SortformerModules",
+            "num_spks": speakers,
+            "fc_d_model": WIDTH,
+            "tf_d_model": WIDTH // 2,
+        },
+        "transformer_encoder": {
+            "_target_": "nemo.collections.asr.modules.transformer.transformer_encoders"
+            ".TransformerEncoder",
+            "num_layers": 1,
+            "hidden_size": WIDTH // 2,
+            "inner_size": WIDTH,
+            "num_attention_heads": 2,
+        },
+        "loss": {
+            "_target_": "nemo.collections.asr.losses.bce_loss.BCELoss",
+            "weight": None,
+            "reduction": "mean",
+        },
+    }
+    folder.mkdir(parents=True)
+    return _save(SortformerEncLabelModel, config, folder / "sortformer.nemo")
+
+
 def aligner(folder: Path) -> Path:
     """FastConformer-CTC, as the one by which Canary-1B-v2 times its words."""
     from nemo.collections.asr.models import EncDecCTCModelBPE
@@ -238,6 +274,8 @@ def _save(model_class: Any, config: dict[str, Any], path: Path) -> Path:
     model = model_class(cfg=OmegaConf.create(config))
     if "prompt_format" in config:
         _end_by_itself(model)
+    if "sortformer_modules" in config:
+        _take_turns(model)
     if config.get("prompt_format") == "canary2":
         _write_words(model)
     model.save_to(str(path))
@@ -255,6 +293,23 @@ def _end_by_itself(canary: Any) -> None:
     head = canary.log_softmax.mlp.last_linear_layer
     head.weight.data.normal_(0, 1)
     head.bias.data[canary.tokenizer.eos_id] += 2
+
+
+def _take_turns(sortformer: Any) -> None:
+    """A last layer with which everybody talks now and then: centred and spread on noise."""
+    logits: list[torch.Tensor] = []
+    last = sortformer.sortformer_modules.single_hidden_to_spks
+    hook = last.register_forward_hook(lambda *call: logits.append(call[-1]))
+    swelling = torch.linspace(0, 40 * torch.pi, 20 * RATE).sin() ** 4
+    with torch.no_grad():
+        sortformer.eval()(
+            audio_signal=(swelling * torch.randn(20 * RATE))[None],
+            audio_signal_length=torch.tensor([20 * RATE]),
+        )
+        hook.remove()
+        spread, centre = torch.std_mean(torch.cat(logits, dim=1)[0], dim=0)
+        last.weight /= spread[:, None]
+        last.bias.copy_((last.bias - centre) / spread)
 
 
 def _write_words(canary: Any) -> None:
