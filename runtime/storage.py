@@ -95,11 +95,19 @@ class Store:
     def names(self, folder: str) -> list[str]:
         """Names of the files directly in a folder, sorted; empty where there is no folder."""
         try:
-            found = self.filesystem.ls(self.path(folder), detail=True, refresh=True)
+            names = self._local_names(folder) if self.is_local else self._remote_names(folder)
         except FileNotFoundError:
             return []
-        names = (entry["name"].rsplit("/", 1)[-1] for entry in found if entry["type"] == "file")
         return sorted(name for name in names if not name.endswith(PARTIAL))
+
+    def _local_names(self, folder: str) -> list[str]:
+        # fsspec asks for the size and date of each file, which takes ten times as long.
+        with os.scandir(self.path(folder)) as entries:
+            return [entry.name for entry in entries if entry.is_file()]
+
+    def _remote_names(self, folder: str) -> list[str]:
+        found = self.filesystem.ls(self.path(folder), detail=True, refresh=True)
+        return [entry["name"].rsplit("/", 1)[-1] for entry in found if entry["type"] == "file"]
 
     def sweep(self, folder: str) -> None:
         """Delete what writers that were killed left behind in a folder."""
