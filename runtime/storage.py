@@ -27,6 +27,7 @@ from gpa.runtime.stage import REJECT_SCHEMA, Artifact, Reject
 CHANGED = "has other bytes than were written"
 # How the name of a file ends while it is written.
 PARTIAL = ".partial"
+REJECTS = ".rejects.parquet"
 
 
 class DamageError(UserError):
@@ -251,7 +252,15 @@ class ArtifactStore:
         return {
             name.removesuffix(suffix)
             for name in self.store.names(f"{stage}/{fingerprint}")
-            if name.endswith(suffix) and not name.endswith(".rejects.parquet")
+            if name.endswith(suffix) and not name.endswith(REJECTS)
+        }
+
+    def dropping(self, stage: str, fingerprint: str) -> set[str]:
+        """Partitions with rejects, be their artifact whole or not: one listing, too."""
+        return {
+            name.removesuffix(REJECTS)
+            for name in self.store.names(f"{stage}/{fingerprint}")
+            if name.endswith(REJECTS)
         }
 
     def exists(self, stage: str, fingerprint: str, partition: str) -> bool:
@@ -270,7 +279,7 @@ class ArtifactStore:
                 pa.Table.from_pylist([vars(reject) for reject in artifact.rejects], REJECT_SCHEMA)
             )
             metadata[b"gpa.rejects_sha256"] = _sha256(rejects)
-            self.store.write(self._name(stage, fingerprint, partition, ".rejects.parquet"), rejects)
+            self.store.write(self._name(stage, fingerprint, partition, REJECTS), rejects)
         table = artifact.table.replace_schema_metadata(metadata)
         self.store.write(
             self._name(stage, fingerprint, partition, ".parquet"), parquet_bytes(table)
@@ -301,7 +310,7 @@ class ArtifactStore:
     def rejects(self, stage: str, fingerprint: str, partition: str) -> pa.Table:
         """What the stage dropped, in REJECT_SCHEMA."""
         try:
-            return self._parquet(stage, fingerprint, partition, ".rejects.parquet")
+            return self._parquet(stage, fingerprint, partition, REJECTS)
         except FileNotFoundError:
             return REJECT_SCHEMA.empty_table()
 
@@ -324,7 +333,7 @@ class ArtifactStore:
 
     def remove(self, stage: str, fingerprint: str, partition: str) -> None:
         """Forget an artifact, so that the next run makes it again."""
-        for suffix in (".parquet", ".rejects.parquet", ".tar"):
+        for suffix in (".parquet", REJECTS, ".tar"):
             self.store.remove(self._name(stage, fingerprint, partition, suffix))
 
     @contextlib.contextmanager
@@ -348,7 +357,7 @@ class ArtifactStore:
         metadata = table.schema.metadata or {}
         for suffix, key in (
             (".tar", b"gpa.tar_sha256"),
-            (".rejects.parquet", b"gpa.rejects_sha256"),
+            (REJECTS, b"gpa.rejects_sha256"),
         ):
             if key not in metadata:
                 continue
