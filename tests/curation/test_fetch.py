@@ -6,6 +6,7 @@ They run as processes of their own, because the client reads its settings when i
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.curation.models.diarization.pipeline_folders import layout_3_1
-from tests.hub import Hub
+from tests.hub import COMMIT, Hub
 from tests.runs import GPA, ROOT, pipelines
 
 # Nothing listens there.
@@ -84,6 +85,33 @@ def test_what_was_fetched_is_not_fetched_again(hub, tmp_path):
     lines = "".join(f"{hashlib.sha256(WHISPER[name]).hexdigest()}  {name}\n" for name in names)
     assert hashlib.sha256(lines.encode()).hexdigest() in fetched[1]
     assert gpa("fetch", config, NO_HUB, home) == fetched
+
+
+def test_what_was_fetched_stands_in_the_record_of_a_run_without_a_network(hub, tmp_path):
+    config, home = panel(tmp_path, "owner/whisper"), tmp_path / "home"
+    assert gpa("fetch", config, hub.url, home)[0] == 0
+    program = (
+        "import json, pathlib\n"
+        "from gpa.curation import pipeline\n"
+        f"config = pipeline.read_pipeline(pathlib.Path({str(config)!r}), 'laptop')\n"
+        "stages = pipeline.build_stages(config)\n"
+        "print(json.dumps(pipeline.model_table(pipeline.models(stages))))\n"
+    )
+    environment = {**os.environ, "HF_HOME": str(home), "HF_HUB_OFFLINE": "1"}
+    recorded = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT, capture_output=True, text=True, check=True, env=environment,
+    )  # fmt: skip
+    (weights,) = json.loads(recorded.stdout)["transcribe/whisper-0"]["weights"]
+    read = {name: content for name, content in WHISPER.items() if name != "README.md"}
+    assert (weights["name"], weights["origin"], weights["revision"]) == (
+        "owner/whisper",
+        "hub",
+        COMMIT,
+    )
+    assert weights["files"] == {
+        name: hashlib.sha256(content).hexdigest() for name, content in read.items()
+    }
 
 
 def test_files_that_are_whole_are_kept_when_another_can_not_be_had(hub, tmp_path):
