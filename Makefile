@@ -18,6 +18,8 @@ GIVEN_OUT = $(if $(filter file,$(origin OUT)),,--out "$(OUT)")
 VENV := .venv
 GPA := $(VENV)/bin/gpa
 PIP := $(VENV)/bin/pip --disable-pip-version-check install -q -c constraints.txt
+# Two files of tests at a time, in the order in which they are collected.
+PYTEST := $(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: setup curate doctor verify report tokenize train eval bench test test-fast faults lint format
 
@@ -71,10 +73,10 @@ bench: $(VENV)/.ready-dev
 	$(VENV)/bin/python -m tests.curation.report.bench_report
 
 test: $(VENV)/.ready-dev
-	$(VENV)/bin/python -m pytest
+	$(PYTEST)
 
 test-fast: $(VENV)/.ready-dev
-	$(VENV)/bin/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 faults: $(VENV)/.ready-dev
 	$(VENV)/bin/python -m pytest -m faults tests/faults

@@ -63,7 +63,7 @@ def probe(uri: str) -> Probe:
     Packets are counted where the container does not know its duration or announces one that
     its bytes can't hold. Raises DecodeError for what is no audio.
     """
-    with _opened(uri) as file:
+    with opened(uri) as file:
         found = _probe_soundfile(file) if _is_for_libsndfile(file) else None
         if found is None or not _plausible(found, file):
             file.seek(0)
@@ -81,7 +81,7 @@ def decode(uri: str) -> tuple[Waveform, int]:
     (see `repair`). A file with a valid header and no samples gives shape (channels, 0). Raises
     DecodeError where nothing can be decoded.
     """
-    with _opened(uri) as file:
+    with opened(uri) as file:
         return _decode(file, MAX_DECODED_VALUES)
 
 
@@ -159,8 +159,11 @@ class _Decoded:
 
 
 @contextmanager
-def _opened(uri: str) -> Iterator[io.RawIOBase]:
-    """A seekable file; only what holds "://" is a URL, so that a path may hold anything else."""
+def opened(uri: str) -> Iterator[io.RawIOBase]:
+    """A seekable file; only what holds "://" is a URL, so that a path may hold anything else.
+
+    Raises DecodeError where it can't be opened.
+    """
     try:
         if "://" in uri:
             filesystem, path = fsspec.core.url_to_fs(uri)

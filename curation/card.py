@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,5 +63,5 @@ def dataset_card(content: Mapping[str, Any], found: Audit) -> str:
 
 def _cell(text: str) -> str:
     """Text that can stand in a cell of a Markdown table and means nothing as markup."""
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return escaped.replace("|", "\\|").replace("\n", " ").replace("`", "'")
+    in_markdown = re.sub(r"[\\|*\[\]`]", r"\\\g<0>", " ".join(text.split()))
+    return html.escape(in_markdown, quote=False)

@@ -247,7 +247,9 @@ def run(before: str, after: str, table: Path | None, console: Console) -> None:
                 f"The run in {out} has decided on no utterance yet; `gpa curate` goes on with it."
             )
         if found.partial:
-            console.print(f"[yellow]{out} is not finished: what is done is compared.[/yellow]")
+            console.print(
+                f"{out} is not finished: what is done is compared.", style="yellow", markup=False
+            )
         runs.append(found)
     comparison = compare(*runs)
     show(comparison, console)

@@ -1,7 +1,7 @@
 """Finds the raw files of a corpus: a folder, any fsspec URL, or a JSONL or CSV manifest.
 
 What is audio is decided in two steps: here by name (cheap: a file whose name says text or image
-is passed over and counted), in `ingest` by content.
+is passed over), in `ingest` by content.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import io
 import json
 import mimetypes
 import os
+import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import fsspec
@@ -23,6 +24,8 @@ from gpa.runtime.errors import UserError
 MANIFESTS = (".jsonl", ".csv")
 # Columns of a manifest that name the file; the second is NeMo's.
 PATH_COLUMNS = ("path", "audio_filepath")
+# A code of ISO 639, or one of BCP 47 that begins with it: "en", "yue", "zh-Hans-CN".
+CODE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*")
 
 
 @dataclass(frozen=True, order=True)
@@ -108,9 +111,14 @@ def _local_files(root: Path) -> Iterator[RawFile]:
         for name in names:
             path = Path(folder) / name
             claimed = says_audio(name)
-            if claimed is False or name.startswith("."):
+            if claimed is False:
                 continue
-            yield _local_file(path, path.relative_to(root).as_posix(), bool(claimed), None)
+            file = _local_file(path, path.relative_to(root).as_posix(), bool(claimed), None)
+            if name.startswith("."):
+                file = replace(
+                    file, claimed=False, error="it is hidden: its name begins with a dot"
+                )
+            yield file
 
 
 def _local_file(path: Path, shown: str, claimed: bool, language: str | None) -> RawFile:
@@ -164,9 +172,9 @@ def _manifest_files(
         if not isinstance(name, str) or "\0" in name:
             raise UserError(f"{corpus}, line {number}: no `path` that names an audio file.")
         language = row.get("language") or row.get("lang") or None
-        if language is not None and not isinstance(language, str):
+        if language is not None and not (isinstance(language, str) and CODE.fullmatch(language)):
             raise UserError(f'{corpus}, line {number}: `language` must be a code such as "en".')
-        if not _is_unicode(name + (language or "")):
+        if not _is_unicode(name):
             raise UserError(f"{corpus}, line {number}: half of a character (a lone surrogate).")
         if name in seen:
             continue

@@ -13,11 +13,10 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-import fsspec
 import pyarrow as pa
 from pydantic import Field
 
-from gpa.curation.audio import DecodeError, probe
+from gpa.curation.audio import DecodeError, opened, probe
 from gpa.curation.corpus import RawFile
 from gpa.curation.tables import RECORDINGS
 from gpa.runtime.config import Config, digest
@@ -54,7 +53,7 @@ PROBED = pa.schema(
 )
 
 # One row a file; `corpus.parquet` at the root of OUT. States: "recording" (has a partition),
-# "rejected" (has a reason), "ignored" (never claimed to be audio and is not).
+# "rejected" (has a reason), "ignored" (is hidden, or never claimed to be audio and is not).
 CORPUS = pa.schema(
     [
         pa.field("recording_id", pa.string()),
@@ -116,6 +115,8 @@ def _probe_row(row: dict) -> dict:
         return row
     try:
         found = {"sha256": content_sha256(row["uri"])}
+    except DecodeError as error:
+        return {**row, "error": str(error)}
     except OSError as error:
         return {**row, "error": f"it can't be read: {error.strerror or error}"}
     if row["size"] == 0:
@@ -127,9 +128,9 @@ def _probe_row(row: dict) -> dict:
 
 
 def content_sha256(uri: str) -> str:
-    """SHA-256 of a file's bytes, read in pieces."""
+    """SHA-256 of a file's bytes, read in pieces; raises DecodeError or OSError."""
     sha = hashlib.sha256()
-    with fsspec.open(uri, "rb") as file:
+    with opened(uri) as file:
         while piece := file.read(READ_BYTES):
             sha.update(piece)
     return sha.hexdigest()
@@ -177,7 +178,7 @@ def arrange(probed: Iterable[dict], config: IngestConfig) -> Corpus:
         }
         files.append(file)
         if row["error"] and not row["claimed"]:
-            file.update(state="ignored", recording_id=None)
+            file.update(state="ignored", recording_id=None, detail=row["error"])
         elif row["error"]:
             reason = "quarantined" if row["error"] == KILLED_WORKERS else "unreadable"
             file.update(reason=reason, detail=row["error"])

@@ -52,10 +52,9 @@ def read_pipeline(file: Path, name: str) -> PipelineConfig:
     if not isinstance(pipelines, dict) or not pipelines:
         raise UserError(f"{file} has no section `pipelines`.")
     if name not in pipelines:
-        nearest = difflib.get_close_matches(name, pipelines, n=1)
-        advice = (
-            f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(pipelines)}."
-        )
+        known = [str(each) for each in pipelines]  # YAML reads some words as numbers
+        nearest = difflib.get_close_matches(name, known, n=1)
+        advice = f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(known)}."
         raise UserError(f"{file} has no pipeline {name!r}; {advice}")
     config = parse(PipelineConfig, pipelines[name], f"{file}, pipeline {name}")
     check(config, f"{file}, pipeline {name}")

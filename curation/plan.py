@@ -24,6 +24,7 @@ from rich.table import Table
 
 from gpa.curation import corpus, ingest, package, run, summary
 from gpa.curation.audio import DecodeError, decode, probe
+from gpa.curation.intervals import Estimate, ratio
 from gpa.curation.pipeline import (
     RECORDINGS_FINGERPRINT,
     PipelineConfig,
@@ -31,7 +32,6 @@ from gpa.curation.pipeline import (
     package_stage,
 )
 from gpa.curation.report.funnel import STEPS
-from gpa.eval.metrics import Estimate, ratio
 from gpa.runtime import record
 from gpa.runtime.errors import UserError
 from gpa.runtime.execution import Engine
@@ -338,6 +338,7 @@ def show(found: Plan, out: str, console: Console) -> None:
         f"audio: what the stage will work on; cached: what {out} has done already; work: of all "
         f"its workers (at most {workers}) together; left: of the audio that goes in, when it is done.",
         style="dim",
+        markup=False,
     )
     kept = found.kept
     interval = f" ({kept.low:.0%} to {kept.high:.0%})" if not math.isnan(kept.low) else ""
@@ -355,4 +356,6 @@ def show(found: Plan, out: str, console: Console) -> None:
         )
         free_gb = shutil.disk_usage(place).free / 1e9
         if free_gb < found.total("disk_gb"):
-            console.print(f"[red]Only {free_gb:,.1f} GB are free on the disk of {out}.[/red]")
+            console.print(
+                f"Only {free_gb:,.1f} GB are free on the disk of {out}.", style="red", markup=False
+            )

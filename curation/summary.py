@@ -134,13 +134,13 @@ def show(summary: Mapping[str, Any], books: Books, out: str, console: Console) -
             f"recordings.[/red]"
         )
     for difference in books.differences[:10]:
-        console.print(f"[red]The books do not balance: {difference}[/red]", markup=True)
+        console.print(f"The books do not balance: {difference}", style="red", markup=False)
     for what, where in (
         ("Shards", f"{out}/curated"),
         ("Dropped, and why", f"{out}/rejected.parquet"),
         ("Report", f"{out}/report/index.html"),
     ):
-        console.print(f"{what + ':':<18} {where}")
+        console.print(f"{what + ':':<18} {where}", markup=False)
 
 
 STEPS = ("ingest", "normalize", "denoise", "segment", "quality", "transcribe", "consensus",

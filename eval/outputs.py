@@ -69,6 +69,7 @@ class Output:
     recordings: tuple[Recording, ...]
     asrs: tuple[str, ...]
     exact_to: float  # the highest threshold of pWER that the tables can answer for
+    scorer: str  # what people call the model of the quality scores
     consensus: ConsensusConfig
     segment: SegmentConfig
     transcribe: TranscribeConfig
@@ -91,7 +92,7 @@ def read_output(out: str) -> Output:
     store = Store(out)
     content = record.require(store)
     artifacts, named = ArtifactStore(store), content["fingerprints"]
-    exact_to = Run(artifacts, content, partial=False).exact_to
+    run = Run(artifacts, content, partial=False)
     kept = set(read_manifest(store)[0]["utterance_id"].to_pylist())
     heard = [name for name in named if name.startswith("hypotheses/")]
     utterances: list[Utterance] = []
@@ -140,7 +141,8 @@ def read_output(out: str) -> Output:
         utterances=tuple(utterances),
         recordings=tuple(recordings),
         asrs=tuple(name.removeprefix("hypotheses/") for name in heard),
-        exact_to=exact_to,
+        exact_to=run.exact_to,
+        scorer=run.scorer,
         consensus=parse(ConsensusConfig, content["config"]["consensus"], f"{out}/run.json"),
         segment=parse(SegmentConfig, content["config"]["segment"], f"{out}/run.json"),
         transcribe=parse(TranscribeConfig, content["config"]["transcribe"], f"{out}/run.json"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +17,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gpa.runtime.errors import UserError
+
+# Values in a config file, its aliases written out; one of a few lines can stand for billions.
+MOST_VALUES = 100_000
 
 
 class Config(BaseModel):
@@ -37,15 +41,37 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping at the top of a YAML file; raises UserError where there is none."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        too_large = _values(content, {}) > MOST_VALUES
     except FileNotFoundError:
         raise UserError(f"There is no config file {path}; name one with --config.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} can't be read: {error}.") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # the latter of a 13th month and the like
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
+    except RecursionError:
+        raise UserError(f"{path} nests its values too deeply.") from None
+    if too_large:
+        raise UserError(
+            f"{path} has more than {MOST_VALUES:,} values, with its aliases written out."
+        )
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold a mapping of sections, not {type(content).__name__}.")
     return content
+
+
+def _values(content: Any, counted: dict[int, int]) -> int:
+    """How many values there are, aliases written out; `counted` has those of parts by id."""
+    if id(content) not in counted:
+        counted[id(content)] = MOST_VALUES  # where a part holds itself, there is no end
+        match content:
+            case dict():
+                parts: Iterable[Any] = content.values()
+            case list():
+                parts = content
+            case _:
+                parts = ()
+        counted[id(content)] = 1 + sum(_values(part, counted) for part in parts)
+    return counted[id(content)]
 
 
 def parse(schema: type[ConfigType], content: Any, where: str) -> ConfigType:

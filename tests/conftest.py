@@ -23,6 +23,16 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("OTEL_SDK_DISABLED", "true")
 
 
+# `make test` has the table of faults too, where only this conftest is read from the beginning.
+pytest_plugins = ["tests.faults.table"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: no process begins with one when the others are at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fault-seed", type=int, default=1, help="Draws when and where faults strike")
 

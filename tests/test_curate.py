@@ -15,12 +15,15 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 import webdataset
+from rich.console import Console
 
-from gpa.curation import sample
+from gpa.curation import plan, sample
+from gpa.curation.corpus import find
+from gpa.curation.pipeline import read_pipeline
 from gpa.runtime.errors import UserError
 from gpa.runtime.lock import only_run
 from gpa.runtime.storage import Store
-from tests.runs import gpa, pipelines, products, ran, start, summary
+from tests.runs import ROOT, gpa, pipelines, products, ran, start, summary
 
 pytestmark = pytest.mark.slow
 
@@ -191,7 +194,7 @@ def test_damage_is_found_and_named(out: Path):
 @pytest.fixture(scope="module")
 def small_corpus(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("small")
-    for name in ("interview/endgame.wav", "readings/beckett_in_noise.flac"):
+    for name in ("phone/line 1.wav", "readings/beckett_in_noise.flac"):
         (folder / Path(name).name).write_bytes((corpus / name).read_bytes())
     return folder
 
@@ -270,6 +273,19 @@ def test_real_recordings_in_english_and_mandarin_go_through(real_run: Path):
     kept = pq.read_table(real_run / "curated" / "manifest.parquet").to_pylist()
     assert "raw_dev_3.flac" in {row["source"] for row in kept}
     assert sum(row["duration_s"] for row in kept) > 20
+
+
+def test_a_plan_is_of_what_its_run_finds_and_pays_for_nothing_twice(real_run: Path, tmp_path: Path):
+    """How near its times come to a real run is measured by `gpa bench plan`."""
+    config, quiet = read_pipeline(ROOT / "pipelines.yaml", "laptop"), Console(quiet=True)
+    raw, new = str(real_run.parent / "corpus"), str(tmp_path / "out")
+    planned = plan.plan(raw, new, "laptop", config, 0.5, quiet)
+    assert planned.total("cpu_hours") > 0
+    assert 0 <= planned.kept.value <= 1
+    assert all(stage.cached_hours == 0 for stage in planned.stages)
+    assert planned.hours * 3600 == pytest.approx(summary(real_run)["seconds"]["in"], rel=0.02)
+    done_s = plan.done_s(Store(str(real_run)), find(raw), config)
+    assert min(done_s.values()) == pytest.approx(planned.hours * 3600, rel=0.01)
 
 
 def test_every_damaged_or_unusual_file_is_accounted_for(real_run: Path):

@@ -10,10 +10,9 @@ import pytest
 from gpa.curation.books import Books, StageTables, corpus_rejects, keep, stage_rejects
 from gpa.curation.ingest import CORPUS
 from gpa.curation.package import MANIFEST_SCHEMA
-from gpa.curation.tables import NORMALIZED, RECORDINGS, UTTERANCES
-from gpa.runtime.stage import Artifact, Reject
+from gpa.runtime.stage import Reject
 from gpa.runtime.storage import ArtifactStore, Store
-from tests.tables import table
+from tests.tables import artifact, table
 
 FINGERPRINTS = {"recordings": "1", "normalized": "n", "utterances": "u", "consensus": "c"}
 STAGES = [
@@ -30,23 +29,21 @@ def run(tmp_path: Path):
     Of the 10 s, 5 are kept, 2 were dropped by consensus, and 3 are no speech.
     """
     artifacts = ArtifactStore(Store(str(tmp_path)))
-    recordings = table(
-        RECORDINGS, {"recording_id": "r1", "path": "a.wav"}, {"recording_id": "r2", "path": "b.wav"}
-    )
-    artifacts.write("recordings", "1", "p", Artifact(recordings))
-    normalized = table(NORMALIZED, {"recording_id": "r1", "duration_s": 10.0})
+    recordings = ({"recording_id": "r1", "path": "a.wav"}, {"recording_id": "r2", "path": "b.wav"})
+    artifacts.write("recordings", "1", "p", artifact("recordings", *recordings))
+    normalized = {"recording_id": "r1", "duration_s": 10.0}
     unreadable = Reject("r2", "unreadable", 3.0)
-    artifacts.write("normalized", "n", "p", Artifact(normalized, rejects=[unreadable]))
-    utterances = table(
-        UTTERANCES,
+    artifacts.write(
+        "normalized", "n", "p", artifact("normalized", normalized, rejects=[unreadable])
+    )
+    utterances = (
         {"utterance_id": "r1-1", "recording_id": "r1", "duration_s": 5.0},
         {"utterance_id": "r1-2", "recording_id": "r1", "duration_s": 2.0},
     )
     silence = Reject("r1", "non_speech", 3.0, start_s=7.0, end_s=10.0)
-    artifacts.write("utterances", "u", "p", Artifact(utterances, rejects=[silence]))
+    artifacts.write("utterances", "u", "p", artifact("utterances", *utterances, rejects=[silence]))
     disagreed = Reject("r1", "disagreement", 2.0, "r1-2", 5.0, 7.0, 0.4)
-    empty = pa.table({"utterance_id": pa.array([], pa.string())})
-    artifacts.write("consensus", "c", "p", Artifact(empty, rejects=[disagreed]))
+    artifacts.write("consensus", "c", "p", artifact("consensus", rejects=[disagreed]))
     corpus = table(
         CORPUS,
         {"recording_id": "r1", "path": "a.wav", "state": "recording", "duration_s": 10.1},

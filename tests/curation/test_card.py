@@ -55,7 +55,7 @@ def test_the_figures_are_those_of_the_audit(made):
 
 def test_markup_in_a_name_stays_text(made):
     content, found = made
-    models = {"transcribe/x": {"model": "a|b <i>", "licence": "`MIT`", "weights": []}}
+    models = {"transcribe/x": {"model": "a|b <i>\n![](x)", "licence": "`MIT`", "weights": []}}
     card = dataset_card({**content, "models": models}, found)
-    assert "a\\|b &lt;i&gt;" in card
-    assert "<i>" not in card
+    assert r"a\|b &lt;i&gt; !\[\](x)" in card
+    assert r"\`MIT\`" in card

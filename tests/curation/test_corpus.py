@@ -30,12 +30,23 @@ def test_names_with_spaces_quotes_newlines_and_unicode_are_found(tmp_path: Path)
 
 
 def test_text_and_images_are_passed_over_and_the_unknown_is_looked_at(tmp_path: Path):
-    for name in ("notes.txt", "cover.jpg", "data.json", ".hidden.wav", "take1", "x.rttm"):
+    for name in ("notes.txt", "cover.jpg", "data.json", "take1", "x.rttm"):
         touch(tmp_path / name)
     assert {file.path: file.claimed for file in find(str(tmp_path))} == {
         "take1": False,
         "x.rttm": False,
     }
+
+
+def test_a_hidden_file_is_listed_and_left_alone_unless_a_manifest_names_it(tmp_path: Path):
+    touch(tmp_path / ".hidden.wav")
+    (file,) = find(str(tmp_path))
+    assert not file.claimed
+    assert "hidden" in (file.error or "")
+    manifest = touch(tmp_path / "m.jsonl", b'{"path": ".hidden.wav"}')
+    (file,) = find(str(manifest))
+    assert file.claimed
+    assert file.error is None
 
 
 @pytest.mark.parametrize(
@@ -144,7 +155,8 @@ def test_an_archive_is_looked_at_as_one_file_and_never_unpacked(tmp_path: Path, 
         ('{"file": "a.wav"}\n', "line 1: no `path`"),
         ('{"path": "a.wav", "language": 3}\n', "language"),
         ('{"path": "\\ud800.wav"}\n', "line 1: half of a character"),
-        ('{"path": "a.wav", "language": "\\udcff"}\n', "line 1: half of a character"),
+        ('{"path": "a.wav", "language": "\\udcff"}\n', "language"),
+        ('{"path": "a.wav", "language": "<b>en"}\n', "line 1: `language` must be a code such as"),
     ],
 )
 def test_a_malformed_manifest_stops_the_run_at_its_line(tmp_path: Path, text: str, says: str):

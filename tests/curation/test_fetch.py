@@ -8,11 +8,13 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.curation.models.diarization.pipeline_folders import layout_3_1
 from tests.hub import Hub
 from tests.runs import GPA, ROOT, pipelines
 
@@ -53,8 +55,13 @@ def panel(folder: Path, *names: str) -> Path:
 
 def gpa(command: str, config: Path, hub_url: str, home: Path) -> tuple[int, str]:
     """Exit status and output of a command whose hub is at a URL and whose cache is in `home`."""
+    return run([str(GPA), command, "--config", str(config)], hub_url, home)
+
+
+def run(arguments: list[str], hub_url: str, home: Path) -> tuple[int, str]:
+    """The same of any command, started at the root of the repository."""
     finished = subprocess.run(
-        [str(GPA), command, "--config", str(config)],
+        arguments,
         cwd=ROOT, capture_output=True, text=True, check=False,
         env={**os.environ, "HF_ENDPOINT": hub_url, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"},
     )  # fmt: skip
@@ -120,3 +127,57 @@ def test_a_hub_that_does_not_answer_is_said(tmp_path):
     config = panel(tmp_path, "owner/whisper")
     _, printed = gpa("doctor", config, NO_HUB, tmp_path / "home")
     assert "The hub does not answer" in printed
+
+
+def diarizing(folder: Path, name: str) -> Path:
+    """A pipeline whose diarizer is of that name on the hub."""
+
+    def change(laptop: dict) -> None:
+        laptop["resources"] = {"offline": False}
+        laptop["segment"]["diarizer"] = {"model": "pyannote", "pipeline": name}
+
+    return pipelines(folder, change)
+
+
+DIARIZER_3_1 = "pyannote/speaker-diarization-3.1"
+SEGMENTATION = "pyannote/segmentation-3.0"
+EMBEDDING = "pyannote/wespeaker-voxceleb-resnet34-LM"
+
+
+def test_a_diarization_pipeline_is_fetched_with_its_models_and_then_asks_no_hub(hub, tmp_path):
+    made = layout_3_1(tmp_path / "made")
+    segmentation = made.parent / "models" / "pytorch_model.bin"
+    text = (made / "config.yaml").read_text()
+    for path, name in ((str(segmentation), SEGMENTATION), ("beside/pytorch_model.bin", EMBEDDING)):
+        text = text.replace(path, name)
+    hub.repositories |= {
+        DIARIZER_3_1: {"config.yaml": text.encode()},
+        SEGMENTATION: {"pytorch_model.bin": segmentation.read_bytes()},
+        EMBEDDING: {"pytorch_model.bin": (made / "beside" / "pytorch_model.bin").read_bytes()},
+    }
+    config, home = diarizing(tmp_path, DIARIZER_3_1), tmp_path / "home"
+    assert gpa("fetch", config, hub.url, home)[0] == 0
+    load = (
+        "from gpa.curation.models.diarization.pyannote import Pyannote, PyannoteConfig\n"
+        f"Pyannote(PyannoteConfig(pipeline={DIARIZER_3_1!r})).load()\n"
+        "print('loaded')"
+    )
+    status, printed = run([sys.executable, "-c", load], NO_HUB, home)
+    assert (status, printed.splitlines()[-1:]) == (0, ["loaded"])
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "gated"),
+    [
+        (DIARIZER_3_1, SEGMENTATION),
+        ("pyannote/speaker-diarization-community-1", "pyannote/speaker-diarization-community-1"),
+    ],
+)
+def test_the_terms_of_a_diarization_pipeline_are_asked_for_before_a_run(
+    hub, tmp_path, pipeline, gated
+):
+    hub.repositories |= {name: {} for name in (pipeline, gated, EMBEDDING)}
+    hub.gated.add(gated)
+    _, printed = gpa("doctor", diarizing(tmp_path, pipeline), hub.url, tmp_path / "home")
+    (line,) = [line for line in printed.splitlines() if "segment/pyannote" in line]
+    assert f"Accept the terms on {hub.url}/{gated}, then log in with `hf auth login`" in line

@@ -1,4 +1,7 @@
-"""Mutated configs and manifests: what is wrong with them is a sentence, never a traceback."""
+"""Mutated configs and manifests: what is wrong with them is a sentence, never a traceback.
+
+Each is read with a limit on memory and time.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,11 @@ from gpa.curation.corpus import RawFile, find
 from gpa.curation.ingest import chunks
 from gpa.curation.pipeline import build_stages, read_pipeline
 from gpa.runtime.errors import UserError
+from tests.limits import limited
 from tests.runs import ROOT
 
+MEMORY_BYTES = 256 << 20
+FILE_S = 10
 PIPELINES = (ROOT / "pipelines.yaml").read_bytes()
 # All that Python can hold, lone surrogates too: JSON can write them.
 any_text = st.text(st.characters(exclude_categories=()))
@@ -58,10 +64,11 @@ def read_config(data: bytes, folder: Path) -> str:
     """What becomes of a config; anything but a UserError ends the test."""
     file = folder / "pipelines.yaml"
     file.write_bytes(data)
-    try:
-        build_stages(read_pipeline(file, "laptop"))
-    except UserError:
-        return "refused"
+    with limited(MEMORY_BYTES, FILE_S):
+        try:
+            build_stages(read_pipeline(file, "laptop"))
+        except UserError:
+            return "refused"
     return "accepted"
 
 
@@ -89,15 +96,44 @@ def test_a_config_with_any_value_anywhere_is_read_or_refused(draw: random.Random
         read_config(yaml.safe_dump(content).encode("utf-8", "surrogatepass"), Path(folder))
 
 
+# Each line ten times the one before, so that nine of them stand for a billion values.
+BOMB = "bomb:\n  0: &b0 [x]\n" + "".join(
+    f"  {n}: &b{n} [{', '.join([f'*b{n - 1}'] * 10)}]\n" for n in range(1, 10)
+)
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        pytest.param("[" * 100_000, id="deep lists"),
+        pytest.param("{a: " * 5_000, id="deep mappings"),
+        pytest.param("{description: *b9, denoise: {model: *b9}}", id="aliases of aliases"),
+        pytest.param("&x {denoise: *x, segment: *x}", id="a section in itself"),
+        pytest.param("{description: " + "9" * 10_000 + "}", id="a long number"),
+        pytest.param("{description: 2020-13-01}", id="a thirteenth month"),
+        pytest.param("{? [a] : b}", id="a list as key"),
+        pytest.param("{1: 2, null: 3, true: 4}", id="keys that are no words"),
+    ],
+)
+def test_a_hostile_config_is_refused(tmp_path: Path, section: str):
+    config = f"{BOMB if '*b9' in section else ''}pipelines:\n  laptop: {section}"
+    assert read_config(config.encode(), tmp_path) == "refused"
+
+
+def test_pipelines_whose_names_are_numbers_are_listed(tmp_path: Path):
+    assert read_config(b"pipelines: {1: {}, null: {}, true: {}}", tmp_path) == "refused"
+
+
 def read_manifest(data: bytes, folder: Path, name: str) -> list[RawFile]:
     """The rows of a manifest, as ingest writes them down; none where it is refused."""
     manifest = folder / name
     manifest.write_bytes(data)
-    try:
-        files = find(str(manifest))
-    except UserError:
-        return []
-    chunks(files)
+    with limited(MEMORY_BYTES, FILE_S):
+        try:
+            files = find(str(manifest))
+        except UserError:
+            return []
+        chunks(files)
     return files
 
 
@@ -105,7 +141,9 @@ JSONL = b"".join(
     json.dumps({"path": f"audio/{n} \xe4.wav", "language": "en", "duration": n}).encode() + b"\n"
     for n in range(5)
 )
-CSV = b'path,language,speaker\n"a, b.wav",en,anna\nc.wav,,\n"new\nline.wav",zh,"b ""x"""\n' * 2
+CSV = (
+    b"path,language,speaker\n" + b'"a, b.wav",en,anna\nc.wav,,\n"new\nline.wav",zh,"b ""x"""\n' * 2
+)
 
 
 @pytest.mark.parametrize(("name", "whole"), [("m.jsonl", JSONL), ("m.csv", CSV)])

@@ -11,13 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from gpa.curation import corpus, plan, run
+from gpa.curation import corpus, plan
 from gpa.curation.corpus import RawFile
+from gpa.curation.intervals import Estimate
 from gpa.curation.pipeline import read_pipeline
 from gpa.curation.plan import EXCERPT_S, Excerpt, Plan, Rate, StagePlan, draw, survey, write_sample
-from gpa.eval.metrics import Estimate
 from gpa.runtime.errors import UserError
-from gpa.runtime.storage import Store
 
 RATE = 8000
 
@@ -104,23 +103,3 @@ def test_a_corpus_without_audio_is_a_sentence(tmp_path: Path):
     config = read_pipeline(Path("pipelines.yaml"), "laptop")
     with pytest.raises(UserError, match="holds no audio that can be read"):
         plan.plan(str(tmp_path), str(tmp_path / "out"), "laptop", config, 1, Console(quiet=True))
-
-
-@pytest.mark.slow
-def test_a_plan_is_of_the_corpus_and_pays_for_nothing_twice(shared_speech: Path, tmp_path: Path):
-    """How near its times come to a real run is measured by `gpa bench plan`."""
-    folder = tmp_path / "corpus"
-    folder.mkdir()
-    (folder / "talk.flac").symlink_to(shared_speech / "raw" / "raw_dev_3.flac")
-
-    config = read_pipeline(Path("pipelines.yaml"), "laptop")
-    out = str(tmp_path / "out")
-    quiet = Console(quiet=True)
-    planned = plan.plan(str(folder), out, "laptop", config, 0.5, quiet)
-    assert planned.total("cpu_hours") > 0
-    assert 0 <= planned.kept.value <= 1
-    assert all(stage.cached_hours == 0 for stage in planned.stages)
-    result = run.curate(str(folder), out, "laptop", config, quiet)
-    assert planned.hours * 3600 == pytest.approx(result["seconds"]["in"], rel=0.01)
-    done_s = plan.done_s(Store(out), corpus.find(str(folder)), config)
-    assert min(done_s.values()) == pytest.approx(planned.hours * 3600, rel=0.01)

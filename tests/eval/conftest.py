@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from transformers import Qwen3ForCausalLM
 
@@ -16,21 +15,11 @@ from gpa.curation.audio import encode_flac
 from gpa.curation.consensus import ConsensusConfig, PanelConfig
 from gpa.curation.package import MANIFEST, MANIFEST_SCHEMA
 from gpa.curation.segment import SegmentConfig
-from gpa.curation.tables import (
-    ALIGNMENT,
-    CONSENSUS,
-    HYPOTHESES,
-    NORMALIZED,
-    QUALITY,
-    RECORDINGS,
-    UTTERANCES,
-)
 from gpa.eval.decoding import TransformersEngine
 from gpa.eval.generate import Generator
 from gpa.eval.language_model import GenerationConfig, LanguageModel
 from gpa.eval.outputs import Output, read_output
 from gpa.runtime import record
-from gpa.runtime.stage import Artifact
 from gpa.runtime.storage import ArtifactStore, Store, parquet_bytes
 from gpa.tokenize.bicodec import BiCodec
 from gpa.tokenize.glm import GLMTokenizer
@@ -42,7 +31,7 @@ from tests.models import (
     tiny_model,
     vocabulary,
 )
-from tests.tables import table
+from tests.tables import artifact, table
 
 __all__ = ["make_shards", "one_thread", "small_folders", "tiny_model", "vocabulary"]
 
@@ -84,16 +73,13 @@ def out(tmp_path: Path) -> Path:
         ("recordings", "normalized", "utterances", "quality", "consensus", "alignment"), "f"
     ) | {f"hypotheses/{asr}": "f" for asr in asrs}
 
-    def write(name: str, rows: pa.Table, files: dict[str, bytes] | None = None) -> None:
-        artifacts.write(name, "f", "p", Artifact(rows, files or {}))
+    def write(name: str, *rows: dict[str, Any], files: dict[str, bytes] | None = None) -> None:
+        artifacts.write(name, "f", "p", artifact(name, *rows, files=files))
 
     waveform = bursts(20.0, [(turn["start"], turn["end"]) for turn in TURNS])
-    write("recordings", table(RECORDINGS, {"recording_id": "r", "path": "talk/mix.wav"}))
-    write(
-        "normalized",
-        table(NORMALIZED, {"recording_id": "r", "duration_s": 20.0, "sample_rate": RATE}),
-        {"r.flac": encode_flac(waveform, RATE)},
-    )
+    write("recordings", {"recording_id": "r", "path": "talk/mix.wav"})
+    whole = {"recording_id": "r", "duration_s": 20.0, "sample_rate": RATE}
+    write("normalized", whole, files={"r.flac": encode_flac(waveform, RATE)})
     cuts = [
         {"utterance_id": key, "recording_id": "r", "start_s": start, "end_s": end, "speaker": who}
         for key, start, end, who, *_ in CUTS
@@ -104,7 +90,7 @@ def out(tmp_path: Path) -> Path:
         )
         for key, start, end, *_ in CUTS
     }
-    write("utterances", table(UTTERANCES, *cuts), clips)
+    write("utterances", *cuts, files=clips)
     mos = {"overall": 3.0, "signal": 3.5, "background": 4.0}
     better = {"overall": 3.5, "signal": 3.4, "background": 4.2}
     versions = ("denoised", "denoised", "normalized")
@@ -113,22 +99,22 @@ def out(tmp_path: Path) -> Path:
          "normalized_mos": mos, "denoised_mos": better}
         for cut, version in zip(cuts, versions, strict=True)
     ]  # fmt: skip
-    write("quality", table(QUALITY, *scores))
+    write("quality", *scores)
     for number, asr in enumerate(asrs):
         said = [{"utterance_id": row[0], "asr": asr, "text": row[5][number]} for row in CUTS]
-        write(f"hypotheses/{asr}", table(HYPOTHESES, *said))
+        write(f"hypotheses/{asr}", *said)
     decided = [
         {"utterance_id": key, "language": "en", "voters": list(asrs), "pwer": pwer,
          "kept": after is not None, "reason": None if after else "disagreement", "text": heard[0]}
         for key, _, _, _, pwer, heard, after in CUTS
     ]  # fmt: skip
-    write("consensus", table(CONSENSUS, *decided))
+    write("consensus", *decided)
     aligned = [
         {"utterance_id": key, "text_before": heard[0], "text": after}
         for key, _, _, _, _, heard, after in CUTS
         if after
     ]
-    write("alignment", table(ALIGNMENT, *aligned))
+    write("alignment", *aligned)
     kept = table(MANIFEST_SCHEMA, *({"utterance_id": row["utterance_id"]} for row in aligned))
     store.write(MANIFEST, parquet_bytes(kept))
     panels = {"en": PanelConfig(voters=asrs)}

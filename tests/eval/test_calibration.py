@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from gpa.curation.consensus import ConsensusConfig, PanelConfig
+from gpa.curation.intervals import Estimate
 from gpa.eval import calibration
 from gpa.eval.calibration import Judged, Point, admitted, curve, from_verdicts, knee, read_verdicts
-from gpa.eval.metrics import Estimate
 from gpa.eval.outputs import Output, Utterance
 from gpa.runtime.errors import UserError
 

@@ -1,31 +1,26 @@
-"""What all faults need: a corpus, the run that nothing disturbed, and the table at the end."""
+"""What all faults need: a corpus, and the run that nothing disturbed."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
-from tests.faults.disturbed import Disturbed, Undisturbed
-from tests.faults.light import write_corpus
+from tests.faults import light
+from tests.faults.disturbed import Disturbed, Struck, Survived, Undisturbed
 from tests.runs import pipelines
 
 RECORDINGS = 6
 
-Survived = Callable[[Disturbed], None]
-
 
 def _settings(laptop: dict[str, Any]) -> None:
-    """Three partitions of two recordings, two workers, two recognisers without a verifier."""
+    """Light models, and three partitions of two recordings."""
+    light.settings(laptop)
     laptop["ingest"]["partition_minutes"] = 0.25
-    laptop["denoise"] = {"model": "none"}
-    laptop["transcribe"]["asr"].pop("ctc-en")
-    voters = list(laptop["transcribe"]["asr"])
-    laptop["consensus"]["panels"]["en"] = {"voters": voters}
-    laptop["resources"] |= {"cpus": 2, "default": {"workers": 2}}
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +28,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     folder = tmp_path_factory.mktemp("undisturbed")
     corpus = folder / "corpus"
     corpus.mkdir()
-    write_corpus(corpus, RECORDINGS, seed=0)
+    light.write_corpus(corpus, RECORDINGS, seed=0)
     run = Disturbed(corpus, pipelines(folder, _settings), folder / "out", folder / "mines")
     run.curate()
     recordings = pq.read_table(run.out / "corpus.parquet")["recording_id"].to_pylist()
@@ -47,9 +42,17 @@ def moment(request: pytest.FixtureRequest) -> random.Random:
 
 
 @pytest.fixture
-def injected(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
-    """Says in the table that a fault of that name is injected."""
-    return lambda name: record_property("fault", name)
+def struck(undisturbed: Undisturbed, moment: random.Random, tmp_path: Path) -> Struck:
+    """When the fault strikes, and a run that is about to come there."""
+    at = undisturbed.moment(moment)
+    return at, undisturbed.before(at.stage, tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def named(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> None:
+    """Writes into the table what `@pytest.mark.faults` calls the fault of a test."""
+    if names := request.node.get_closest_marker("faults").args:
+        record_property("fault", *names)
 
 
 @pytest.fixture
@@ -63,35 +66,3 @@ def survived(undisturbed: Undisturbed, record_property: Callable[[str, object], 
         undisturbed.assert_equal(disturbed.out)
 
     return check
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The table: one line a fault, of those tests that inject one."""
-    lines = list(_table(terminalreporter))
-    if lines:
-        terminalreporter.section("faults")
-        for line in lines:
-            terminalreporter.write_line(line)
-
-
-def _table(terminalreporter: pytest.TerminalReporter) -> Iterator[str]:
-    found: dict[str, list[int]] = {}
-    for outcome in ("passed", "failed"):
-        for report in terminalreporter.getreports(outcome):
-            properties = dict(report.user_properties)
-            if report.when != "call" or "fault" not in properties:
-                continue
-            sums = found.setdefault(properties["fault"], [0, 0, 0, 0])
-            sums[0] += 1
-            sums[1] += outcome == "passed"
-            sums[2] += properties.get("lost", 0)
-            sums[3] += properties.get("duplicated", 0)
-    if not found:
-        return
-    head = ("fault", "injected", "survived", "utterances lost", "duplicated")
-    width = max(map(len, found))
-    yield f"{head[0]:<{width}}  " + "  ".join(head[1:])
-    total = [sum(column) for column in zip(*found.values(), strict=True)]
-    for name, sums in [*found.items(), ("all", total)]:
-        columns = (f"{value:>{len(title)}}" for value, title in zip(sums, head[1:], strict=True))
-        yield f"{name:<{width}}  " + "  ".join(columns)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +20,7 @@ from gpa.runtime import record
 from gpa.runtime.errors import UserError
 from gpa.runtime.lock import only_run
 from gpa.runtime.storage import Store
+from tests.faults import light
 from tests.runs import products, start
 
 # Stages that say on which recording they work, in the order of the recipe.
@@ -54,7 +55,7 @@ class Disturbed:
     ) -> subprocess.Popen[str]:
         """`gpa curate`, or another command of `gpa`, running."""
         curate = ("curate", "--corpus", self.corpus, "--out", self.out, "--config", self.config)
-        program = (sys.executable, "-m", "tests.faults.light", self.mines)
+        program = light.command(self.mines)
         return start(*(command or curate), program=program, environment=environment)
 
     def curate(self, status: int = 0) -> str:
@@ -68,6 +69,14 @@ class Disturbed:
         (folder / moment.recording).write_text(f"{fault} stays" if stays else fault)
         return folder
 
+    def hold(
+        self, moment: Moment, environment: Mapping[str, str] | None = None
+    ) -> tuple[subprocess.Popen[str], int]:
+        """`gpa curate`, running, and the process id of its worker, held at that moment."""
+        self.lay("hold", moment)
+        process = self.start(environment=environment)
+        return process, self.held(process, moment)
+
     def held(self, process: subprocess.Popen[str], moment: Moment) -> int:
         """Wait until a worker is held at that moment; its process id."""
         reached = self.mines / moment.stage / f"{moment.recording}.reached"
@@ -79,8 +88,10 @@ class Disturbed:
         """Let the worker that is held go on."""
         (self.mines / moment.stage / f"{moment.recording}.gate").open("wb").close()
 
-    def until_released(self) -> None:
-        """Wait for the kernel to drop a killed run's lock."""
+    def kill(self, process: subprocess.Popen[str]) -> None:
+        """SIGKILL to the driver; comes back when the kernel has dropped its lock."""
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
 
         def free() -> bool:
             try:
@@ -90,6 +101,11 @@ class Disturbed:
                 return False
 
         until(free)
+
+
+# When a fault strikes, with the run that is about to come there; and what checks it afterwards.
+Struck = tuple[Moment, Disturbed]
+Survived = Callable[[Disturbed], None]
 
 
 @dataclass(frozen=True)

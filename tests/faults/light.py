@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -37,9 +38,25 @@ from tests.faults.mines import Mined
 
 RATE = 16000
 WORD_S, PAUSE_S = 0.4, 1.0
-WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight")
+# What the lowest tone says is markup, which a page must not take for its own.
+MARKUP = "<b>one"
+WORDS = (MARKUP, "two", "three", "four", "five", "six", "seven", "eight")
 LOWEST_HZ, STEP_HZ = 300.0, 100.0
 VOICE = np.array([[1.0, 0.0]], np.float32)
+
+
+def settings(laptop: dict[str, Any]) -> None:
+    """`laptop` with two recognisers, no verifier and no denoiser: those that have light models."""
+    laptop["denoise"] = {"model": "none"}
+    laptop["transcribe"]["asr"].pop("ctc-en")
+    voters = list(laptop["transcribe"]["asr"])
+    laptop["consensus"]["panels"]["en"] = {"voters": voters}
+    laptop["resources"] |= {"cpus": 2, "default": {"workers": 2}}
+
+
+def command(mines: Path) -> tuple[str | Path, ...]:
+    """The `gpa` command with light models, to be followed by its arguments."""
+    return (sys.executable, "-m", "tests.faults.light", mines)
 
 
 def write_corpus(folder: Path, recordings: int, seed: int) -> None:

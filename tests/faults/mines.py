@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from gpa.runtime.stage import Artifact, Attempts, Stage
+from tests.limits import address_space_bytes
 
 # Longer than the header of a tar or Parquet file, shorter than any audio.
 CUT_BYTES = 1000
@@ -72,8 +73,7 @@ def _segfault(_: Path) -> None:
 
 def _out_of_memory(_: Path) -> None:
     """A limit of the kernel's on this process, and an allocation beyond it."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * resource.getpagesize() + (64 << 20)
+    limit = address_space_bytes() + (64 << 20)
     resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
     np.ones(1 << 30, np.uint8)
 

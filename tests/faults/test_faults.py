@@ -21,11 +21,17 @@ import pytest
 from gpa.curation import run
 from gpa.runtime import record
 from gpa.runtime.storage import Store
-from tests.faults.disturbed import Disturbed, Moment, Undisturbed, ended, retries
+from tests.faults.disturbed import (
+    Disturbed,
+    Moment,
+    Struck,
+    Survived,
+    Undisturbed,
+    ended,
+    retries,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
-
-Survived = Callable[[Disturbed], None]
 
 
 def test_the_undisturbed_run_keeps_and_drops(undisturbed: Undisturbed):
@@ -36,59 +42,51 @@ def test_the_undisturbed_run_keeps_and_drops(undisturbed: Undisturbed):
     assert set(rejected["reason"].to_pylist()) == {"non_speech", "disagreement"}
 
 
-def test_a_killed_driver(
-    undisturbed: Undisturbed, moment: random.Random, injected, survived: Survived, tmp_path: Path
-):
-    injected("driver killed")
-    at = undisturbed.moment(moment)
-    disturbed = undisturbed.before(at.stage, tmp_path)
-    disturbed.lay("hold", at)
-    process = disturbed.start()
-    disturbed.held(process, at)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
-    disturbed.until_released()
+@pytest.mark.faults("driver killed")
+def test_a_killed_driver(struck: Struck, survived: Survived):
+    at, disturbed = struck
+    driver, _ = disturbed.hold(at)
+    disturbed.kill(driver)
     disturbed.curate()
     survived(disturbed)
 
 
-def test_a_killed_worker(
-    undisturbed: Undisturbed, moment: random.Random, injected, survived: Survived, tmp_path: Path
-):
-    injected("worker killed")
-    at = undisturbed.moment(moment)
-    disturbed = undisturbed.before(at.stage, tmp_path)
-    disturbed.lay("hold", at)
-    process = disturbed.start()
-    os.kill(disturbed.held(process, at), signal.SIGKILL)
-    printed = ended(process)
+@pytest.mark.faults("worker killed")
+def test_a_killed_worker(struck: Struck, survived: Survived):
+    at, disturbed = struck
+    driver, worker = disturbed.hold(at)
+    os.kill(worker, signal.SIGKILL)
+    printed = ended(driver)
     assert retries(disturbed.out, at.stage) == 1
     assert "workers that died and were replaced: 1" in printed
     assert "raylet" not in printed, printed
     survived(disturbed)
 
 
-def test_a_worker_that_runs_out_of_memory_once(
-    undisturbed: Undisturbed, moment: random.Random, injected, survived: Survived, tmp_path: Path
-):
-    injected("out of memory, once")
-    at = undisturbed.moment(moment)
-    disturbed = undisturbed.before(at.stage, tmp_path)
-    disturbed.lay("out-of-memory", at)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param("out-of-memory", marks=pytest.mark.faults("out of memory, once")),
+        pytest.param("cut-write", marks=pytest.mark.faults("write cut short")),
+    ],
+)
+def test_a_worker_that_dies_once_in_its_work(fault: str, struck: Struck, survived: Survived):
+    at, disturbed = struck
+    disturbed.lay(fault, at)
     disturbed.curate()
     assert retries(disturbed.out, at.stage) == 1
+    assert list(disturbed.out.rglob("*.partial")) == []
     survived(disturbed)
 
 
+@pytest.mark.faults("segfault and out of memory, every time")
 def test_recordings_that_kill_their_workers_every_time(
     undisturbed: Undisturbed,
     moment: random.Random,
-    injected,
     record_property: Callable[[str, object], None],
     tmp_path: Path,
 ):
     """The third start leaves each out, by name; all others come out as if nothing had been."""
-    injected("segfault and out of memory, every time")
     deadly = [moment.choice(partition) for partition in undisturbed.partitions()[:2]]
     disturbed = undisturbed.before("utterances", tmp_path)
     for fault, recording in zip(("segfault", "out-of-memory"), deadly, strict=True):
@@ -104,19 +102,6 @@ def test_recordings_that_kill_their_workers_every_time(
     record_property("duplicated", duplicated)
     assert (lost, duplicated) == (0, 0)
     assert samples(disturbed, deadly) == samples(undisturbed.run, deadly)
-
-
-def test_a_write_cut_short(
-    undisturbed: Undisturbed, moment: random.Random, injected, survived: Survived, tmp_path: Path
-):
-    injected("write cut short")
-    at = undisturbed.moment(moment)
-    disturbed = undisturbed.before(at.stage, tmp_path)
-    disturbed.lay("cut-write", at)
-    disturbed.curate()
-    assert retries(disturbed.out, at.stage) == 1
-    assert list(disturbed.out.rglob("*.partial")) == []
-    survived(disturbed)
 
 
 @pytest.fixture
@@ -135,18 +120,16 @@ def resize(disk: Path, size: str) -> None:
     subprocess.run(["mount", "-o", f"remount,size={size}", disk], check=True)
 
 
+@pytest.mark.faults("disk full")
 def test_a_disk_that_fills(
-    undisturbed: Undisturbed, moment: random.Random, injected, survived: Survived, small_disk: Path
+    undisturbed: Undisturbed, moment: random.Random, survived: Survived, small_disk: Path
 ):
-    injected("disk full")
     at = undisturbed.moment(moment)
     disturbed = undisturbed.before(at.stage, small_disk)
-    disturbed.lay("hold", at)
-    process = disturbed.start()
-    disturbed.held(process, at)
+    driver, _ = disturbed.hold(at)
     resize(small_disk, str(shutil.disk_usage(small_disk).used))
     disturbed.release(at)
-    *_, last = ended(process, status=2).splitlines()
+    *_, last = ended(driver, status=2).splitlines()
     assert last.startswith("gpa: There is no room left in")
     assert "only 0.0 GB are free" in disturbed.curate(status=2)
     resize(small_disk, "4g")
@@ -164,10 +147,10 @@ def cut(file: Path, draw: random.Random) -> None:
     file.write_bytes(file.read_bytes()[: draw.randrange(file.stat().st_size)])
 
 
+@pytest.mark.faults("files flipped and cut off")
 def test_damage_to_a_finished_run(
-    undisturbed: Undisturbed, moment: random.Random, injected, survived: Survived, tmp_path: Path
+    undisturbed: Undisturbed, moment: random.Random, survived: Survived, tmp_path: Path
 ):
-    injected("files flipped and cut off")
     shutil.copytree(undisturbed.run.out, tmp_path / "out")
     disturbed = undisturbed.copy(tmp_path / "out")
     harmed = {
@@ -189,10 +172,10 @@ def test_damage_to_a_finished_run(
     survived(disturbed)
 
 
+@pytest.mark.faults("damage met by a run")
 def test_damage_that_a_run_comes_across(
-    undisturbed: Undisturbed, moment: random.Random, injected, survived: Survived, tmp_path: Path
+    undisturbed: Undisturbed, moment: random.Random, survived: Survived, tmp_path: Path
 ):
-    injected("damage met by a run")
     disturbed = undisturbed.before("quality", tmp_path)
     harmed = moment.choice(sorted(disturbed.out.glob("utterances/*/*.tar")))
     flip(harmed, moment)
@@ -212,26 +195,17 @@ def faketime() -> Path:
     return libraries[0]
 
 
+@pytest.mark.faults("clock jumps two years back")
 def test_a_clock_that_jumps_back_between_two_starts(
-    undisturbed: Undisturbed,
-    moment: random.Random,
-    injected,
-    survived: Survived,
-    faketime: Path,
-    tmp_path: Path,
+    struck: Struck, survived: Survived, faketime: Path
 ):
     """In the future a run is killed, in the past it goes on: Ray and all have that clock."""
-    injected("clock jumps two years back")
-    at = undisturbed.moment(moment)
-    disturbed = undisturbed.before(at.stage, tmp_path)
-    disturbed.lay("hold", at)
-    process = disturbed.start(environment={"LD_PRELOAD": str(faketime), "FAKETIME": "+365d"})
-    disturbed.held(process, at)
-    process.kill()
-    process.wait()
-    disturbed.until_released()
+    at, disturbed = struck
+    future, past = ({"LD_PRELOAD": str(faketime), "FAKETIME": day} for day in ("+365d", "-365d"))
+    driver, _ = disturbed.hold(at, future)
+    disturbed.kill(driver)
     begun = started(disturbed)
-    ended(disturbed.start(environment={"LD_PRELOAD": str(faketime), "FAKETIME": "-365d"}))
+    ended(disturbed.start(environment=past))
     assert started(disturbed) < begun
     survived(disturbed)
 

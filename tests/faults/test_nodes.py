@@ -13,7 +13,7 @@ import pytest
 import yaml
 from ray.cluster_utils import Cluster
 
-from tests.faults.disturbed import Moment, Undisturbed, ended
+from tests.faults.disturbed import Moment, Survived, Undisturbed, ended
 from tests.runs import pipelines
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
@@ -29,15 +29,14 @@ def cluster() -> Iterator[Cluster]:
     nodes.shutdown()
 
 
+@pytest.mark.faults("node's daemon killed")
 def test_the_daemon_of_a_second_node_is_killed(
     cluster: Cluster,
     undisturbed: Undisturbed,
     moment: random.Random,
-    injected,
-    survived,
+    survived: Survived,
     tmp_path: Path,
 ):
-    injected("node's daemon killed")
     at = undisturbed.moment(moment)
     disturbed = undisturbed.before(at.stage, tmp_path)
     disturbed.config = joining(cluster, disturbed.config, tmp_path)

@@ -18,20 +18,12 @@ from gpa.curation.consensus import ConsensusConfig, PanelConfig, decide
 from gpa.curation.early_exit import EarlyExitConfig, Heard, early_exits
 from gpa.curation.ingest import CORPUS
 from gpa.curation.models.protocols import Hypothesis
-from gpa.curation.package import MANIFEST, MANIFEST_SCHEMA, SELECTED
-from gpa.curation.tables import (
-    ALIGNMENT,
-    CONSENSUS,
-    HYPOTHESES,
-    NORMALIZED,
-    QUALITY,
-    RECORDINGS,
-    UTTERANCES,
-)
+from gpa.curation.package import MANIFEST, MANIFEST_SCHEMA
+from gpa.curation.tables import CONSENSUS
 from gpa.runtime.record import LAYOUT_VERSION
 from gpa.runtime.stage import Artifact, Reject
 from gpa.runtime.storage import ArtifactStore, Store, parquet_bytes
-from tests.tables import table
+from tests.tables import artifact, table
 
 RATE = 16000
 ATTACK = "<script>alert(1)</script>"
@@ -201,22 +193,13 @@ class Builder:
                 {"recording_id": recording, "path": path, "duration_s": at,
                  "state": "recording", "partition": name}
             )  # fmt: skip
-        schemas = {
-            "recordings": RECORDINGS, "normalized": NORMALIZED, "utterances": UTTERANCES,
-            "quality": QUALITY, "consensus": CONSENSUS, "alignment": ALIGNMENT,
-            "packaged": SELECTED,
-        }  # fmt: skip
+        tables |= {f"hypotheses/{asr}": rows for asr, rows in heard.items()}
         made = {
-            stage: Artifact(
-                table(schemas[stage], *rows), files.get(stage, {}), rejects.get(stage, [])
-            )
+            stage: artifact(stage, *rows, files=files.get(stage), rejects=rejects.get(stage, ()))
             for stage, rows in tables.items()
         }
-        made |= {
-            f"hypotheses/{asr}": Artifact(table(HYPOTHESES, *rows)) for asr, rows in heard.items()
-        }
-        for stage, artifact in made.items():
-            self.artifacts.write(stage, "1", name, artifact)
+        for stage, one in made.items():
+            self.artifacts.write(stage, "1", name, one)
         self.partitions.append(name)
         self.manifest += tables["packaged"]
         return made

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from html.parser import HTMLParser
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from gpa.curation.report.overlap import ErrorOverlap
 from gpa.curation.report.tables import open_run
 from gpa.curation.report.write import write_report
-from tests.curation.report.synthetic import ATTACK, NASTY_PATH, write_out
-
-
-class Reader(HTMLParser):
-    """Elements, attributes and text of a page."""
-
-    def __init__(self, page: str):
-        super().__init__()
-        self.tags: list[tuple[str, dict]] = []
-        self.texts: list[str] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.texts.append(data)
+from gpa.runtime.stage import Artifact
+from tests.curation.report.reader import Reader
+from tests.curation.report.synthetic import ATTACK, NASTY_PATH, Builder, write_out
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +39,37 @@ def test_a_file_name_with_quotes_stays_text(page: str, read: Reader):
     assert NASTY_PATH in read.texts
     assert NASTY_PATH not in page
     assert all(tag != "b" for tag, _ in read.tags)
+
+
+def defaced(artifact: Artifact, *columns: str) -> Artifact:
+    """An artifact with an attack in those columns and in every reason."""
+    table = artifact.table
+    for name in columns:
+        place, field = table.schema.get_field_index(name), table.schema.field(name)
+        table = table.set_column(place, field, pa.array([ATTACK] * len(table), field.type))
+    rejects = [replace(reject, reason=ATTACK, detail=ATTACK) for reject in artifact.rejects]
+    return Artifact(table, artifact.files, rejects)
+
+
+def test_speakers_languages_and_reasons_that_are_markup_stay_text(tmp_path: Path):
+    builder = Builder(tmp_path)
+    made = builder.partition("part-a", ["a.wav", "b.wav"], utterances=10)
+    for stage, columns in (
+        ("utterances", ("speaker", "language")),
+        ("consensus", ("language", "reason", "chosen_asr")),
+    ):
+        builder.artifacts.write(stage, "1", "part-a", defaced(made[stage], *columns))
+    builder.finish()
+    run = open_run(str(tmp_path))
+    write_report(run.artifacts, run.content, samples=20)
+    page = (tmp_path / "report" / "index.html").read_text()
+    read = Reader(page)
+    assert ATTACK not in page
+    assert sum(tag == "script" for tag, _ in read.tags) == 2
+    headings = [text for text in read.texts if text == ATTACK]
+    assert len(headings) >= 3  # a language, a speaker, a reason
+    _, _, card = (tmp_path / "curated" / "README.md").read_text().split("---\n", 2)
+    assert ATTACK not in card
 
 
 def test_nothing_on_the_page_comes_from_elsewhere(read: Reader):
