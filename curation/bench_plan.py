@@ -39,6 +39,12 @@ def bench(say: Callable[[str], None] = print) -> list[Measurement]:
             at_most=TOLERANCE,
         ),
         Measurement("share kept by plan - by run", 100 * (planned.kept.value - kept), "points"),
+        Measurement(
+            "share kept by run, beyond the plan's 95 % interval",
+            100 * max(planned.kept.low - kept, kept - planned.kept.high, 0.0),
+            "points",
+            at_most=0,
+        ),
     ]
     for line in lines:
         say(str(line))

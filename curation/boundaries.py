@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpa.curation.audio import Waveform
-from gpa.curation.turns import Span
+from gpa.curation.turns import Span, runs
 
 FRAME_MS = 10
 _FLOOR_PERCENTILE = 10
@@ -126,10 +126,8 @@ def is_truncated(
 
 def pauses(levels: Levels, quiet_below_db: float, shortest_ms: float) -> list[Span]:
     """Runs of frames under a level, of at least `shortest_ms`, as spans of frames."""
-    quiet = np.concatenate([[False], levels < quiet_below_db, [False]])
-    starts, ends = np.flatnonzero(np.diff(quiet.astype(np.int8))).reshape(-1, 2).T
-    long_enough = (ends - starts) * FRAME_MS >= shortest_ms
-    return list(zip(starts[long_enough].tolist(), ends[long_enough].tolist(), strict=True))
+    quiet = runs(levels < quiet_below_db)
+    return [(start, end) for start, end in quiet if (end - start) * FRAME_MS >= shortest_ms]
 
 
 def quietest(levels: Levels, target: int, first: int, last: int) -> int:

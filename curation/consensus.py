@@ -298,7 +298,7 @@ class ConsensusStage(Stage):
     """
 
     step = "consensus"
-    version = 2
+    version = 3
     config: ConsensusConfig
 
     def __init__(self, name: str, config: ConsensusConfig, inputs: Sequence[str] = ()):

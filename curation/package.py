@@ -219,10 +219,13 @@ class ShardWriter:
         self._utterances = utterances
         self._fingerprint = fingerprint
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        shard = Shard(str(batch["name"][0]), tuple(map(tuple, json.loads(batch["parts"][0]))))
-        index = self._write(shard)
-        return {"name": [shard.name], "utterances": [index.num_rows]}
+    def __call__(self, block: dict[str, Any]) -> dict[str, list[Any]]:
+        shards = [
+            Shard(str(name), tuple(map(tuple, json.loads(parts))))
+            for name, parts in zip(block["name"], block["parts"], strict=True)
+        ]
+        utterances = [self._write(shard).num_rows for shard in shards]
+        return {"name": [shard.name for shard in shards], "utterances": utterances}
 
     def _write(self, shard: Shard) -> pa.Table:
         files: dict[str, bytes] = {}

@@ -24,6 +24,7 @@ from rich.table import Table
 
 from gpa.curation import corpus, ingest, package, run, summary
 from gpa.curation.audio import DecodeError, decode, probe
+from gpa.curation.intervals import Estimate, ratio
 from gpa.curation.pipeline import (
     RECORDINGS_FINGERPRINT,
     PipelineConfig,
@@ -31,7 +32,6 @@ from gpa.curation.pipeline import (
     package_stage,
 )
 from gpa.curation.report.funnel import STEPS
-from gpa.eval.metrics import Estimate, ratio
 from gpa.runtime import record
 from gpa.runtime.errors import UserError
 from gpa.runtime.execution import Engine

@@ -15,18 +15,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Literal
 
+import numpy as np
 from pydantic import Field
 from rapidfuzz.distance import Levenshtein
 
 from gpa.curation.text import Piece, is_character
 from gpa.runtime.config import Config
 
-# Costs in the proportions of NIST's rover, fitted to its networks: 4 for a substitution, 3 for a
-# unit more or less, and little where a slot holds a null unit already.
-_SUBSTITUTION, _GAP = 8, 6
-_SUBSTITUTE_NULL, _SKIP_NULL = 2, 1
+# Costs of NIST's rover: a substitution, a unit more or less, a unit where the network has a null
+# unit, a null unit skipped. In single precision, because its sums decide between alignments that
+# cost the same but for rounding.
+_SUBSTITUTION, _GAP = np.float32(4), np.float32(3)
+_SUBSTITUTE_NULL, _SKIP_NULL = np.float32(1), np.float32(0.001)
 
 
 class RoverConfig(Config):
@@ -35,7 +38,8 @@ class RoverConfig(Config):
     # Share of the vote that counts heads; the rest goes by confidence.
     alpha: float = Field(0.5, ge=0, le=1)
     null_confidence: float = Field(0.5, ge=0, le=1)
-    # C(w): the sum over N (NIST's `avgconf`), the mean over N(w) (`meth1`) or the maximum (`maxconf`).
+    # C(w): its share of all confidence in the slot (NIST's `avgconf`), the mean over N(w) (`meth1`)
+    # or the maximum (`maxconf`).
     confidence: Literal["avgconf", "meth1", "maxconf"] = "avgconf"
 
 
@@ -47,13 +51,7 @@ def align(hypotheses: Sequence[Sequence[str]]) -> list[Slot]:
     """The word transition network of hypotheses in units, the first being the skeleton."""
     network: list[Slot] = [[position] for position in range(len(hypotheses[0]))]
     for count, hypothesis in enumerate(hypotheses[1:], start=1):
-        options = [
-            {
-                hypotheses[voter][position] if position is not None else None
-                for voter, position in enumerate(slot)
-            }
-            for slot in network
-        ]
+        options = [[unit for _, unit in _ballots(slot, hypotheses)] for slot in network]
         merged: list[Slot] = []
         for slot_index, position in _best_path(options, hypothesis):
             voters = network[slot_index] if slot_index is not None else [None] * count
@@ -62,42 +60,72 @@ def align(hypotheses: Sequence[Sequence[str]]) -> list[Slot]:
     return network
 
 
+def _ballots(slot: Slot, hypotheses: Sequence[Sequence[str]]) -> list[tuple[int, str | None]]:
+    """Voters of a slot with what each has in it, in NIST's order, which decides ties.
+
+    That is the order of the voters, but whoever opened the slot stands before the null units of
+    those before it.
+    """
+    opened_by = next(v for v, position in enumerate(slot) if position is not None)
+    order = sorted(range(len(slot)), key=lambda voter: (voter != opened_by, voter))
+    return [(voter, _unit(hypotheses[voter], slot[voter])) for voter in order]
+
+
+def _unit(hypothesis: Sequence[str], position: int | None) -> str | None:
+    return None if position is None else hypothesis[position]
+
+
+# A step of an alignment: a unit goes into a slot, opens one, or a slot is skipped.
+Step = Literal["pair", "open", "skip"]
+
+
 def _best_path(
-    options: Sequence[set[str | None]], hypothesis: Sequence[str]
+    options: Sequence[Sequence[str | None]], hypothesis: Sequence[str]
 ) -> list[tuple[int | None, int | None]]:
     """Cheapest alignment of slots and units, as pairs of (slot, unit position).
 
-    Of equally cheap ones the one that pairs last things with last things.
+    `options` has the units of each slot. Of equally cheap alignments it is NIST's: seen from the
+    end, each slot is left by the first of its units that costs least, and at that unit "pair"
+    goes before "open", which goes before "skip".
     """
-    skips = [_SKIP_NULL if None in option else _GAP for option in options]
-    substitutions = [_SUBSTITUTE_NULL if None in option else _SUBSTITUTION for option in options]
-    width = len(hypothesis) + 1
-    costs = [[_GAP * column for column in range(width)]]
-    for option, skip, substitution in zip(options, skips, substitutions, strict=True):
-        above = costs[-1]
-        here = [above[0] + skip]
-        for column, unit in enumerate(hypothesis):
-            paired = above[column] + (0 if unit in option else substitution)
-            here.append(min(paired, above[column + 1] + skip, here[column] + _GAP))
-        costs.append(here)
+    row: list[tuple[np.float32, Step]] = [
+        (_GAP * column, "open") for column in range(len(hypothesis) + 1)
+    ]
+    rows = [row]
+    for units in options:
+        each = [_by_unit(unit, hypothesis, row) for unit in units]
+        # `min` returns the first of equals.
+        row = [min(ends, key=itemgetter(0)) for ends in zip(*each, strict=True)]
+        rows.append(row)
 
     path: list[tuple[int | None, int | None]] = []
-    row, column = len(options), width - 1
-    while row or column:
-        cost = costs[row][column]
-        if row and column:
-            match = hypothesis[column - 1] in options[row - 1]
-            if cost == costs[row - 1][column - 1] + (0 if match else substitutions[row - 1]):
-                row, column = row - 1, column - 1
-                path.append((row, column))
-                continue
-        if column and cost == costs[row][column - 1] + _GAP:
-            column -= 1
-            path.append((None, column))
-        else:
-            row -= 1
-            path.append((row, None))
+    slots, column = len(options), len(hypothesis)
+    while slots or column:
+        _, step = rows[slots][column]
+        slots -= step != "open"
+        column -= step != "skip"
+        path.append((slots if step != "open" else None, column if step != "skip" else None))
     return path[::-1]
+
+
+def _by_unit(
+    unit: str | None, hypothesis: Sequence[str], above: Sequence[tuple[np.float32, Step]]
+) -> list[tuple[np.float32, Step]]:
+    """Cost of each beginning of the hypothesis up to and with a slot, and the step that ends it.
+
+    The slot is passed by its `unit`; `above` has the same for the slots before it.
+    """
+    skip = _SKIP_NULL if unit is None else _GAP
+    substitution = _SUBSTITUTE_NULL if unit is None else _SUBSTITUTION
+    here: list[tuple[np.float32, Step]] = [(above[0][0] + skip, "skip")]
+    for column, heard in enumerate(hypothesis):
+        steps: list[tuple[np.float32, Step]] = [
+            (above[column][0] + (0 if heard == unit else substitution), "pair"),
+            (here[column][0] + _GAP, "open"),
+            (above[column + 1][0] + skip, "skip"),
+        ]
+        here.append(min(steps, key=itemgetter(0)))
+    return here
 
 
 def vote(
@@ -119,17 +147,12 @@ def _winner(
     confidences: Sequence[Sequence[float]],
     config: RoverConfig,
 ) -> str | None:
-    # The unit that opened the slot stands before the null units of earlier voters.
-    opened_by = next(v for v, position in enumerate(slot) if position is not None)
-    order = sorted(range(len(slot)), key=lambda voter: (voter != opened_by, voter))
     ballots: dict[str | None, list[float]] = {}
-    for voter in order:
+    for voter, unit in _ballots(slot, hypotheses):
         position = slot[voter]
-        if position is None:
-            ballots.setdefault(None, []).append(config.null_confidence)
-        else:
-            unit = hypotheses[voter][position]
-            ballots.setdefault(unit, []).append(confidences[voter][position])
+        trust = config.null_confidence if position is None else confidences[voter][position]
+        ballots.setdefault(unit, []).append(trust)
+    total = sum(map(sum, ballots.values()))
 
     def score(unit: str | None) -> float:
         given = ballots[unit]
@@ -138,7 +161,7 @@ def _winner(
         elif config.confidence == "meth1":
             trust = sum(given) / len(given)
         else:
-            trust = sum(given) / len(slot)
+            trust = sum(given) / total if total else 0.0
         return round(config.alpha * len(given) / len(slot) + (1 - config.alpha) * trust, 12)
 
     # `max` returns the first of equals.

@@ -126,7 +126,8 @@ def _write_shards(
     shards = package.plan_shards(sizes, config.package.shard_mb * 1e6)
     store = artifacts.store
     missing = package.missing_shards(store, selected, shards)
-    items = [{"name": shard.name, "parts": json.dumps(shard.parts)} for shard in missing]
+    names = [shard.name for shard in missing]
+    items = pa.table({"name": names, "parts": [json.dumps(shard.parts) for shard in missing]})
     arguments = (store.url, selected, named["utterances"], selected)
     pool = config.resources.pool("package")
     for _ in engine.map(package.ShardWriter, arguments, items, pool):
@@ -148,7 +149,7 @@ class Outputs:
 def _close(
     artifacts: ArtifactStore, run: RunRecord, stages: Sequence[Stage]
 ) -> tuple[dict, books.Books]:
-    """Write `rejected.parquet` and `report/summary.json`."""
+    """Write `rejected.parquet` and the report; returns what the run amounts to."""
     store = artifacts.store
     named, partitions = run.content["fingerprints"], run.content["partitions"]
     files = read_parquet(store.read(CORPUS_TABLE))
@@ -166,8 +167,7 @@ def _close(
     result = summary.summarise(
         account, summary.pairwise_wer(made), summary.spared(made), run.content
     )
-    store.write(summary.NAME, json.dumps(result, indent=1, ensure_ascii=False).encode())
-    write_report(artifacts, run.content)
+    write_report(artifacts, run.content, summarised=result)
     return result, account
 
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +32,7 @@ from gpa.curation import audio, boundaries, voices
 from gpa.curation.audio import Waveform
 from gpa.curation.boundaries import Levels
 from gpa.curation.models.diarization.pyannote import Pyannote, PyannoteConfig
+from gpa.curation.models.diarization.sortformer import Sortformer, SortformerConfig
 from gpa.curation.models.protocols import Adapter, Diarization, Diarizer
 from gpa.curation.normalize import normalize_peak
 from gpa.curation.tables import UTTERANCES
@@ -61,10 +62,13 @@ _BLIP_S = 0.25
 _CRUMB_S = 0.1
 
 
+DiarizerSection = Annotated[PyannoteConfig | SortformerConfig, Field(discriminator="model")]
+
+
 class SegmentConfig(Config):
     """The diarizer, and the rules by which turns become utterances."""
 
-    diarizer: PyannoteConfig = PyannoteConfig()
+    diarizer: DiarizerSection = PyannoteConfig()
     # Which version of a recording the diarizer and the boundary rules hear.
     hears: Literal["normalized", "denoised"] = "normalized"
     min_s: float = Field(1.0, gt=0)
@@ -120,7 +124,11 @@ class SegmentStage(Stage):
         self.versions: list[str] = [
             name for name in ("normalized", "denoised") if name in self.inputs
         ]
-        self._diarizer: Diarizer = Pyannote(config.diarizer)
+        self._diarizer: Diarizer = (
+            Sortformer(config.diarizer)
+            if isinstance(config.diarizer, SortformerConfig)
+            else Pyannote(config.diarizer)
+        )
 
     def adapters(self) -> Mapping[str, Adapter]:
         """The diarizer."""

@@ -10,6 +10,9 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 Span = tuple[int, int]
 
 
@@ -39,6 +42,14 @@ class Drop:
     end: int
     reason: str
     value: float | None = None
+
+
+def runs(mask: NDArray[np.bool_]) -> list[Span]:
+    """Where `mask`, shape (n,), is true, as sorted, disjoint spans."""
+    edges = np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8))
+    return list(
+        zip(np.flatnonzero(edges > 0).tolist(), np.flatnonzero(edges < 0).tolist(), strict=True)
+    )
 
 
 def union(spans: Iterable[Span]) -> list[Span]:

@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from gpa.curation.consensus import ConsensusConfig
+from gpa.curation.intervals import Estimate, ratio
 from gpa.curation.report.samples import PWER_STRATA
-from gpa.eval import curation
-from gpa.eval.metrics import Estimate, ratio
+from gpa.eval.judged import LABEL, JudgedText, judge_texts, match
 from gpa.eval.outputs import Output, Utterance, read_output
 from gpa.eval.truth import read_truth
 from gpa.runtime.errors import UserError
@@ -113,13 +113,13 @@ def knee(points: Sequence[Point]) -> Point | None:
     return max(known, key=lead)
 
 
-def from_texts(judged: Sequence[curation.JudgedText]) -> dict[str, Judged]:
+def from_texts(judged: Sequence[JudgedText]) -> dict[str, Judged]:
     """Errors of labels against the truth's words."""
     return {
         item.utterance.utterance_id: Judged(
             item.utterance.utterance_id,
-            item.errors[curation.LABEL].edits,
-            item.errors[curation.LABEL].reference_units,
+            item.errors[LABEL].edits,
+            item.errors[LABEL].reference_units,
         )
         for item in judged
     }
@@ -228,9 +228,9 @@ def run(
     output = read_output(out)
     utterances: Sequence[Utterance] = output.utterances
     if truth is not None:
-        matched = curation.match(output, read_truth(truth))
+        matched = match(output, read_truth(truth))
         utterances = [utterance for item in matched for utterance in item.utterances]
-        judged = from_texts(curation.judge_texts(matched, output.asrs))
+        judged = from_texts(judge_texts(matched, output.asrs))
         what = "label WER"
     else:
         judged = _verdicts_of(output, read_verdicts(verdicts or Path()))

@@ -40,7 +40,7 @@ class Model:
         settings = read_config(self.config).generation
         if not tokenizers.trained:
             self.tell(f"WARNING: {NOTICE}, and what is heard or said with them means nothing")
-        return Generator.load(self.checkpoint, tokenizers, settings, tokenizers.device)
+        return Generator.load(self.checkpoint, tokenizers, settings)
 
 
 def say(text: str, voice: Path, out: Path, model: Model) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gpa.curation.transcribe import ASRSection
-from gpa.eval.generate import GenerationConfig
+from gpa.eval.language_model import GenerationConfig
 from gpa.eval.latency import LatencyConfig
 from gpa.eval.limits import ServeConfig
 from gpa.eval.similarity import EncoderSection, GE2EConfig

@@ -1,8 +1,7 @@
 """`gpa score`: a finished curation run against ground truth.
 
-Recordings and truth are matched by file stem. All texts are compared in agreement units (words
-after Whisper's English normaliser, characters of Chinese), so that the WER of a language written
-in characters is its CER. What recordings of the truth were not in the run is not scored.
+What belongs to what, and how far each text is from what was said, is found in `judged.py`; here
+stand the figures of it, and how they are printed.
 """
 
 from __future__ import annotations
@@ -17,27 +16,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from gpa.curation.intervals import CONFIDENCE, Estimate, mean, ratio, relative, share
 from gpa.curation.report.overlap import ErrorOverlap
-from gpa.curation.text import units
 from gpa.eval import cuts, independence, punctuation, reference, speakers, versions
-from gpa.eval.metrics import (
-    CONFIDENCE,
-    Errors,
-    Estimate,
-    corpus_wer,
-    errors,
-    mean,
-    ratio,
-    relative,
-    share,
-)
-from gpa.eval.outputs import Output, Recording, Utterance, read_output
+from gpa.eval.judged import LABEL, JudgedText, Matched, judge_texts, match
+from gpa.eval.metrics import Errors, corpus_wer
+from gpa.eval.outputs import Output, Utterance, read_output
 from gpa.eval.truth import Truth, read_truth
 from gpa.runtime.errors import UserError
 
 # Another speaker is heard in an utterance from this much on.
 CROSS_TALK_S = 0.1
-LABEL = "label"
 
 
 @dataclass(frozen=True)
@@ -47,71 +36,6 @@ class Score:
     figures: dict[str, dict[str, Estimate]]
     judged: dict[str, int]  # utterances by the way in which their truth text was found
     notes: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class JudgedText:
-    """An utterance's texts against what was said in it."""
-
-    utterance: Utterance
-    reference: reference.Reference
-    errors: Mapping[str, Errors]  # by ASR, and `LABEL`; a text that is missing is an empty one
-
-
-@dataclass(frozen=True)
-class Matched:
-    """One recording of the run with its truth."""
-
-    recording: Recording
-    truth: Truth
-    utterances: tuple[Utterance, ...]
-
-    @property
-    def kept(self) -> list[Utterance]:
-        """Its utterances that were kept."""
-        return [utterance for utterance in self.utterances if utterance.kept]
-
-
-def match(output: Output, truths: Mapping[str, Truth]) -> list[Matched]:
-    """Recordings of the run that have a truth; raises UserError where none has."""
-    by_recording: dict[str, list[Utterance]] = defaultdict(list)
-    for utterance in output.utterances:
-        by_recording[utterance.recording_id].append(utterance)
-    found = [
-        Matched(recording, truths[recording.name], tuple(by_recording[recording.recording_id]))
-        for recording in output.recordings
-        if recording.name in truths
-    ]
-    if not found:
-        raise UserError(
-            "No recording of the run has ground truth: the truth knows "
-            f"{', '.join(sorted(truths)[:3])}, the run "
-            f"{', '.join(r.name for r in output.recordings[:3]) or 'nothing'}."
-        )
-    return found
-
-
-def judge_texts(matched: Sequence[Matched], asrs: Sequence[str]) -> list[JudgedText]:
-    """Every utterance whose words the truth knows, kept or not."""
-    judged = []
-    for item in matched:
-        for utterance in item.utterances:
-            texts = {asr: utterance.hypotheses.get(asr, "") for asr in asrs}
-            texts[LABEL] = utterance.label or ""
-            said = reference.reference(
-                item.truth,
-                utterance.start_s,
-                utterance.end_s,
-                utterance.language,
-                [*texts.values()],
-            )
-            if said is not None:
-                found = {
-                    name: errors(said.units, units(text, said.language))
-                    for name, text in texts.items()
-                }
-                judged.append(JudgedText(utterance, said, found))
-    return judged
 
 
 def score(output: Output, truths: Mapping[str, Truth]) -> Score:
@@ -156,7 +80,7 @@ def score(output: Output, truths: Mapping[str, Truth]) -> Score:
         else {},
         "Boundaries": boundary_figures,
         "Punctuation": _punctuation_figures(matched),
-        "Audio and agreement": _agreement_figures(utterances) | of_versions,
+        "Audio and agreement": _agreement_figures(utterances, output.scorer) | of_versions,
     }
     counts: Counter[str] = Counter(item.reference.way for item in judged)
     every = sum(len(item.utterances) for item in matched)
@@ -303,8 +227,8 @@ def _punctuation_figures(matched: Sequence[Matched]) -> dict[str, Estimate]:
     return figures
 
 
-def _agreement_figures(utterances: Sequence[Utterance]) -> dict[str, Estimate]:
-    """DNSMOS of all cuts in both versions, and pWER of what was kept and dropped."""
+def _agreement_figures(utterances: Sequence[Utterance], scorer: str) -> dict[str, Estimate]:
+    """Quality of all cuts in both versions, and pWER of what was kept and dropped."""
     both = [
         (u.normalized_mos, u.denoised_mos, u.kept_version)
         for u in utterances
@@ -315,15 +239,15 @@ def _agreement_figures(utterances: Sequence[Utterance]) -> dict[str, Estimate]:
         return mean(u.pwer for u in chosen if u.pwer is not None)
 
     return {
-        "DNSMOS overall, normalized": mean(before.overall for before, _, _ in both),
-        "DNSMOS overall, denoised": mean(after.overall for _, after, _ in both),
-        "DNSMOS overall, version kept": mean(
+        f"{scorer} overall, normalized": mean(before.overall for before, _, _ in both),
+        f"{scorer} overall, denoised": mean(after.overall for _, after, _ in both),
+        f"{scorer} overall, version kept": mean(
             (after if version == "denoised" else before).overall for before, after, version in both
         ),
-        "DNSMOS signal, normalized": mean(
+        f"{scorer} signal, normalized": mean(
             before.signal for before, _, _ in both if before.signal is not None
         ),
-        "DNSMOS signal, denoised": mean(
+        f"{scorer} signal, denoised": mean(
             after.signal for _, after, _ in both if after.signal is not None
         ),
         "denoised version kept": share(version == "denoised" for _, _, version in both),
@@ -347,7 +271,7 @@ _RATIO_AIM = "<= 50 %"
 def _shown(name: str, value: float) -> str:
     if math.isnan(value):
         return "–"
-    is_share = not name.startswith("DNSMOS") and not name.endswith("times chance")
+    is_share = "MOS " not in name and not name.endswith("times chance")
     return f"{value:.1%}" if is_share else f"{value:.2f}"
 
 

@@ -6,16 +6,19 @@
 | `aishell-1` | `data_aishell/` | recognition |
 | `seed-tts-eval` | `seedtts_testset/` | synthesis and conversion, English and Mandarin |
 | `curated` | the OUT of a curation | all three |
+| `tokens` | token shards | recognition, without audio: what a model was trained on |
 
 A set is read whole before anything is generated: an audio file or a text that is missing is an
-error, never an utterance less. Audio itself is read when its turn comes.
+error, never an utterance less. Audio and tokens are read when their turn comes.
 """
 
 from __future__ import annotations
 
 import io
+import tarfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +31,8 @@ from gpa.eval.seed_tts import SPOKEN_LANGUAGES
 from gpa.runtime.errors import UserError
 from gpa.tokenize.curated import CuratedUtterance, find_shards, read_shard
 from gpa.tokenize.sequences import Task, choose_references
+from gpa.tokenize.shards import Provenance, TokenShards, UtteranceTokens
+from gpa.tokenize.shards import read_shard as read_token_shard
 
 # What is read of an utterance when its turn comes: samples (samples,) at 16 kHz.
 Read = Callable[[], Waveform]
@@ -38,13 +43,15 @@ class Item:
     """One thing to measure.
 
     Recognition hears `audio` and should write `text`. Synthesis says `text` in the voice of
-    `voice`; conversion says what `audio` says, `text`, in the voice of `voice`.
+    `voice`; conversion says what `audio` says, `text`, in the voice of `voice`. What was
+    tokenized already has `tokens` instead of either.
     """
 
     key: str
     text: str
     audio: Read | None = None
     voice: Read | None = None
+    tokens: Callable[[], UtteranceTokens] | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,8 @@ class TestSet:
     """Items of one task and one language (ISO 639-1).
 
     `units` says how recognition is counted. `published_size` is how many utterances the set has
-    as published, None where there is no such number.
+    as published, None where there is no such number. `tokenized` says what made the tokens of a
+    set that has no audio.
     """
 
     name: str
@@ -61,6 +69,7 @@ class TestSet:
     items: tuple[Item, ...]
     units: Units = "agreement"
     published_size: int | None = None
+    tokenized: Provenance | None = None
 
     __test__ = False  # no test of pytest's
 
@@ -183,6 +192,27 @@ def curated(folder: str, seed: int) -> list[TestSet]:
     return sets
 
 
+def tokens(folder: str, seed: int) -> list[TestSet]:
+    """Token shards, each language by itself; no audio and no tokenizer of audio is needed.
+
+    Recognition alone: what the other tasks say could only be judged through a codec.
+    """
+    shards = TokenShards(Path(folder))
+    names = dict.fromkeys(shards.index["shard"].to_pylist())
+    by_language: dict[str, list[Item]] = {}
+    try:
+        utterances = [each for name in names for each in read_token_shard(shards.folder / name)]
+    except (OSError, tarfile.TarError, ValueError) as error:
+        raise UserError(f"A token shard in {folder} can't be read: {error}.") from None
+    for row, utterance in enumerate(utterances):
+        item = Item(utterance.utterance_id, utterance.text, tokens=partial(shards.tokens, row))
+        by_language.setdefault(utterance.language, []).append(item)
+    return [
+        TestSet(f"tokens-{language}", "asr", language, tuple(items), tokenized=shards.provenance)
+        for language, items in sorted(by_language.items())
+    ]
+
+
 def other_voices(speakers: Sequence[str], seed: int) -> list[int]:
     """For each utterance one of another speaker, drawn at random; empty where all are of one."""
     names = np.array(speakers)
@@ -197,6 +227,7 @@ READERS: Mapping[str, Callable[[str, int], list[TestSet]]] = {
     "aishell-1": aishell_1,
     "seed-tts-eval": seed_tts_eval,
     "curated": curated,
+    "tokens": tokens,
 }
 
 

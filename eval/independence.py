@@ -6,14 +6,11 @@ Counting is `gpa.curation.report.overlap`'s; here stand the intervals, and what 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from gpa.curation.intervals import Estimate, ratio, relative
 from gpa.curation.report.overlap import ErrorOverlap, overlaps, total
 from gpa.curation.text import units
-from gpa.eval.metrics import Estimate, ratio, relative
-
-if TYPE_CHECKING:
-    from gpa.eval.curation import JudgedText
+from gpa.eval.judged import JudgedText
 
 
 def error_overlaps(judged: Sequence[JudgedText]) -> dict[tuple[str, str], list[ErrorOverlap]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gpa.curation.audio import Waveform, decode_flac
 from gpa.curation.consensus import ConsensusConfig
@@ -26,6 +27,7 @@ class Utterance:
     utterance_id: str
     recording_id: str
     recording: str  # `truth.stem` of the recording's file
+    partition: str
     start_s: float
     end_s: float
     speaker: str
@@ -67,11 +69,12 @@ class Output:
     recordings: tuple[Recording, ...]
     asrs: tuple[str, ...]
     exact_to: float  # the highest threshold of pWER that the tables can answer for
+    scorer: str  # what people call the model of the quality scores
     consensus: ConsensusConfig
     segment: SegmentConfig
     transcribe: TranscribeConfig
-    _artifacts: ArtifactStore
-    _fingerprints: Mapping[str, str]
+    # Files of a stage's artifact, by its name and partition.
+    _files: Callable[[str, str], Mapping[str, bytes]]
 
     def waveform(self, recording: Recording) -> tuple[Waveform, int]:
         """The normalised recording, shape (samples,), and its rate in Hz."""
@@ -80,16 +83,8 @@ class Output:
 
     def clip(self, utterance: Utterance, version: str) -> tuple[Waveform, int]:
         """One version of an utterance, shape (samples,), and its rate in Hz."""
-        partition = next(
-            recording.partition
-            for recording in self.recordings
-            if recording.recording_id == utterance.recording_id
-        )
-        files = self._files("utterances", partition)
+        files = self._files("utterances", utterance.partition)
         return decode_flac(files[f"{utterance.utterance_id}.{version}.flac"])
-
-    def _files(self, name: str, partition: str) -> Mapping[str, bytes]:
-        return self._artifacts.read(name, self._fingerprints[name], partition).files
 
 
 def read_output(out: str) -> Output:
@@ -97,7 +92,7 @@ def read_output(out: str) -> Output:
     store = Store(out)
     content = record.require(store)
     artifacts, named = ArtifactStore(store), content["fingerprints"]
-    exact_to = Run(artifacts, content, partial=False).exact_to
+    run = Run(artifacts, content, partial=False)
     kept = set(read_manifest(store)[0]["utterance_id"].to_pylist())
     heard = [name for name in named if name.startswith("hypotheses/")]
     utterances: list[Utterance] = []
@@ -118,6 +113,7 @@ def read_output(out: str) -> Output:
                 _utterance(
                     cut,
                     paths[cut["recording_id"]],
+                    partition,
                     key in kept,
                     consensus[key],
                     alignment.get(key, {}),
@@ -134,22 +130,30 @@ def read_output(out: str) -> Output:
                     ],
                 )
             )
+
+    # Opening an artifact reads all of it, to check it; whoever goes through a run in its order
+    # opens each once, and none stays that is not needed.
+    @lru_cache(maxsize=2)
+    def files(name: str, partition: str) -> Mapping[str, bytes]:
+        return artifacts.read(name, named[name], partition).files
+
     return Output(
         utterances=tuple(utterances),
         recordings=tuple(recordings),
         asrs=tuple(name.removeprefix("hypotheses/") for name in heard),
-        exact_to=exact_to,
+        exact_to=run.exact_to,
+        scorer=run.scorer,
         consensus=parse(ConsensusConfig, content["config"]["consensus"], f"{out}/run.json"),
         segment=parse(SegmentConfig, content["config"]["segment"], f"{out}/run.json"),
         transcribe=parse(TranscribeConfig, content["config"]["transcribe"], f"{out}/run.json"),
-        _artifacts=artifacts,
-        _fingerprints=named,
+        _files=files,
     )
 
 
 def _utterance(
     cut: Mapping,
     path: str,
+    partition: str,
     kept: bool,
     consensus: Mapping,
     aligned: Mapping,
@@ -165,6 +169,7 @@ def _utterance(
         utterance_id=cut["utterance_id"],
         recording_id=cut["recording_id"],
         recording=stem(path),
+        partition=partition,
         start_s=cut["start_s"],
         end_s=cut["end_s"],
         speaker=cut["speaker"],

@@ -14,8 +14,9 @@ from typing import Literal
 
 from whisper_normalizer.english import EnglishTextNormalizer
 
+from gpa.curation.intervals import Estimate, ratio
 from gpa.curation.text import units
-from gpa.eval.metrics import Estimate, corpus_wer, errors, ratio
+from gpa.eval.metrics import corpus_wer, errors
 
 Units = Literal["librispeech", "aishell", "agreement"]
 

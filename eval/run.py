@@ -16,17 +16,18 @@ from rich.console import Console
 
 from gpa.curation.models.protocols import ASR
 from gpa.curation.transcribe import build_asr
-from gpa.eval.answers import answer
+from gpa.eval.answers import answer, answer_tokens
 from gpa.eval.comparable import reservations
 from gpa.eval.config import EvalConfig
-from gpa.eval.datasets import READERS, read_sets
+from gpa.eval.datasets import READERS, TestSet, read_sets
 from gpa.eval.generate import Generator
+from gpa.eval.language_model import LanguageModel
 from gpa.eval.scoring import recognition_figures, spoken_figures
 from gpa.eval.similarity import SpeakerEncoder, load_encoder
 from gpa.eval.tables import UNTRAINED, Measured, System, tables
 from gpa.runtime.errors import UserError
 from gpa.runtime.storage import Store
-from gpa.tokenize.weights import TokenizerConfig
+from gpa.tokenize.weights import TokenizerConfig, load_tokenizers
 from gpa.train.sizes import parameter_count, size_of
 from gpa.train.trainer import checkpoints
 
@@ -89,31 +90,39 @@ def evaluate(
         for name, folder in sets
         for found in read_sets(name, folder, limit, config.generation.seed)
     ]
-    generator = Generator.load(checkpoint, tokenizers, config.generation, tokenizers.device)
+    model = LanguageModel.load(checkpoint, config.generation, tokenizers.device)
+    with_audio = any(each.tokenized is None for each in test_sets)
+    generator = (
+        Generator(model, *load_tokenizers(tokenizers), tokenizers.trained) if with_audio else None
+    )
     spoken = {each.language for each in test_sets if each.task != "asr"}
     judges = Judges.load(config, spoken)
     system = System(
         name=f"GPA {size}",
         parameters=parameter_count(size),
         checkpoint=str(checkpoint),
-        tokenizers=tokenizer,
-        trained=generator.trained,
+        tokenizers=tokenizer if with_audio else "none",
+        trained=all(_trained(each, tokenizers) for each in test_sets),
     )
-    if not generator.trained:
+    if not system.trained:
         console.print(f"[yellow]{UNTRAINED}[/yellow]")
     measured: list[Measured] = []
     results: dict[str, Any] = {}
     for test_set in test_sets:
         console.print(f"{test_set.name} {test_set.task}: {len(test_set.items):,} utterances")
         folder = out / AUDIO / f"{test_set.name}-{test_set.task}"
-        answers = answer(generator, test_set, folder, console)
+        if generator is None or test_set.tokenized:
+            answers = answer_tokens(model, test_set, console)
+        else:
+            answers = answer(generator, test_set, folder, console)
         if test_set.task == "asr":
             figures = recognition_figures(test_set, answers.texts)
         else:
             judge = judges.by_language[test_set.language]
             figures = spoken_figures(test_set, folder, judge, judges.encoder)
+        trained = _trained(test_set, tokenizers)
         figures = [
-            replace(figure, reservations=reservations(figure, test_set, config, generator.trained))
+            replace(figure, reservations=reservations(figure, test_set, config, trained))
             for figure in figures
         ]
         measured.append(Measured(test_set, tuple(figures), answers.failed))
@@ -121,6 +130,11 @@ def evaluate(
         results = _write(out, system, measured)
     console.print(f"Tables: {out / TABLES}", markup=False)
     return results
+
+
+def _trained(test_set: TestSet, tokenizers: TokenizerConfig) -> bool:
+    """Whether the tokens that the model is given of a set mean anything."""
+    return test_set.tokenized.trained if test_set.tokenized else tokenizers.trained
 
 
 def _write(out: Path, system: System, measured: Sequence[Measured]) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from typing import cast
 import soundfile
 
 from gpa.curation.audio import Waveform
+from gpa.curation.intervals import Estimate, mean
 from gpa.curation.models.protocols import ASR
 from gpa.eval.datasets import TestSet
-from gpa.eval.metrics import Estimate, mean
 from gpa.eval.recognition import authors_error_rate, cut, error_rate, join_hyphens
 from gpa.eval.seed_tts import Language, macro_wer
 from gpa.eval.similarity import SpeakerEncoder, similarities

@@ -16,8 +16,8 @@ from pyannote.metrics.diarization import (
     DiarizationPurity,
 )
 
+from gpa.curation.intervals import Estimate, ratio
 from gpa.curation.turns import Span, intersect, subtract
-from gpa.eval.metrics import Estimate, ratio
 from gpa.eval.outputs import Recording, Utterance
 from gpa.eval.truth import Seconds, Truth, TruthTurn
 

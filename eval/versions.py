@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from gpa.curation.agreement import capped, pwer, wer_matrix
+from gpa.curation.intervals import Estimate, mean
 from gpa.curation.models.protocols import Hypothesis
 from gpa.curation.text import units
 from gpa.curation.transcribe import build_asr
-from gpa.eval.metrics import Estimate, corpus_wer, errors, mean
+from gpa.eval.metrics import corpus_wer, errors
 from gpa.eval.outputs import Output, Utterance
 from gpa.eval.reference import Reference
 

@@ -6,8 +6,8 @@ through Ray are partition ids and a few numbers; audio and tables never enter it
 
 from __future__ import annotations
 
-import contextlib
 import logging
+import math
 import os
 import resource
 import shlex
@@ -20,10 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow as pa
 from pydantic import Field
 
 from gpa.runtime import interpreter
 from gpa.runtime.attempts import PartitionAttempts
+from gpa.runtime.chatter import without_native_chatter
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
 from gpa.runtime.stage import Artifact, Stage
@@ -41,8 +43,13 @@ QUIET = {
     "GOMP_SPINCOUNT": "0",
     "KMP_BLOCKTIME": "0",
 }
-# A block of partition ids is the unit that Ray schedules; more than this many only cost time.
-MAX_BLOCKS = 4000
+# A block of items is what Ray schedules, at about 10 ms of the driver each, and what a worker does
+# between two reports. So a worker gets no more than this many, however many items there are: each
+# is at most a hundredth of its share, hence progress is seen, and no worker ends much before others.
+BLOCKS_PER_WORKER = 100
+# Ray looks for ended blocks ten times a second. From so many blocks a worker on, each has its next
+# one at hand meanwhile; of fewer, the worker that starts first would take what others could do.
+MANY_BLOCKS = 8
 
 
 class Pool(Config):
@@ -81,7 +88,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a worker reports of one partition; `wall_s` and `cpu_s` are without `load_s`."""
+    """What a worker reports of one partition; `wall_s` and `cpu_s` are without `load_s`.
+
+    Of one that was there already, because a worker died later in its block, all is 0.
+    """
 
     partition: str
     load_s: float  # that its worker took to load its models, at its first partition
@@ -110,7 +120,7 @@ class _Spent:
 
 
 class StageWorker:
-    """The actor that runs one stage; made once a worker, called once a partition."""
+    """The actor that runs one stage; made once a worker, called once a block of partitions."""
 
     def __init__(self, job: Job, url: str, run_id: str, threads: int):
         self._job = job
@@ -120,8 +130,16 @@ class StageWorker:
         self._loaded = False
         self._loading = _Spent(0.0, 0.0)
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        partition = str(batch["partition"][0])
+    def __call__(self, block: dict[str, Any]) -> dict[str, list[Any]]:
+        reports = []
+        for partition in block["partition"]:
+            reports.append(self._report(str(partition)))
+            if reports[-1]["failure"]:  # which ends the run: what follows is not begun
+                break
+        return {column: [report[column] for report in reports] for column in reports[0]}
+
+    def _report(self, partition: str) -> dict[str, Any]:
+        """Make a partition's artifact; the fields of its Outcome, and why there is none."""
         began = _Spent.by_now()
         self._loading = _Spent(0.0, 0.0)
         retries = 0
@@ -133,16 +151,16 @@ class StageWorker:
             failure = traceback.format_exc()
         spent = _Spent.by_now() - began - self._loading
         return {
-            "partition": [partition],
-            "load_s": [self._loading.wall_s],
-            "wall_s": [spent.wall_s],
-            "cpu_s": [spent.cpu_s],
-            "audio_s": [artifact.audio_s if artifact else 0.0],
-            "peak_mb": [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024],
-            "retries": [retries],
-            "rows": [artifact.table.num_rows if artifact else 0],
-            "rejects": [len(artifact.rejects) if artifact else 0],
-            "failure": [failure],
+            "partition": partition,
+            "load_s": self._loading.wall_s,
+            "wall_s": spent.wall_s,
+            "cpu_s": spent.cpu_s,
+            "audio_s": artifact.audio_s if artifact else 0.0,
+            "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "retries": retries,
+            "rows": artifact.table.num_rows if artifact else 0,
+            "rejects": len(artifact.rejects) if artifact else 0,
+            "failure": failure,
         }
 
     def _process(self, partition: str) -> tuple[Artifact | None, int]:
@@ -191,19 +209,6 @@ def _hold_torch_to(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
-@contextlib.contextmanager
-def _without_native_chatter() -> Iterator[None]:
-    """Swallow what Ray's C++ part writes to standard error while it starts; errors are raised."""
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a device, no path of ours
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
 class Engine:
     """A Ray cluster, joined or started here, as a context manager."""
 
@@ -219,7 +224,7 @@ class Engine:
 
         local = self._resources.address is None
         try:
-            with _without_native_chatter():
+            with without_native_chatter():
                 ray.init(
                     address=self._resources.address or "local",
                     num_cpus=self._resources.cpus if local else None,
@@ -275,13 +280,13 @@ class Engine:
         return max(1, min(wanted, items))
 
     def run(self, job: Job, partitions: Sequence[str], url: str, run_id: str) -> Iterator[Outcome]:
-        """Make the artifacts of `partitions`, longest first if so ordered; yields as they end.
+        """Make the artifacts of `partitions`, longest first if so ordered; yields as blocks end.
 
         Raises UserError when a stage fails as a whole on some partition: the rest has been
         committed and is not done again.
         """
         pool = self._resources.pool(job.stage.step)
-        items = [{"partition": partition} for partition in partitions]
+        items = pa.table({"partition": pa.array(partitions, pa.string())})
         arguments = (job, url, run_id, pool.threads)
         for row in self.map(StageWorker, arguments, items, pool, job.stage.environment):
             if row["failure"]:
@@ -293,21 +298,23 @@ class Engine:
         self,
         worker: type,
         arguments: tuple[Any, ...],
-        items: Sequence[Mapping[str, Any]],
+        items: pa.Table,
         pool: Pool,
         environment: str | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """Call `worker(*arguments)({column: [value]})` once an item on a fixed pool of actors.
+        """Call `worker(*arguments)({column: [values]})` on a fixed pool of actors; yields rows.
 
-        The actors run in the interpreter `environment`, where one is named.
+        Each call is handed a block of `items`, in their order: one item each, until there are
+        more than BLOCKS_PER_WORKER for a worker. The actors run in the interpreter `environment`,
+        where one is named.
 
-        Ray Data starts a worker that died again, and its item with it, without end: the guard
-        in `gpa.runtime.attempts` finds the recording that keeps killing it. Raises UserError
-        where a worker raises one.
+        Ray Data starts a worker that died again, and its whole block with it, without end: items
+        may be handed out that were done before, and the guard in `gpa.runtime.attempts` finds the
+        recording that keeps killing a worker. Raises UserError where a worker raises one.
         """
         import ray
 
-        if not items:
+        if not len(items):
             return
         runtime_env: dict[str, Any] = {
             "env_vars": {**self._environment, "OMP_NUM_THREADS": str(pool.threads)}
@@ -315,13 +322,15 @@ class Engine:
         if environment is not None:
             # Ray hands it to a shell.
             runtime_env["py_executable"] = shlex.quote(interpreter.usable(environment))
-        dataset = ray.data.from_items(
-            [dict(item) for item in items], override_num_blocks=min(len(items), MAX_BLOCKS)
-        ).map_batches(
+        workers = self.workers(pool, len(items))
+        size = math.ceil(len(items) / (workers * BLOCKS_PER_WORKER))
+        blocks = [items.slice(first, size) for first in range(0, len(items), size)]
+        dataset = ray.data.from_arrow(blocks).map_batches(
             worker,
-            batch_size=1,
+            batch_size=None,  # a block as it is
             compute=ray.data.ActorPoolStrategy(
-                size=self.workers(pool, len(items)), max_tasks_in_flight_per_actor=1
+                size=workers,
+                max_tasks_in_flight_per_actor=2 if len(blocks) >= MANY_BLOCKS * workers else 1,
             ),
             fn_constructor_args=arguments,
             num_cpus=pool.cpus,

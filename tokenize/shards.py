@@ -96,6 +96,14 @@ class Provenance:
     glm: str
     trained: bool
 
+    def check_vocabulary(self, text_digest: str, where: str) -> None:
+        """Raises UserError where the tokens in `where` are of another vocabulary than this."""
+        if self.text_digest != text_digest:
+            raise UserError(
+                f"The token shards in {where} were made with another vocabulary "
+                f"({self.text_digest}, not {text_digest}); run `make tokenize` with this one."
+            )
+
 
 def write_shard(path: Path, utterances: Iterable[Utterance]) -> list[dict[str, Any]]:
     """Write one tar, deterministic to the byte, and return its rows of the index.

@@ -173,12 +173,7 @@ def prepare(
 
     vocabulary = Vocabulary.beside(checkpoint) if checkpoint else Vocabulary.build()
     shards = TokenShards(tokens)
-    if shards.provenance.text_digest != vocabulary.text_digest:
-        raise UserError(
-            f"The token shards in {tokens} were made with another vocabulary "
-            f"({shards.provenance.text_digest}, not {vocabulary.text_digest}); run "
-            "`make tokenize` with this one."
-        )
+    shards.provenance.check_vocabulary(vocabulary.text_digest, str(tokens))
     if not len(shards):
         raise UserError(f"The token shards in {tokens} hold no utterance; curate more audio.")
 

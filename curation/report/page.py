@@ -65,8 +65,8 @@ def render(
         speech=found.speech,
         histogram=_pwer_chart(found.agreement),
         slider=_slider(found, in_hours),
-        groups=_groups(found.agreement),
-        charts=_charts(found.speech),
+        groups=_groups(found.agreement, run.scorer),
+        charts=_charts(found.speech, run.scorer),
         recording_names=_paths(run, found.agreement),
         samples=samples,
         strata=_strata(samples),
@@ -128,13 +128,16 @@ def _slider(found: Audit, in_hours: bool) -> dict[str, Any]:
     }
 
 
-def _groups(agreement: Agreement) -> list[tuple[str, list[tuple[str, Any]]]]:
+def _groups(agreement: Agreement, scorer: str) -> list[tuple[str, list[tuple[str, Any]]]]:
     """Tables of agreement by something, empty groups left out."""
     quality = list(zip(bin_labels(MOS_STEPS, ""), agreement.qualities, strict=True))
     tables = [
         ("language", sorted(agreement.languages.items())),
         ("length", list(zip(bin_labels(LENGTHS_S, "s"), agreement.lengths, strict=True))),
-        ("DNSMOS of the chosen version (1 to 5)", [*quality, ("not scored", agreement.unscored)]),
+        (
+            f"{scorer} of the chosen version (1 to 5)",
+            [*quality, ("not scored", agreement.unscored)],
+        ),
     ]
     return [
         (name, [(label, group) for label, group in rows if group.utterances])
@@ -142,7 +145,7 @@ def _groups(agreement: Agreement) -> list[tuple[str, list[tuple[str, Any]]]]:
     ]
 
 
-def _charts(speech: Speech) -> list[Chart]:
+def _charts(speech: Speech, scorer: str) -> list[Chart]:
     return [
         histogram(
             "Length of utterances",
@@ -164,7 +167,7 @@ def _charts(speech: Speech) -> list[Chart]:
             ticks=range(-10, 61, 10),
         ),
         histogram(
-            "DNSMOS before and after denoising",
+            f"{scorer} before and after denoising",
             "overall quality, 1 to 5",
             "utterances",
             speech_edges.MOS_EDGES.tolist(),

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from gpa.curation.books import StageTables, corpus_rejects, stage_rejects
 from gpa.curation.pipeline import RECORDINGS_FINGERPRINT
+from gpa.curation.quality import QualityConfig
 from gpa.runtime import record
 from gpa.runtime.errors import UserError
 from gpa.runtime.storage import ArtifactStore, Store, read_parquet
@@ -91,6 +92,12 @@ class Run:
     def consensus_config(self) -> Mapping[str, Any]:
         """The section `consensus` of the pipeline."""
         return self.content["config"]["consensus"]
+
+    @property
+    def scorer(self) -> str:
+        """What people call the model whose scores the quality table holds."""
+        section = self.content["config"].get("quality", {})
+        return QualityConfig.model_validate(section).scorer.title
 
     @property
     def exact_to(self) -> float:

@@ -27,11 +27,14 @@ def write_report(
     partial: bool = False,
     samples: int = SAMPLES,
     overlaps: Sequence[ErrorOverlap] = (),
+    summarised: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write `report/index.html`, and add the figures to `report/summary.json` as `audit`.
+    """Write `report/index.html` and `report/summary.json`, which has the figures as `audit`.
 
-    `content` is that of `run.json`; `overlaps` are known where the recordings have a reference.
-    Of a whole run the dataset card is written too. Returns the figures. Raises UserError where the run has not even listed its recordings.
+    `content` is that of `run.json`; `overlaps` are known where the recordings have a reference;
+    `summarised` is what the run amounts to, None where an earlier report of it says that already.
+    Of a whole run the dataset card is written too. Returns the figures. Raises UserError where the
+    run has not even listed its recordings.
     """
     run = Run(artifacts, content, partial)
     found = audit(run, samples)
@@ -39,9 +42,10 @@ def write_report(
     store = artifacts.store
     drawn = found.sampler.chosen(LONGEST_TOTAL_S)
     store.write(PAGE, render(run, found, read_samples(run, drawn), overlaps).encode())
-    # What an earlier run left there would not be about this one.
-    before = {} if partial else _summary(run)
-    store.write(summary.NAME, as_json({**before, "audit": result}))
+    if summarised is None:
+        # What an earlier run left there would not be about this one.
+        summarised = {} if partial else _summary(run)
+    store.write(summary.NAME, as_json({**summarised, "audit": result}))
     if not partial:
         store.write(card.NAME, card.dataset_card(content, found).encode())
     return result

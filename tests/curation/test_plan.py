@@ -13,9 +13,9 @@ from rich.console import Console
 
 from gpa.curation import corpus, plan
 from gpa.curation.corpus import RawFile
+from gpa.curation.intervals import Estimate
 from gpa.curation.pipeline import read_pipeline
 from gpa.curation.plan import EXCERPT_S, Excerpt, Plan, Rate, StagePlan, draw, survey, write_sample
-from gpa.eval.metrics import Estimate
 from gpa.runtime.errors import UserError
 
 RATE = 8000

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from transformers import Qwen3ForCausalLM
 
 from gpa.curation.audio import encode_flac
@@ -17,17 +16,24 @@ from gpa.curation.consensus import ConsensusConfig, PanelConfig
 from gpa.curation.package import MANIFEST, MANIFEST_SCHEMA
 from gpa.curation.segment import SegmentConfig
 from gpa.eval.decoding import TransformersEngine
-from gpa.eval.generate import GenerationConfig, Generator
+from gpa.eval.generate import Generator
+from gpa.eval.language_model import GenerationConfig, LanguageModel
 from gpa.eval.outputs import Output, read_output
 from gpa.runtime import record
 from gpa.runtime.storage import ArtifactStore, Store, parquet_bytes
 from gpa.tokenize.bicodec import BiCodec
 from gpa.tokenize.glm import GLMTokenizer
-from gpa.tokenize.small import small_tokenizers
-from gpa.tokenize.vocabulary import Vocabulary
-from gpa.train.sizes import new_model
+from tests.models import (
+    make_shards,
+    make_speech,
+    one_thread,
+    small_folders,
+    tiny_model,
+    vocabulary,
+)
 from tests.tables import artifact, table
-from tests.tokenize.conftest import make_speech
+
+__all__ = ["make_shards", "one_thread", "small_folders", "tiny_model", "vocabulary"]
 
 RATE = 16000
 # (utterance, start, end, speaker, pWER, what the ASRs heard, the text after the pause rule or
@@ -70,15 +76,21 @@ def out(tmp_path: Path) -> Path:
     def write(name: str, *rows: dict[str, Any], files: dict[str, bytes] | None = None) -> None:
         artifacts.write(name, "f", "p", artifact(name, *rows, files=files))
 
-    spans = [(turn["start"], turn["end"]) for turn in TURNS]
+    waveform = bursts(20.0, [(turn["start"], turn["end"]) for turn in TURNS])
     write("recordings", {"recording_id": "r", "path": "talk/mix.wav"})
     whole = {"recording_id": "r", "duration_s": 20.0, "sample_rate": RATE}
-    write("normalized", whole, files={"r.flac": encode_flac(bursts(20.0, spans), RATE)})
+    write("normalized", whole, files={"r.flac": encode_flac(waveform, RATE)})
     cuts = [
         {"utterance_id": key, "recording_id": "r", "start_s": start, "end_s": end, "speaker": who}
         for key, start, end, who, *_ in CUTS
     ]
-    write("utterances", *cuts)
+    clips = {
+        f"{key}.normalized.flac": encode_flac(
+            waveform[round(start * RATE) : round(end * RATE)], RATE
+        )
+        for key, start, end, *_ in CUTS
+    }
+    write("utterances", *cuts, files=clips)
     mos = {"overall": 3.0, "signal": 3.5, "background": 4.0}
     better = {"overall": 3.5, "signal": 3.4, "background": 4.2}
     versions = ("denoised", "denoised", "normalized")
@@ -143,41 +155,35 @@ def truth_folder(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Sums in one order, whatever machine the tests run on."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="session")
-def tiny_model() -> Qwen3ForCausalLM:
-    """The `tiny` size with random weights; its answers mean nothing and never end by themselves."""
-    return new_model("tiny", seed=0)
-
-
-@pytest.fixture(scope="session")
-def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> tuple[BiCodec, GLMTokenizer]:
-    """The small random tokenizers, seed 0."""
-    bicodec, glm = small_tokenizers(tmp_path_factory.mktemp("tokenizers"), seed=0)
+def tokenizers(small_folders: tuple[Path, Path]) -> tuple[BiCodec, GLMTokenizer]:
+    """The small random tokenizers, as `gpa` loads them."""
+    bicodec, glm = small_folders
     return BiCodec.load(bicodec, max_batch_s=40), GLMTokenizer.load(glm)
 
 
 @pytest.fixture(scope="session")
-def make_generator(tiny_model, tokenizers) -> Callable[..., Generator]:
-    """A generator of short answers; settings of tasks, such as `tts={...}`, change its own."""
+def make_model(tiny_model, vocabulary) -> Callable[..., LanguageModel]:
+    """A model of short answers; settings of tasks, such as `tts={...}`, change its own."""
 
-    def make(model: Qwen3ForCausalLM = tiny_model, **settings: Any) -> Generator:
+    def make(model: Qwen3ForCausalLM = tiny_model, **settings: Any) -> LanguageModel:
         tasks: dict[str, Any] = {
             "asr": {"max_new_tokens": 12},
             "tts": {"temperature": 1.0, "repetition_penalty": 1.2, "max_new_tokens": 12},
             "vc": {"max_new_tokens": 12},
         }
         config = GenerationConfig.model_validate(tasks | settings)
-        engine = TransformersEngine(model)
-        return Generator(engine, Vocabulary.build(), *tokenizers, config, trained=False)
+        return LanguageModel(TransformersEngine(model), vocabulary, config)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_generator(make_model, tokenizers) -> Callable[..., Generator]:
+    """A generator over `make_model`, of the same arguments."""
+
+    def make(*model: Qwen3ForCausalLM, **settings: Any) -> Generator:
+        return Generator(make_model(*model, **settings), *tokenizers, trained=False)
 
     return make
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from gpa.curation.consensus import ConsensusConfig, PanelConfig
+from gpa.curation.intervals import Estimate
 from gpa.eval import calibration
 from gpa.eval.calibration import Judged, Point, admitted, curve, from_verdicts, knee, read_verdicts
-from gpa.eval.metrics import Estimate
 from gpa.eval.outputs import Output, Utterance
 from gpa.runtime.errors import UserError
 
@@ -27,10 +27,10 @@ VERIFIED = ConsensusConfig(
 
 def utterance(key: str, pwer: float | None, reason: str | None, **other) -> Utterance:
     blank = Utterance(
-        utterance_id=key, recording_id="r", recording="mix", start_s=0.0, end_s=10.0,
-        speaker="s", kept=reason is None, reason=reason, language="en", pwer=pwer,
-        verifier_distance=None, label="text", hypotheses={}, skipped=(), text_before=None, text_after=None,
-        kept_version=None, normalized_mos=None, denoised_mos=None,
+        utterance_id=key, recording_id="r", recording="mix", partition="p",
+        start_s=0.0, end_s=10.0, speaker="s", kept=reason is None, reason=reason,
+        language="en", pwer=pwer, verifier_distance=None, label="text", hypotheses={}, skipped=(),
+        text_before=None, text_after=None, kept_version=None, normalized_mos=None, denoised_mos=None,
     )  # fmt: skip
     return replace(blank, **other)
 

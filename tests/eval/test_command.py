@@ -10,8 +10,8 @@ import soundfile
 import yaml
 
 from gpa.runtime import cli
+from tests.models import make_speech
 from tests.runs import ROOT
-from tests.tokenize.conftest import make_speech
 
 
 @pytest.fixture(scope="module")

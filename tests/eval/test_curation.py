@@ -88,6 +88,17 @@ def test_quality_and_agreement(result):
     assert audio["pWER, dropped"].value == pytest.approx(0.4)
 
 
+def test_scores_have_the_name_of_the_model_that_gave_them(out: Path, truth_folder: Path):
+    file = out / "run.json"
+    content = json.loads(file.read_text())
+    content["config"]["quality"] = {"scorer": {"model": "distillmos"}}
+    file.write_text(json.dumps(content))
+    page = io.StringIO()
+    curation.run(str(out), truth_folder, None, Console(file=page, width=120))
+    assert "Distill-MOS overall, denoised" in page.getvalue()
+    assert "DNSMOS" not in page.getvalue()
+
+
 def test_speakers_are_those_of_the_whole_talk(result):
     found = result.figures["Speakers"]
     # Label s1 has 2.5 s of bob and 0.1 s of cid; s0 is ann alone.

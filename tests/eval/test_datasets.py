@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from gpa.eval.datasets import other_voices, read_sets
+from gpa.eval.datasets import READERS, other_voices, read_sets
 from gpa.runtime.errors import UserError
 from tests.curation.models.asr.samples import sample_clip
 from tests.tokenize.curated_out import SPOKEN, good_entries, write_curated
@@ -127,7 +127,7 @@ def test_audio_of_any_rate_is_heard_at_16_khz(librispeech):
     assert abs(2 * len(found.items[0].audio()) - len(sample_clip("en/counting"))) <= 2
 
 
-@pytest.mark.parametrize("name", ["librispeech", "aishell-1", "seed-tts-eval", "curated"])
+@pytest.mark.parametrize("name", READERS)
 def test_a_folder_of_something_else_is_an_error(name, tmp_path):
     with pytest.raises(UserError, match="holds no"):
         read_sets(name, str(tmp_path), None, 0)
@@ -163,6 +163,29 @@ def test_of_one_speaker_there_is_no_conversion(tmp_path):
     sets = read_sets("curated", str(write_curated(tmp_path / "out", [entries])), None, 0)
     assert [found.task for found in sets] == ["asr", "tts"]
     assert other_voices(["one", "one"], 0) == []
+
+
+def test_token_shards_are_measured_in_recognition_without_audio(make_shards, tmp_path):
+    shards = make_shards(tmp_path, 10)
+    english, mandarin = sets = read_sets("tokens", str(tmp_path), None, 0)
+    assert [(each.name, each.task) for each in sets] == [("tokens-en", "asr"), ("tokens-zh", "asr")]
+    assert {each.tokenized for each in sets} == {shards.provenance}
+    assert mandarin.items[0].text == "甚至出现交易几乎停滞的情况。"
+    row_of = {name: row for row, name in enumerate(shards.index["utterance_id"].to_pylist())}
+    assert {item.key for item in (*english.items, *mandarin.items)} == set(row_of)
+    for item in english.items:
+        expected = shards.tokens(row_of[item.key])
+        np.testing.assert_array_equal(item.tokens().glm_tokens, expected.glm_tokens)
+        np.testing.assert_array_equal(item.tokens().semantic_tokens, expected.semantic_tokens)
+        assert item.audio is None
+
+
+def test_a_token_shard_that_was_cut_is_an_error(make_shards, tmp_path):
+    make_shards(tmp_path, 10)
+    shard = tmp_path / "shard-000001.tar"
+    shard.write_bytes(shard.read_bytes()[:700])
+    with pytest.raises(UserError, match=r"can't be read: .*end of data"):
+        read_sets("tokens", str(tmp_path), None, 0)
 
 
 def test_another_voice_is_of_another_speaker():

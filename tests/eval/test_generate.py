@@ -8,7 +8,7 @@ import pytest
 from gpa.eval.generate import Generator, Request
 from gpa.runtime.errors import UserError
 from gpa.tokenize.clips import SAMPLE_RATE
-from tests.tokenize.conftest import make_speech
+from tests.models import make_speech
 
 # What a sample waits for in BiCodec (tests/tokenize/bicodec/test_streaming.py).
 LOOKAHEAD = 67

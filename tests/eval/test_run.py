@@ -1,4 +1,4 @@
-"""`gpa eval` as a person runs it: on a model that knows six utterances by heart."""
+"""`gpa eval` as a person runs it: on a model that knows five utterances by heart."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from gpa.runtime.errors import UserError
 from gpa.runtime.execution import Resources
 from gpa.tokenize.run import tokenize
 from gpa.tokenize.weights import TokenizerConfig
-from gpa.train.command import train
-from gpa.train.trainer import TrainConfig
+from gpa.train.command import read_config, train
 from tests.curation.models.asr.samples import sample_clip, sample_text
 from tests.runs import ROOT, gpa
 from tests.tokenize.curated_out import entry, write_curated
@@ -41,25 +40,8 @@ def curated(folder: Path) -> Path:
 
 def learn_by_heart(tokens: Path, out: Path) -> Path:
     """A tiny model that recognises all that is in the shards."""
-    config = {
-        "held_back_share": 0,
-        "save_every_steps": STEPS,
-        "loader_workers": 0,
-        "batches": {"tiny": {"row_tokens": 768, "rows_per_step": 1, "rows_at_once": 1}},
-        "phases": {
-            "pretrain": {
-                "supervise": "answer",
-                "mixture": {"tasks": {"asr": 1}},
-                "steps": {"tiny": STEPS},
-                "learning_rate": {"tiny": 3e-3},
-                "warmup_share": 0.1,
-                "weight_decay": 0,
-            }
-        },
-    }
-    return train(
-        TrainConfig.model_validate(config), model="tiny", phase="pretrain", tokens=tokens, out=out
-    )
+    config = read_config(ROOT / "train" / "by_heart.yaml")
+    return train(config, model="tiny", phase="pretrain", tokens=tokens, out=out, steps=STEPS)
 
 
 def recipe(folder: Path) -> Path:
@@ -106,6 +88,16 @@ def test_what_was_learnt_by_heart_is_recognised_without_an_error(tmp_path):
     text = (tmp_path / "run" / "eval" / "tables.md").read_text(encoding="utf-8")
     assert "0.00 (0.00 to 0.00)" in text
     assert "GPA-0.3B-preview" in text
+
+    gpa(
+        *("eval", "--checkpoint", checkpoint, "--set", f"tokens={tokens}"),
+        *("--out", tmp_path / "tokens-alone", "--tokenizer", "published"),
+    )
+    results = json.loads((tmp_path / "tokens-alone" / "eval" / "results.json").read_text("utf-8"))
+    # The published tokenizers are not here: none is loaded, and the tokens say who made them.
+    assert not results["system"]["trained"]
+    assert [found["set"] for found in results["sets"]] == ["tokens-en", "tokens-zh"]
+    assert all(found["figures"][0]["estimate"]["value"] == 0 for found in results["sets"])
 
 
 def test_sets_are_named_with_their_folders():

@@ -236,7 +236,7 @@ def test_latency_is_measured_and_written(
     server: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     from gpa.eval.config import read_config
-    from gpa.runtime.cli import console
+    from gpa.runtime.options import console
 
     recording = tmp_path / "voice.wav"
     recording.write_bytes(wav(speech(1.0)))

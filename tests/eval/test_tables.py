@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from gpa.curation.intervals import Estimate, mean
 from gpa.eval.datasets import Item, TestSet
-from gpa.eval.metrics import Estimate, mean
 from gpa.eval.published import published
 from gpa.eval.scoring import Figure
 from gpa.eval.tables import DAGGER, UNTRAINED, Measured, System, tables

@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from gpa.runtime import execution
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
 from gpa.runtime.execution import Engine, Job, Pool, Resources
@@ -91,6 +92,36 @@ def test_a_stage_that_fails_as_a_whole_stops_the_run_in_its_own_words(
         run(engine, tmp_path, DeadlyConfig(raises="p2"))
 
 
+@pytest.fixture
+def blocks_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """[p0, p1] and [p2], as where there are very many partitions."""
+    monkeypatch.setattr(execution, "BLOCKS_PER_WORKER", 1)
+
+
+def test_a_killed_worker_costs_only_the_partition_it_was_at(
+    engine: Engine, tmp_path: Path, blocks_of_two: None
+):
+    outcomes = run(engine, tmp_path, DeadlyConfig(kills="p1-b"))
+    artifacts = ArtifactStore(Store(str(tmp_path)))
+    assert artifacts.done("utterances", "fp") == set(PARTITIONS)
+    assert artifacts.rejects("utterances", "fp", "p1")["recording_id"].to_pylist() == ["p1-b"]
+    assert {name: outcome.retries for name, outcome in outcomes.items()} == {
+        "p0": 0,
+        "p1": 2,
+        "p2": 0,
+    }
+    assert outcomes["p0"].rows == 0  # found, not made again
+    assert outcomes["p1"].rows == 2
+
+
+def test_after_a_failure_the_rest_of_the_block_is_not_begun(
+    engine: Engine, tmp_path: Path, blocks_of_two: None
+):
+    with pytest.raises(UserError, match="The model of this stage is gone"):
+        run(engine, tmp_path, DeadlyConfig(raises="p0"))
+    assert "p1" not in ArtifactStore(Store(str(tmp_path))).done("utterances", "fp")
+
+
 class Where:
     """Says from where a worker has this project."""
 
@@ -106,10 +137,11 @@ def test_a_wheel_is_handed_to_the_workers_of_a_cluster(tmp_path: Path):
     (wheel,) = tmp_path.glob("gpa-*.whl")
     # In a process of its own: this one has a Ray already.
     program = (
+        "import pyarrow as pa\n"
         "from gpa.runtime.execution import Engine, Pool, Resources\n"
         "from tests.runtime.test_execution import Where\n"
         f"with Engine(Resources(cpus=1, wheel={str(wheel)!r})) as engine:\n"
-        "    print(next(engine.map(Where, (), [{'partition': 'p'}], Pool()))['file'])\n"
+        "    print(next(engine.map(Where, (), pa.table({'partition': ['p']}), Pool()))['file'])\n"
     )
     found = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -80,8 +81,8 @@ class MFAAligner:
             version = run([*self._program(), "version"], timeout_s=120)
         except subprocess.SubprocessError as error:
             raise UserError(
-                f"`mfa version` does not run ({error}); install MFA from conda-forge and name its "
-                "environment in punctuate.aligner.conda_environment."
+                f"`mfa version` does not run: {_what_happened(error)}; install MFA from "
+                "conda-forge and name its environment in punctuate.aligner.conda_environment."
             ) from None
         return Facts(
             model="Montreal Forced Aligner",
@@ -131,10 +132,15 @@ class MFAAligner:
                 problem = self._run(Path(folder), language)
                 for index in batch:
                     output = Path(folder) / "aligned" / f"{_key(index)}.json"
-                    if output.is_file():
-                        found[index] = map_back(words[index], spoken[index], read_words(output))
-                    else:
+                    if not output.is_file():
                         found[index] = WordAlignment(error=problem or "MFA left it unaligned")
+                        continue
+                    try:
+                        found[index] = map_back(words[index], spoken[index], read_words(output))
+                    except (KeyError, ValueError) as error:  # cut off where MFA was ended
+                        found[index] = WordAlignment(
+                            error=problem or f"MFA's output cannot be read: {error}"
+                        )
         return [found[index] for index in range(len(words))]
 
     def _run(self, folder: Path, language: str) -> str | None:
@@ -158,15 +164,13 @@ class MFAAligner:
             command += ["--g2p_model_path", self._model("g2p", models.g2p, ".zip")]
         try:
             run(command, self.config.timeout_s)
-        except subprocess.TimeoutExpired:
-            return f"MFA took more than {self.config.timeout_s:g} s"
-        except subprocess.CalledProcessError as error:
-            said = " ".join(str(error.stderr or error.output).split())[-300:]
-            if "could not find a model" in said.lower() or "ModelError" in said:
+        except subprocess.SubprocessError as error:
+            happened = _what_happened(error)
+            if "could not find a model" in happened.lower() or "ModelError" in happened:
                 raise UserError(
-                    f"MFA lacks a model for {language}; run `mfa model download`. It said: {said}"
+                    f"MFA lacks a model for {language}; run `mfa model download`. {happened}"
                 ) from None
-            return f"MFA exited with status {error.returncode}: {said}"
+            return happened
         return None
 
     def _program(self) -> list[str]:
@@ -270,6 +274,24 @@ def map_back(
         times.append((edges[position][0], edges[position + len(part) - 1][1]))
         position += len(part)
     return WordAlignment(timed_words(written, spoken, times))
+
+
+def _what_happened(error: subprocess.SubprocessError) -> str:
+    """How MFA ended and the last that it said, on one line."""
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"MFA took more than {error.timeout:g} s"
+    assert isinstance(error, subprocess.CalledProcessError)
+    status = error.returncode
+    # By a signal: as Python counts it, or as a shell or `conda run` in between does.
+    killed_by = -status if status < 0 else status - 128
+    if killed_by in set(signal.Signals):
+        ended = f"MFA was killed by {signal.Signals(killed_by).name}"
+        if killed_by == signal.SIGKILL:
+            ended += ", as when memory runs out"
+    else:
+        ended = f"MFA exited with status {status}"
+    said = " ".join(str(error.stderr or error.output).split())[-300:]
+    return f"{ended}: {said}" if said else ended
 
 
 def _key(index: int) -> str:

@@ -9,24 +9,20 @@ checkpoint of v2 brings along, and 1B has none.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
-from pydantic import Field
-
-from gpa.curation.models.asr.config import ASRConfig
+from gpa.curation.models.asr.config import BatchedASRConfig
 from gpa.curation.models.asr.hearing import SAMPLE_RATE, hear_in_batches, rising_words
 from gpa.curation.models.nemo import (
     GRANARY_LANGUAGES,
     change_decoding,
-    checkpoint,
-    memory_mb,
-    nemo_library,
+    nemo_facts,
     nemo_source,
     padded,
     restore,
 )
 from gpa.curation.models.protocols import Facts, Hypothesis, Source, Waveform
-from gpa.curation.models.weights import resolve
 
 # Both were trained on clips of up to 40 s; what is longer their authors cut into such pieces.
 LONGEST_S = 40
@@ -47,14 +43,12 @@ SLOTS = {
 }
 
 
-class CanaryConfig(ASRConfig):
+class CanaryConfig(BatchedASRConfig):
     """`weights` is a `.nemo` file, a folder with one, or a model on the hub, of that `version`."""
 
     model: Literal["canary"] = "canary"
     version: Literal["1b", "1b-v2"] = "1b-v2"
     weights: str = "nvidia/canary-1b-v2"
-    device: Literal["cpu", "cuda"] = "cpu"
-    batch_size: int = Field(default=1, gt=0)
 
 
 class Canary:
@@ -71,20 +65,13 @@ class Canary:
     def facts(self) -> Facts:
         """What the model needs; raises UserError where weights or library lack."""
         (source,) = self.sources()
-        library, weights = nemo_library(), resolve(source)
-        return Facts(
-            model=f"canary-{self.config.version} {self.config.weights}",
-            library=library,
-            licence=weights.licence,
-            weights=(weights,),
+        return replace(
+            nemo_facts(f"canary-{self.config.version} {self.config.weights}", source),
             languages=LANGUAGES[self.config.version],
-            sample_rate=SAMPLE_RATE,
-            gpu_share=1.0 if self.config.device == "cuda" else 0.0,
-            memory_mb=memory_mb(checkpoint(source, weights)),
+            gpu_share=self.config.gpu_share,
             longest_input_s=LONGEST_S,
             batch_size=self.config.batch_size,
             word_times=self.config.version == "1b-v2",
-            runs_code=True,  # its config names the classes that are built
             confidence_means="hypothesis: mean over its tokens of the highest token probability,"
             " scaled so that 0 is chance; words have none",
         )
@@ -92,9 +79,7 @@ class Canary:
     def load(self) -> None:
         """Restore the checkpoint; decoding is greedy, as a beam of one."""
         (source,) = self.sources()
-        self._model = restore(
-            "EncDecMultiTaskModel", checkpoint(source, resolve(source)), self.config.device
-        )
+        self._model = restore("EncDecMultiTaskModel", source, self.config.device)
         greedy = {"strategy": "greedy", "greedy": {"max_generation_delta": 50}}
         # NeMo's confidence of words fails on texts with an unknown token.
         change_decoding(self._model, greedy, word_confidence=False)

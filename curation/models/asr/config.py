@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
+from gpa.curation.models.device import DeviceConfig
 from gpa.runtime.models import ModelConfig
 
 
@@ -12,3 +15,9 @@ class ASRConfig(ModelConfig):
     """
 
     languages: tuple[str, ...] | None = None
+
+
+class BatchedASRConfig(ASRConfig, DeviceConfig):
+    """One that hears several utterances at once: more than 1 pays on a GPU alone."""
+
+    batch_size: int = Field(default=1, gt=0)

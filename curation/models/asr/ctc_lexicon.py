@@ -34,6 +34,7 @@ from gpa.curation.models.asr.phonemes import (
 from gpa.curation.models.protocols import Facts, Hypothesis, Source, Waveform, Weights, Word
 from gpa.curation.models.weights import wheel_file, wheel_weights
 from gpa.runtime.cache import build_once
+from gpa.runtime.chatter import without_native_chatter
 from gpa.runtime.config import digest
 
 # ARPAbet (CMUdict without stress marks) and the IPA tokens of the recogniser that stand for each
@@ -310,7 +311,8 @@ def _decoder(
 
     dictionary = Dictionary([*words, "<unk>"])
     unknown = dictionary.get_index("<unk>")
-    lm = KenLM(str(arpa), dictionary)
+    with without_native_chatter():  # a progress bar
+        lm = KenLM(str(arpa), dictionary)
     start = lm.start(False)
     score_of_word = [lm.score(start, index)[1] for index in range(len(words))]
     column = {phone: index for index, phone in enumerate(PHONES)}

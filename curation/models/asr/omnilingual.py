@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from gpa.curation.models.asr.config import ASRConfig
+from gpa.curation.models.asr.config import BatchedASRConfig
 from gpa.curation.models.asr.hearing import SAMPLE_RATE, hear_in_batches
 from gpa.curation.models.protocols import Facts, Hypothesis, Source, Waveform, Weights
 from gpa.curation.models.weights import resolve
@@ -154,7 +154,7 @@ MEMORY_GIB = {
 }
 
 
-class OmnilingualConfig(ASRConfig):
+class OmnilingualConfig(BatchedASRConfig):
     """`weights` is a folder, or a repository on the hub, with the checkpoint and its tokenizer.
 
     The authors give both out under plain addresses: the error for a missing folder names them.
@@ -167,8 +167,6 @@ class OmnilingualConfig(ASRConfig):
         pattern="^omniASR_((CTC|LLM)_(300M|1B|3B|7B)(_v2)?|LLM_Unlimited_(300M|1B|3B|7B)_v2)$",
     )
     weights: str
-    device: Literal["cpu", "cuda"] = "cpu"
-    batch_size: int = Field(default=1, gt=0)
 
 
 class Omnilingual:
@@ -203,7 +201,7 @@ class Omnilingual:
             weights=(weights,),
             languages=frozenset(LANGUAGES),
             sample_rate=SAMPLE_RATE,
-            gpu_share=1.0 if self.config.device == "cuda" else 0.0,
+            gpu_share=self.config.gpu_share,
             # On a CPU in float32, twice as wide.
             memory_mb=MEMORY_GIB[head][size] * (1024 if self.config.device == "cuda" else 2048),
             longest_input_s=self._longest_s(),

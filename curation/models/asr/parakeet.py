@@ -8,36 +8,30 @@ pipeline knew before.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
-from pydantic import Field
-
-from gpa.curation.models.asr.config import ASRConfig
+from gpa.curation.models.asr.config import BatchedASRConfig
 from gpa.curation.models.asr.hearing import SAMPLE_RATE, hear_in_batches, rising_words
 from gpa.curation.models.nemo import (
     GRANARY_LANGUAGES,
     change_decoding,
-    checkpoint,
-    memory_mb,
-    nemo_library,
+    nemo_facts,
     nemo_source,
     padded,
     restore,
 )
 from gpa.curation.models.protocols import Facts, Hypothesis, Source, Waveform
-from gpa.curation.models.weights import resolve
 
 # With full attention on a GPU of 80 GB, by the model's card.
 LONGEST_S = 24 * 60
 
 
-class ParakeetConfig(ASRConfig):
+class ParakeetConfig(BatchedASRConfig):
     """`weights` is a `.nemo` file, a folder with one, or a model on the hub."""
 
     model: Literal["parakeet"] = "parakeet"
     weights: str = "nvidia/parakeet-tdt-0.6b-v3"
-    device: Literal["cpu", "cuda"] = "cpu"
-    batch_size: int = Field(default=1, gt=0)
 
 
 class Parakeet:
@@ -54,20 +48,13 @@ class Parakeet:
     def facts(self) -> Facts:
         """What the model needs; raises UserError where weights or library lack."""
         (source,) = self.sources()
-        library, weights = nemo_library(), resolve(source)
-        return Facts(
-            model=f"parakeet {self.config.weights}",
-            library=library,
-            licence=weights.licence,
-            weights=(weights,),
+        return replace(
+            nemo_facts(f"parakeet {self.config.weights}", source),
             languages=GRANARY_LANGUAGES,
-            sample_rate=SAMPLE_RATE,
-            gpu_share=1.0 if self.config.device == "cuda" else 0.0,
-            memory_mb=memory_mb(checkpoint(source, weights)),
+            gpu_share=self.config.gpu_share,
             longest_input_s=LONGEST_S,
             batch_size=self.config.batch_size,
             word_times=True,
-            runs_code=True,  # its config names the classes that are built
             confidence_means="word: mean over its tokens of the highest token probability, scaled"
             " so that 0 is chance; hypothesis: mean over its words",
         )
@@ -75,9 +62,7 @@ class Parakeet:
     def load(self) -> None:
         """Restore the checkpoint, and have it keep words' times and confidences."""
         (source,) = self.sources()
-        self._model = restore(
-            "EncDecRNNTBPEModel", checkpoint(source, resolve(source)), self.config.device
-        )
+        self._model = restore("EncDecRNNTBPEModel", source, self.config.device)
         change_decoding(self._model, {"compute_timestamps": True}, word_confidence=True)
 
     def transcribe(

@@ -19,9 +19,9 @@ from pydantic import Field
 
 from gpa.curation.models.asr.config import ASRConfig
 from gpa.curation.models.asr.hearing import SAMPLE_RATE, hear_in_batches
+from gpa.curation.models.device import DeviceConfig, prepare_torch
 from gpa.curation.models.protocols import Facts, Hypothesis, Source, Waveform
 from gpa.curation.models.weights import files_of, resolve
-from gpa.runtime.errors import UserError
 
 # The authors' own demonstration takes no more; utterances end at 30 s anyway.
 LONGEST_S = 60
@@ -61,12 +61,11 @@ CODES = {
 }  # fmt: skip
 
 
-class SeamlessConfig(ASRConfig):
+class SeamlessConfig(ASRConfig, DeviceConfig):
     """`weights` is a folder in transformers' layout, or a model on the hub."""
 
     model: Literal["seamless"] = "seamless"
     weights: str = "facebook/seamless-m4t-v2-large"
-    device: Literal["cpu", "cuda"] = "cpu"
     beam_size: int = Field(default=5, gt=0)
 
 
@@ -96,7 +95,7 @@ class Seamless:
             weights=(weights,),
             languages=frozenset(CODES),
             sample_rate=SAMPLE_RATE,
-            gpu_share=1.0 if self.config.device == "cuda" else 0.0,
+            gpu_share=self.config.gpu_share,
             memory_mb=800 + size_mb,
             longest_input_s=LONGEST_S,
             word_times=False,
@@ -113,11 +112,7 @@ class Seamless:
             SeamlessM4Tv2ForSpeechToText,
         )
 
-        if self.config.device == "cuda" and not torch.cuda.is_available():
-            raise UserError(
-                f"{self.config.weights} is set to device cuda but torch sees no GPU; set its "
-                "device to cpu or run on a GPU machine."
-            )
+        prepare_torch(self.config.device, self.config.weights)
         (source,) = self.sources()
         folder = resolve(source).path
         self._features = AutoFeatureExtractor.from_pretrained(folder)

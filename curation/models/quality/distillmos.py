@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Sequence
-from importlib import metadata
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from gpa.curation.audio import Waveform, resample
 from gpa.curation.models.protocols import MOS
-from gpa.curation.models.weights import wheel_file, wheel_weights
+from gpa.curation.models.weights import wheel_facts, wheel_file
 from gpa.runtime.models import Facts, ModelConfig, Source
 
 SAMPLE_RATE = 16000
@@ -25,6 +24,7 @@ SAMPLE_RATE = 16000
 class DistillMOSConfig(ModelConfig):
     """Nothing to set: the model cuts its windows of 7.7 s itself."""
 
+    title: ClassVar[str] = "Distill-MOS"
     model: Literal["distillmos"]
 
 
@@ -41,12 +41,11 @@ class DistillMOS:
 
     def facts(self) -> Facts:
         """Raises UserError where the wheel is not installed."""
-        path = wheel_file("distillmos", "distillmos/weights/distill_mos_v7.pt")
-        return Facts(
-            model="Distill-MOS v7",
-            library=f"distillmos {metadata.version('distillmos')}",
+        return wheel_facts(
+            "Distill-MOS v7",
+            "distillmos",
+            wheel_file("distillmos", "distillmos/weights/distill_mos_v7.pt"),
             licence="MIT",
-            weights=(wheel_weights(path.name, path, "MIT"),),
             sample_rate=SAMPLE_RATE,
             memory_mb=600,
         )

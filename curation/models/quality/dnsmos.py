@@ -8,8 +8,7 @@ that scores compare with published ones. The wheel's own Python code would add l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import metadata
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from pydantic import Field
 
 from gpa.curation.audio import Waveform, resample
 from gpa.curation.models.protocols import MOS
-from gpa.curation.models.weights import wheel_file, wheel_weights
+from gpa.curation.models.weights import wheel_facts, wheel_file
 from gpa.runtime.models import Facts, ModelConfig, Source
 
 SAMPLE_RATE = 16000
@@ -34,6 +33,7 @@ _CALIBRATION = {
 class DNSMOSConfig(ModelConfig):
     """How closely a clip is looked at."""
 
+    title: ClassVar[str] = "DNSMOS"
     model: Literal["dnsmos"] = "dnsmos"
     # Seconds between the model's windows of 9.01 s: 1 as published; 9 takes a quarter of the
     # time and differs by 0.04 points of overall MOS in the mean.
@@ -56,12 +56,11 @@ class DNSMOS:
 
     def facts(self) -> Facts:
         """Raises UserError where the wheel is not installed."""
-        path = wheel_file("speechmos", "speechmos/dnsmos_models/sig_bak_ovr.onnx")
-        return Facts(
-            model="DNSMOS P.835",
-            library=f"speechmos {metadata.version('speechmos')}",
+        return wheel_facts(
+            "DNSMOS P.835",
+            "speechmos",
+            wheel_file("speechmos", "speechmos/dnsmos_models/sig_bak_ovr.onnx"),
             licence="MIT",
-            weights=(wheel_weights(path.name, path, "MIT"),),
             sample_rate=SAMPLE_RATE,
             memory_mb=200,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,7 @@ def canary(folder: Path, prompt_format: str, languages: Sequence[str]) -> Path:
     config = {
         "sample_rate": RATE,
         "prompt_format": prompt_format,
-        "restore_timestamps_model": False,
+        "restore_timestamps_model": prompt_format == "canary2",
         "tokenizer": {
             "type": "agg",
             "dir": None,
@@ -190,6 +191,80 @@ def canary(folder: Path, prompt_format: str, languages: Sequence[str]) -> Path:
     return _save(EncDecMultiTaskModel, config, folder / "canary.nemo")
 
 
+def sortformer(folder: Path, streaming: bool) -> Path:
+    """NEST under a Transformer with four speakers, as Sortformer v1, or v2 in steps."""
+    from nemo.collections.asr.models import SortformerEncLabelModel
+
+    speakers = 4
+    config = {
+        "sample_rate": RATE,
+        "max_num_of_spks": speakers,
+        "streaming_mode": streaming,
+        "model_defaults": {"fc_d_model": WIDTH, "tf_d_model": WIDTH // 2},
+        "preprocessor": preprocessor(),
+        "encoder": fastconformer(),
+        "sortformer_modules": {
+            "_target_": "nemo.collections.asr.modules.sortformer_modules.SortformerModules",
+            "num_spks": speakers,
+            "fc_d_model": WIDTH,
+            "tf_d_model": WIDTH // 2,
+        },
+        "transformer_encoder": {
+            "_target_": "nemo.collections.asr.modules.transformer.transformer_encoders"
+            ".TransformerEncoder",
+            "num_layers": 1,
+            "hidden_size": WIDTH // 2,
+            "inner_size": WIDTH,
+            "num_attention_heads": 2,
+        },
+        "loss": {
+            "_target_": "nemo.collections.asr.losses.bce_loss.BCELoss",
+            "weight": None,
+            "reduction": "mean",
+        },
+    }
+    folder.mkdir(parents=True)
+    return _save(SortformerEncLabelModel, config, folder / "sortformer.nemo")
+
+
+def aligner(folder: Path) -> Path:
+    """FastConformer-CTC, as the one by which Canary-1B-v2 times its words."""
+    from nemo.collections.asr.models import EncDecCTCModelBPE
+
+    config = {
+        "sample_rate": RATE,
+        "tokenizer": {"dir": str(sentencepiece(folder / "tokenizer")), "type": "bpe"},
+        "preprocessor": preprocessor(),
+        "encoder": fastconformer(),
+        "decoder": {
+            "_target_": "nemo.collections.asr.modules.ConvASRDecoder",
+            "feat_in": WIDTH,
+            "num_classes": -1,
+            "vocabulary": [],
+        },
+    }
+    return _save(EncDecCTCModelBPE, config, folder / "aligner.nemo")
+
+
+def with_aligner(canary: Path, aligner: Path) -> Path:
+    """Canary with the aligner inside, where NeMo looks for it: beside its own config and weights."""
+    inside = {
+        "model_config.yaml": "timestamps_asr_model_config.yaml",
+        "model_weights.ckpt": "timestamps_asr_model_weights.ckpt",
+    }
+    both = canary.with_name("canary-with-aligner.nemo")
+    with tarfile.open(both, "w") as archive:
+        for source, names in ((canary, {}), (aligner, inside)):
+            with tarfile.open(source) as parts:
+                for part in parts.getmembers():
+                    content = parts.extractfile(part)
+                    if content is not None:
+                        name = part.name.removeprefix("./")
+                        part.name = names.get(name, name)
+                        archive.addfile(part, content)
+    return both
+
+
 def _save(model_class: Any, config: dict[str, Any], path: Path) -> Path:
     from nemo.utils import logging as nemo_logging
     from omegaconf import OmegaConf
@@ -197,8 +272,12 @@ def _save(model_class: Any, config: dict[str, Any], path: Path) -> Path:
     nemo_logging.setLevel(logging.ERROR)
     torch.manual_seed(0)
     model = model_class(cfg=OmegaConf.create(config))
-    if config.get("prompt_format") == "canary":
+    if "prompt_format" in config:
         _end_by_itself(model)
+    if "sortformer_modules" in config:
+        _take_turns(model)
+    if config.get("prompt_format") == "canary2":
+        _write_words(model)
     model.save_to(str(path))
     return path
 
@@ -214,3 +293,35 @@ def _end_by_itself(canary: Any) -> None:
     head = canary.log_softmax.mlp.last_linear_layer
     head.weight.data.normal_(0, 1)
     head.bias.data[canary.tokenizer.eos_id] += 2
+
+
+def _take_turns(sortformer: Any) -> None:
+    """A last layer with which everybody talks now and then: centred and spread on noise."""
+    logits: list[torch.Tensor] = []
+    last = sortformer.sortformer_modules.single_hidden_to_spks
+    hook = last.register_forward_hook(lambda *call: logits.append(call[-1]))
+    swelling = torch.linspace(0, 40 * torch.pi, 20 * RATE).sin() ** 4
+    with torch.no_grad():
+        sortformer.eval()(
+            audio_signal=(swelling * torch.randn(20 * RATE))[None],
+            audio_signal_length=torch.tensor([20 * RATE]),
+        )
+        hook.remove()
+        spread, centre = torch.std_mean(torch.cat(logits, dim=1)[0], dim=0)
+        last.weight /= spread[:, None]
+        last.bias.copy_((last.bias - centre) / spread)
+
+
+def _write_words(canary: Any) -> None:
+    """Nothing but words is written, as by a trained model: no special token, no padding of the head."""
+    tokenizer = canary.tokenizer
+    specials = tokenizer.tokenizers_dict["spl_tokens"].vocab_size
+    bias = canary.log_softmax.mlp.last_linear_layer.bias.data
+    for index in range(len(bias)):
+        token = tokenizer.ids_to_tokens([index])[0] if index < tokenizer.vocab_size else "<unk>"
+        if index == tokenizer.eos_id:
+            bias[index] += 1
+        elif index < specials or token == "<unk>":
+            bias[index] = -1000
+        elif token.startswith("▁"):
+            bias[index] += 2

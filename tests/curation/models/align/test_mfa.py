@@ -21,14 +21,14 @@ from gpa.curation.models.align.mfa import (
     read_words,
     write_utterance,
 )
-from gpa.curation.models.protocols import Word
+from gpa.curation.models.protocols import Word, WordAlignment
 from gpa.runtime.errors import UserError
 from gpa.runtime.process import run
 
 # Aligns each KEY.lab of the corpus at a word every half second, as MFA lays out its JSON; what it
 # is told to do wrong stands in a file beside it.
 STAND_IN = """#!{python}
-import json, pathlib, sys, time
+import json, os, pathlib, sys, time
 here = pathlib.Path(__file__).parent
 fault = (here / "fault").read_text() if (here / "fault").exists() else ""
 (here / "arguments.json").write_text(json.dumps(sys.argv[1:]))
@@ -40,12 +40,29 @@ if fault == "hang":
     time.sleep(600)
 if fault.startswith("exit"):
     print(fault[5:], file=sys.stderr); sys.exit(1)
+if fault.startswith("status"):
+    sys.exit(int(fault.split()[1]))
+if fault == "kill":
+    os.kill(os.getpid(), 9)
 out.mkdir()
 for lab in sorted(corpus.glob("*.lab"))[bool(fault == "skip first"):]:
     words = lab.read_text(encoding="utf-8").split()
-    entries = [[i / 2, i / 2 + 0.4, w] for i, w in enumerate(words)]
+    entries = [[i / 2, i / 2 + 0.4, w if fault != "unknown" else "<unk>"]
+               for i, w in enumerate(words)]
     tiers = {{"words": {{"type": "interval", "entries": entries}}}}
     (out / (lab.stem + ".json")).write_text(json.dumps({{"start": 0, "end": 9, "tiers": tiers}}))
+if fault == "cut off":
+    (out / (lab.stem + ".json")).write_text('{{"start": 0, "tie')
+"""
+
+# `conda run` where the environment named "aligner" has MFA, and no other exists.
+CONDA = """#!{python}
+import os, sys
+run, *_, flag, environment, executable = sys.argv[1:6]
+if environment != "aligner":
+    print(f"EnvironmentLocationNotFound: Not a conda environment: {{environment}}", file=sys.stderr)
+    sys.exit(1)
+os.execv(executable, [executable, *sys.argv[6:]])
 """
 
 
@@ -96,6 +113,14 @@ def test_real_textgrids_say_the_same_in_every_format(shared_speech, tmp_path, na
     }
     (tmp_path / "out.json").write_text(json.dumps({"start": 0, "end": 1, "tiers": tiers}))
     assert read_words(tmp_path / "out.json") == words
+
+
+def test_what_mfa_could_not_pronounce_is_still_a_word_with_its_time(shared_speech):
+    source = shared_speech / "en_mfa/cold_corpus3.TextGrid"
+    phones = textgrid.openTextgrid(str(source), includeEmptyIntervals=False).getTier("phones")
+    unknown = {(float(start), float(end)) for start, end, label in phones.entries if label == "spn"}
+    found = {(word.start_s, word.end_s): word.word for word in read_words(source)}
+    assert [found[span] for span in sorted(unknown)] == ["[adif]", "<vocnoise>"]
 
 
 def test_silences_are_no_words_and_unknown_words_are(tmp_path):
@@ -185,6 +210,62 @@ def test_a_failed_run_gives_every_utterance_its_message(stand_in):
         assert found.error == "MFA exited with status 1: OutOfMemoryError: no space"
 
 
+@pytest.mark.parametrize("fault", ["kill", "status 137"])  # itself, or below a shell or conda
+def test_a_run_that_was_killed_says_by_what(stand_in, fault):
+    config, folder = stand_in
+    (folder / "fault").write_text(fault)
+    (found,) = align(config, ["one"])
+    assert found == WordAlignment(error="MFA was killed by SIGKILL, as when memory runs out")
+
+
+def test_only_the_last_that_mfa_said_is_kept(stand_in):
+    config, folder = stand_in
+    (folder / "fault").write_text("exit " + "INFO Loading corpus\n" * 1000 + "ERROR no alignments")
+    (found,) = align(config, ["one"])
+    assert found.error.startswith("MFA exited with status 1: ")
+    assert found.error.endswith("ERROR no alignments")
+    assert len(found.error) < 400
+    assert "\n" not in found.error
+
+
+def test_output_that_was_cut_off_costs_its_utterance_alone(stand_in):
+    config, folder = stand_in
+    (folder / "fault").write_text("cut off")
+    first, second = align(config, ["one", "two"])
+    assert [word.word for word in first.words] == ["one"]
+    assert second.words == ()
+    assert second.error.startswith("MFA's output cannot be read: ")
+
+
+def test_words_that_the_dictionary_lacks_come_back_as_written(stand_in):
+    config, folder = stand_in
+    (folder / "fault").write_text("unknown")
+    (found,) = align(config, ["Sweynheim and 21"])
+    assert [word.word for word in found.words] == ["Sweynheim", "and", "21"]
+    assert found.words[2] == Word("21", 1.0, 1.9)
+
+
+def test_a_mark_alone_is_handed_on_as_it_is(stand_in):
+    config, _ = stand_in
+    (found,) = align(config, ["♪ La"])
+    assert [word.word for word in found.words] == ["♪", "La"]
+
+
+def test_mfa_is_run_in_its_conda_environment(stand_in, monkeypatch):
+    config, folder = stand_in
+    conda = folder / "bin/conda"
+    conda.parent.mkdir()
+    conda.write_text(CONDA.format(python=sys.executable))
+    conda.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{conda.parent}:{os.environ['PATH']}")
+    inside = config.model_copy(update={"conda_environment": "aligner"})
+    assert MFAAligner(inside).facts().library == "MFA 3.4.3"
+    assert align(inside, ["one"])[0].words == (Word("one", 0.0, 0.4),)
+    nowhere = config.model_copy(update={"conda_environment": "elsewhere"})
+    with pytest.raises(UserError, match=r"EnvironmentLocationNotFound.*conda_environment"):
+        MFAAligner(nowhere).facts()
+
+
 def test_a_missing_model_stops_the_run(stand_in):
     config, folder = stand_in
     (folder / "fault").write_text(
@@ -229,13 +310,15 @@ def test_facts_name_program_and_models(stand_in):
     ("change", "remedy"),
     [
         ({"executable": "no-such-mfa"}, "install MFA from conda-forge"),
+        ({"conda_environment": "aligner"}, "no program 'conda'.* install MFA from conda-forge"),
         (
             {"languages": {"en": MFAModels(acoustic="nowhere_mfa", dictionary="nowhere_mfa")}},
             "mfa model download acoustic nowhere_mfa",
         ),
     ],
 )
-def test_what_is_missing_is_said_before_work_starts(stand_in, change, remedy):
-    config, _ = stand_in
+def test_what_is_missing_is_said_before_work_starts(stand_in, monkeypatch, change, remedy):
+    config, folder = stand_in
+    monkeypatch.setenv("PATH", str(folder / "without conda"))
     with pytest.raises(UserError, match=remedy):
         MFAAligner(config.model_copy(update=change)).facts()

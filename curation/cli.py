@@ -1,0 +1,148 @@
+"""`gpa` for curation: run, plan, check and audit it. What is heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gpa.runtime.errors import UserError
+from gpa.runtime.options import PIPELINES, ConfigFile, Pipeline, console
+
+app = typer.Typer()
+
+
+@app.command()
+def curate(
+    corpus: Annotated[
+        str,
+        typer.Option(
+            help="Folder, fsspec URL, or JSONL or CSV manifest; default: the sample corpus."
+        ),
+    ] = "",
+    out: Annotated[str, typer.Option(help="Folder or fsspec URL for all that is made.")] = "out",
+    pipeline: Pipeline = "laptop",
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Turn raw recordings into curated WebDataset shards, and say what was dropped and why."""
+    from gpa.curation import run, sample
+    from gpa.curation.pipeline import read_pipeline
+
+    settings = read_pipeline(config, pipeline)
+    if not corpus:
+        corpus = str(sample.write(Path("sample")))
+    run.curate(corpus, out, pipeline, settings, console)
+
+
+@app.command()
+def plan(
+    corpus: Annotated[
+        str, typer.Option(help="Folder, fsspec URL, or JSONL or CSV manifest: is probed.")
+    ] = "",
+    hours: Annotated[
+        float | None,
+        typer.Option(help="Instead of a corpus: this much audio, by the config's assumed rates."),
+    ] = None,
+    cpus: Annotated[int, typer.Option(help="With --hours: cores of the cluster.")] = 64,
+    gpus: Annotated[int, typer.Option(help="With --hours: GPUs of the cluster.")] = 8,
+    out: Annotated[str, typer.Option(help="Where the run would write; nothing is.")] = "out",
+    pipeline: Pipeline = "laptop",
+    minutes: Annotated[float, typer.Option(help="How much audio to try it on.", min=0.1)] = 5.0,
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Say what a run would take and keep: hours, CPU, GPU, disk, by stage."""
+    from gpa.curation import forecast as forecaster
+    from gpa.curation import plan as planner
+    from gpa.curation.pipeline import forecast_pipeline, read_pipeline
+
+    settings = read_pipeline(config, pipeline)
+    if (hours is None) == (not corpus):
+        raise UserError("Name a corpus to probe with --corpus, or a size with --hours.")
+    if hours is not None:
+        forecaster.show(forecast_pipeline(settings, hours, cpus, gpus), console)
+        return
+    found = planner.plan(corpus, out, pipeline, settings, minutes, console)
+    planner.show(found, out, console)
+
+
+@app.command()
+def doctor(
+    pipeline: Pipeline = "laptop",
+    out: Annotated[str, typer.Option(help="Where a run would write.")] = "out",
+    load: Annotated[bool, typer.Option(help="Load every model once, as a worker would.")] = False,
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Check every model, library, permission and device that a pipeline needs."""
+    from gpa.curation import doctor as examiner
+    from gpa.curation.pipeline import build_stages, read_pipeline
+    from gpa.runtime.storage import Store
+
+    settings = read_pipeline(config, pipeline)
+    stages = build_stages(settings)
+    if not examiner.show(stages, Store(out), settings.resources, console):
+        raise typer.Exit(1)
+    if load:
+        examiner.load(stages, console)
+
+
+@app.command()
+def fetch(pipeline: Pipeline = "laptop", config: ConfigFile = PIPELINES) -> None:
+    """Download all weights of a pipeline once, for machines that will run without a network."""
+    from gpa.curation import fetch as fetching
+    from gpa.curation.pipeline import build_stages, read_pipeline
+
+    settings = read_pipeline(config, pipeline)
+    if not fetching.fetch(build_stages(settings), settings.resources, console):
+        raise typer.Exit(1)
+
+
+@app.command()
+def verify(
+    out: Annotated[str, typer.Argument(help="The OUT of a finished run.")],
+    repair: Annotated[
+        bool, typer.Option(help="Take away what is damaged; `gpa curate` then makes it again.")
+    ] = False,
+) -> None:
+    """Check that the books balance and that every shard and table is whole."""
+    from gpa.curation import run
+
+    problems = run.verify(out, repair)
+    for problem in problems:
+        console.print(problem, markup=False, soft_wrap=True)
+    if problems:
+        raise typer.Exit(1)
+    console.print(f"{out}: the books balance, and every shard and table is whole.", markup=False)
+
+
+@app.command()
+def report(
+    out: Annotated[str, typer.Argument(help="The OUT of a run, finished or not.")],
+    truth: Annotated[
+        Path | None,
+        typer.Option(help="Folder with ground truth: shows which errors recognisers share."),
+    ] = None,
+) -> None:
+    """Write report/index.html: what was kept and dropped, why, and samples to listen to."""
+    from gpa.curation.report import write
+
+    overlaps = []
+    if truth is not None:
+        from gpa.eval.curation import error_overlaps
+
+        overlaps = error_overlaps(out, truth)
+    write.report(out, overlaps, console)
+
+
+@app.command()
+def compare(
+    before: Annotated[str, typer.Argument(help="The OUT of one run.")],
+    after: Annotated[str, typer.Argument(help="The OUT of another.")],
+    table: Annotated[
+        Path | None, typer.Option(help="Parquet file for all that changed sides.")
+    ] = None,
+) -> None:
+    """Show two runs side by side: config, hours, and which utterances changed sides and why."""
+    from gpa.curation import compare as comparison
+
+    comparison.run(before, after, table, console)

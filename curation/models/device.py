@@ -1,0 +1,32 @@
+"""Where a network computes: on one core of the CPU, or on a GPU."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from gpa.runtime.errors import UserError
+from gpa.runtime.models import ModelConfig
+
+
+class DeviceConfig(ModelConfig):
+    """The section of a model that can run on a GPU."""
+
+    device: Literal["cpu", "cuda"] = "cpu"
+
+    @property
+    def gpu_share(self) -> float:
+        """Of one GPU, for each worker."""
+        return 1.0 if self.device == "cuda" else 0.0
+
+
+def prepare_torch(device: str, model: str) -> None:
+    """Hold torch to one thread; raises UserError where `model` is to run on a GPU it can't see."""
+    import torch
+
+    # With more, OpenMP's threads fight those of the other workers.
+    torch.set_num_threads(1)
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            f"{model} is set to device cuda but torch sees no GPU; set its device to cpu or run on "
+            "a GPU machine."
+        )

@@ -1,0 +1,165 @@
+"""`gpa` for evaluation: curation against ground truth, the model against test sets, and at work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gpa.runtime.options import PIPELINES, ConfigFile, TokenizerName, console, tell
+
+Checkpoint = Annotated[
+    Path, typer.Option(help="A checkpoint, or the folder of a run for its last one.")
+]
+LAST_RUN = Path("checkpoints/tiny-pretrain")
+VoiceFile = Annotated[Path, typer.Option(help="Speech of whoever is to be heard.")]
+WavFile = Annotated[Path, typer.Option(help="WAV file to write.")]
+
+app = typer.Typer()
+
+
+@app.command()
+def score(
+    out: Annotated[str, typer.Argument(help="The OUT of a finished run.")],
+    truth: Annotated[
+        Path, typer.Option(help="Folder with RTTM, JSONL turns, TextGrids or a manifest.jsonl.")
+    ],
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file, too.")] = None,
+) -> None:
+    """Compare a finished run with ground truth."""
+    from gpa.eval import curation
+
+    curation.run(out, truth, json, console)
+
+
+@app.command()
+def calibrate(
+    out: Annotated[str, typer.Argument(help="The OUT of a finished run.")],
+    verdicts: Annotated[
+        Path | None, typer.Argument(help="verdicts.jsonl that the report exported.")
+    ] = None,
+    truth: Annotated[Path | None, typer.Option(help="Folder with ground truth.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the curve to this file, too.")] = None,
+) -> None:
+    """Show label errors against hours kept over all thresholds of pWER."""
+    from gpa.eval import calibration
+
+    calibration.run(out, truth, verdicts, json, console)
+
+
+@app.command("eval")
+def evaluate(
+    model: Annotated[str, typer.Option(help="tiny, 0.3b or 3b.")] = "tiny",
+    phase: Annotated[str, typer.Option(help="Which training: pretrain or sft.")] = "pretrain",
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Default: the last of checkpoints/MODEL-PHASE.")
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="NAME=FOLDER, several times; docs/eval.md has the names."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Measure at most so many utterances of a set.")
+    ] = None,
+    tokenizer: TokenizerName = "small",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for eval/; default: checkpoints/MODEL-PHASE.")
+    ] = None,
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Measure a checkpoint on recognition, synthesis and conversion, beside published figures."""
+    from gpa.eval import run
+    from gpa.eval.config import read_config
+    from gpa.tokenize.run import choose
+    from gpa.tokenize.run import read_config as read_tokenize
+    from gpa.train.command import use_all_cores
+
+    use_all_cores()
+    trained = Path("checkpoints") / f"{model}-{phase}"
+    run.evaluate(
+        run.parse_sets(sets or ["curated=out"]),
+        checkpoint=checkpoint or trained,
+        tokenizer=tokenizer,
+        tokenizers=choose(read_tokenize(config), tokenizer),
+        config=read_config(config),
+        out=out or trained,
+        limit=limit,
+        console=console,
+    )
+
+
+@app.command()
+def say(
+    text: Annotated[str, typer.Argument(help="What is to be said.")],
+    voice: VoiceFile,
+    out: WavFile,
+    checkpoint: Checkpoint = LAST_RUN,
+    tokenizer: TokenizerName = "small",
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Say a text in somebody's voice."""
+    from gpa.eval import command
+
+    command.say(text, voice, out, command.Model(checkpoint, tokenizer, config, tell))
+
+
+@app.command()
+def transcribe(
+    recordings: Annotated[list[Path], typer.Argument(help="Recordings in any format.")],
+    checkpoint: Checkpoint = LAST_RUN,
+    tokenizer: TokenizerName = "small",
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Write down what recordings say."""
+    from gpa.eval import command
+
+    model = command.Model(checkpoint, tokenizer, config, tell)
+    command.transcribe(recordings, model, lambda piece: print(piece, end="", flush=True))
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="A recording in any format.")],
+    voice: VoiceFile,
+    out: WavFile,
+    checkpoint: Checkpoint = LAST_RUN,
+    tokenizer: TokenizerName = "small",
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Say what a recording says in somebody else's voice."""
+    from gpa.eval import command
+
+    command.convert(source, voice, out, command.Model(checkpoint, tokenizer, config, tell))
+
+
+@app.command()
+def serve(
+    checkpoint: Checkpoint = LAST_RUN,
+    tokenizer: TokenizerName = "small",
+    host: Annotated[str, typer.Option(help="Whom it listens to; there is no login.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 for any that is free.")] = 8000,
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Say, transcribe and convert over HTTP, streaming."""
+    from gpa.eval import command
+    from gpa.eval import serve as server
+    from gpa.eval.config import read_config
+
+    limits = read_config(config).serve
+    generator = command.Model(checkpoint, tokenizer, config, tell).load()
+    server.serve(generator, limits, host, port)
+
+
+@app.command()
+def latency(
+    recording: Annotated[Path, typer.Argument(help="Speech: the voice, and what is converted.")],
+    server: Annotated[str, typer.Option(help="On this machine.")] = "http://127.0.0.1:8000",
+    out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path("latency"),
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Measure how soon and how fast a running server answers when many ask at once."""
+    from gpa.eval import latency as protocol
+    from gpa.eval.config import read_config
+
+    protocol.run(server, recording, out, read_config(config).latency, console)

@@ -1,0 +1,41 @@
+"""`gpa train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gpa.runtime.options import PIPELINES, ConfigFile
+
+app = typer.Typer()
+
+
+@app.command()
+def train(
+    model: Annotated[str, typer.Option(help="tiny, 0.3b or 3b.")] = "tiny",
+    phase: Annotated[str, typer.Option(help="pretrain or sft.")] = "pretrain",
+    tokens: Annotated[Path, typer.Option(help="Folder of token shards.")] = Path("tokens"),
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for checkpoints; default: checkpoints/MODEL-PHASE.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Default: those of the config file.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Weights to start from.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on with the run in OUT.")] = False,
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Train one model of recognition, synthesis and conversion on token shards."""
+    from gpa.train import command
+
+    command.use_all_cores()
+    command.train(
+        command.read_config(config),
+        model=model,
+        phase=phase,
+        tokens=tokens,
+        out=out or Path("checkpoints") / f"{model}-{phase}",
+        steps=steps,
+        checkpoint=checkpoint,
+        resume=resume,
+    )
