@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import pyarrow as pa
 from rich.console import Console
@@ -134,16 +133,6 @@ def _write_shards(
         pass
     if missing or not store.exists(package.MANIFEST):
         package.write_manifest(store, selected, shards)
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """The tables that an audit starts from."""
-
-    corpus: pa.Table
-    manifest: pa.Table
-    shards: Mapping[str, str]  # name -> sha256
-    rejected: pa.Table
 
 
 def _close(artifacts: ArtifactStore, run: RunRecord) -> tuple[dict, books.Books]:

@@ -132,7 +132,6 @@ def test_an_utterance_that_fails_fails_alone(asr: ASR, clips: list[np.ndarray]):
 def test_facts_name_weights_by_hash_before_anything_is_loaded(asr: ASR):
     facts = asr.facts()
     assert all(len(weights.sha256) == 64 for weights in facts.weights)
-    assert facts.confidence_means
 
 
 def test_nothing_stays_in_memory_when_its_adapter_is_gone(
