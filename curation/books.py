@@ -100,29 +100,26 @@ def corpus_rejects(corpus: pa.Table) -> pa.Table:
 
 
 def stage_rejects(
-    artifacts: ArtifactStore,
-    stages: Sequence[StageTables],
-    recordings: str,
-    partitions: Sequence[str],
+    artifacts: ArtifactStore, stages: Sequence[StageTables], recordings: str, partition: str
 ) -> Iterator[pa.Table]:
-    """What the stages dropped, in REJECTED, partition by partition.
+    """What the stages dropped of a partition, in REJECTED.
 
     `recordings` is the fingerprint of the stage of that name.
     """
-    for partition in partitions:
-        listed = artifacts.table("recordings", recordings, partition, ["recording_id", "path"])
-        for stage in stages:
-            rejects = artifacts.rejects(stage.name, stage.fingerprint, partition)
-            count = rejects.num_rows
-            if count:
-                places = pc.index_in(rejects["recording_id"], value_set=listed["recording_id"])
-                known = {
-                    "path": listed["path"].take(places),
-                    "stage": pa.repeat(stage.step, count),
-                    "duplicate_of": pa.nulls(count, pa.string()),
-                }
-                columns = {**known, **{name: rejects[name] for name in rejects.column_names}}
-                yield pa.table({name: columns[name] for name in REJECTED.names}, REJECTED)
+    if not stages:
+        return
+    listed = artifacts.table("recordings", recordings, partition, ["recording_id", "path"])
+    for stage in stages:
+        rejects = artifacts.rejects(stage.name, stage.fingerprint, partition)
+        count = rejects.num_rows
+        places = pc.index_in(rejects["recording_id"], value_set=listed["recording_id"])
+        known = {
+            "path": listed["path"].take(places),
+            "stage": pa.repeat(stage.step, count),
+            "duplicate_of": pa.nulls(count, pa.string()),
+        }
+        columns = {**known, **{name: rejects[name] for name in rejects.column_names}}
+        yield pa.table({name: columns[name] for name in REJECTED.names}, REJECTED)
 
 
 def keep(

@@ -17,6 +17,7 @@ from pydantic import Field
 from gpa.curation import audio
 from gpa.curation.audio import Waveform
 from gpa.curation.models.denoise.deepfilternet import DeepFilterNet, DeepFilterNetConfig
+from gpa.curation.models.denoise.mossformer2 import MossFormer2, MossFormer2Config
 from gpa.curation.models.protocols import Adapter, Denoiser
 from gpa.curation.tables import DENOISED
 from gpa.runtime.errors import NOBODYS_FAULT
@@ -30,7 +31,8 @@ class NoDenoiser(ModelConfig):
     model: Literal["none"]
 
 
-DenoiseConfig = Annotated[DeepFilterNetConfig | NoDenoiser, Field(discriminator="model")]
+DenoiserConfig = DeepFilterNetConfig | MossFormer2Config
+DenoiseConfig = Annotated[DenoiserConfig | NoDenoiser, Field(discriminator="model")]
 
 
 def residual_db(before: Waveform, after: Waveform) -> float:
@@ -44,11 +46,13 @@ class DenoiseStage(Stage):
     """normalized -> denoised: one row and one FLAC a recording, same rate, length and level."""
 
     step: ClassVar[str] = "denoise"
-    config: DeepFilterNetConfig
+    config: DenoiserConfig
 
-    def __init__(self, name: str, config: DeepFilterNetConfig, inputs: Sequence[str] = ()):
+    def __init__(self, name: str, config: DenoiserConfig, inputs: Sequence[str] = ()):
         super().__init__(name, config, inputs)
-        self._denoiser: Denoiser = DeepFilterNet(config)
+        self._denoiser: Denoiser = (
+            MossFormer2(config) if isinstance(config, MossFormer2Config) else DeepFilterNet(config)
+        )
 
     def adapters(self) -> Mapping[str, Adapter]:
         """The denoiser."""

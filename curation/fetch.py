@@ -1,8 +1,8 @@
 """`gpa fetch`: all weights of a pipeline into the hub's cache, for machines that run offline.
 
 Weights that are here are not asked for again. The hub's client goes on inside a file after a
-broken connection; after a killed process it goes on with the file at which it was. The checksums
-are those that every run writes to its `run.json`.
+broken connection; after a killed process it goes on with the file at which it was. Revision and
+checksums of all files are what every run, offline too, takes anew and writes to its `run.json`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def _sources(stages: Sequence[Stage]) -> list[Source]:
 
 
 def _fetched(source: Source) -> str:
-    """Where the weights are after the download, their size, and their checksum."""
+    """Where the weights are after the download, their size, and the checksum of each file."""
     folder = download(source)
     size = sum(file.stat().st_size for file in files_of(folder, source))
-    return f"{size / 1e6:,.1f} MB in {folder}, sha256 {resolve(source).sha256}"
+    weights = resolve(source)
+    lines = [f"{size / 1e6:,.1f} MB in {folder}, sha256 {weights.sha256}"]
+    return "\n".join([*lines, *(f"    {sha256}  {name}" for name, sha256 in weights.files)])

@@ -10,8 +10,9 @@ new partitions and leave the work on old ones valid.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 
 import pyarrow as pa
 from pydantic import Field
@@ -145,12 +146,34 @@ def chunks(files: Sequence[RawFile]) -> dict[str, pa.Table]:
     return found
 
 
+class Partitions(Mapping[str, pa.Table]):
+    """RECORDINGS by partition, each cut out of one table when it is asked for.
+
+    A table of its own for each of a million partitions would take 17 GB of the driver's memory.
+    """
+
+    def __init__(self, recordings: pa.Table, sizes: Mapping[str, int]):
+        """`sizes` are the rows of each partition, in the order in which they lie."""
+        self._recordings = recordings
+        self._places = dict(zip(sizes, accumulate(sizes.values(), initial=0), strict=False))
+        self._sizes = sizes
+
+    def __getitem__(self, name: str) -> pa.Table:
+        return self._recordings.slice(self._places[name], self._sizes[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sizes)
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+
 @dataclass(frozen=True)
 class Corpus:
     """All files with their states, and the partitions of those that are recordings."""
 
     table: pa.Table  # CORPUS
-    partitions: Mapping[str, pa.Table]  # id -> RECORDINGS, in path order
+    partitions: Mapping[str, pa.Table]  # id -> RECORDINGS, in path order; kept as one table
 
 
 def arrange(probed: Iterable[dict], config: IngestConfig) -> Corpus:
@@ -190,16 +213,17 @@ def arrange(probed: Iterable[dict], config: IngestConfig) -> Corpus:
         else:
             first[sha] = row["path"]
             file.update(state="recording")
-            recordings.append({**row, **file})
-    partitions = {}
+            known = {**row, **file}
+            recordings.append({name: known[name] for name in RECORDINGS.names})
+    sizes: dict[str, int] = {}
+    place: dict[str, str] = {}
     for group in grouped(recordings, config.partition_minutes * 60.0):
         name = f"part-{digest([recording['recording_id'] for recording in group])}"
-        partitions[name] = pa.Table.from_pylist(group, RECORDINGS)
-        for recording in group:
-            recording["partition"] = name
-    place = {recording["recording_id"]: recording["partition"] for recording in recordings}
+        sizes[name] = len(group)
+        place |= {recording["recording_id"]: name for recording in group}
     for file in files:
         file["partition"] = place.get(file["recording_id"])
+    partitions = Partitions(pa.Table.from_pylist(recordings, RECORDINGS), sizes)
     return Corpus(pa.Table.from_pylist(files, CORPUS), partitions)
 
 

@@ -166,14 +166,21 @@ def describe(facts: Mapping[str, Facts]) -> dict[str, str]:
 
 
 def model_table(facts: Mapping[str, Facts]) -> dict[str, dict[str, Any]]:
-    """Models as reports name them: version, licence, and where the weights came from."""
+    """Models as `run.json` and reports name them: version, licence, and the weights by file."""
     return {
         name: {
             "model": fact.model,
             "library": fact.library,
             "licence": fact.licence,
             "weights": [
-                {"name": w.name, "origin": w.origin, "sha256": w.sha256, "licence": w.licence}
+                {
+                    "name": w.name,
+                    "origin": w.origin,
+                    "revision": w.revision,
+                    "sha256": w.sha256,
+                    "files": dict(w.files),
+                    "licence": w.licence,
+                }
                 for w in fact.weights
             ],
         }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import pyarrow as pa
 from rich.console import Console
@@ -27,7 +26,7 @@ from gpa.runtime.execution import Engine
 from gpa.runtime.lock import only_run
 from gpa.runtime.recipe import Recipe, fingerprints
 from gpa.runtime.record import RunRecord
-from gpa.runtime.stage import Artifact, Stage, rows
+from gpa.runtime.stage import Artifact, rows
 from gpa.runtime.storage import ArtifactStore, Store, parquet_bytes, read_parquet
 
 CORPUS_TABLE = "corpus.parquet"
@@ -76,7 +75,7 @@ def curate(corpus_url: str, out: str, name: str, config: PipelineConfig, console
             for stage in stages:
                 recipe.make(stage, named, seconds)
             _write_shards(engine, artifacts, config, named, list(found.partitions))
-        result, account = _close(artifacts, run, stages)
+        result, account = _close(artifacts, run)
         run.finish()
     summary.show(result, account, out, console)
     return result
@@ -136,34 +135,21 @@ def _write_shards(
         package.write_manifest(store, selected, shards)
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """The tables that an audit starts from."""
-
-    corpus: pa.Table
-    manifest: pa.Table
-    shards: Mapping[str, str]  # name -> sha256
-    rejected: pa.Table
-
-
-def _close(
-    artifacts: ArtifactStore, run: RunRecord, stages: Sequence[Stage]
-) -> tuple[dict, books.Books]:
+def _close(artifacts: ArtifactStore, run: RunRecord) -> tuple[dict, books.Books]:
     """Write `rejected.parquet` and the report; returns what the run amounts to."""
     store = artifacts.store
     named, partitions = run.content["fingerprints"], run.content["partitions"]
     files = read_parquet(store.read(CORPUS_TABLE))
-    tables = [books.StageTables(s.step, s.name, named[s.name]) for s in stages]
+    made = Run(artifacts, run.content, partial=False)
     rejected = pa.concat_tables(
         [
             books.corpus_rejects(files),
-            *books.stage_rejects(artifacts, tables, named["recordings"], partitions),
+            *(table for partition in partitions for table in made.dropped(partition)),
         ]
     )
     store.write(REJECTED_TABLE, parquet_bytes(rejected))
     manifest, _ = package.read_manifest(store)
     account = books.keep(artifacts, files, named, partitions, manifest, rejected)
-    made = Run(artifacts, run.content, partial=False)
     result = summary.summarise(
         account, summary.pairwise_wer(made), summary.spared(made), run.content
     )

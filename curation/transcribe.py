@@ -19,6 +19,7 @@ from gpa.curation.early_exit import EarlyExit, EarlyExitConfig, Heard, Skipped
 from gpa.curation.models.asr.canary import Canary, CanaryConfig
 from gpa.curation.models.asr.ctc_lexicon import CTCLexicon, CTCLexiconConfig
 from gpa.curation.models.asr.omnilingual import Omnilingual, OmnilingualConfig
+from gpa.curation.models.asr.paraformer import Paraformer, ParaformerConfig
 from gpa.curation.models.asr.parakeet import Parakeet, ParakeetConfig
 from gpa.curation.models.asr.seamless import Seamless, SeamlessConfig
 from gpa.curation.models.asr.whisper import Whisper, WhisperConfig
@@ -35,6 +36,7 @@ ADAPTERS: dict[type[Config], type] = {
     ParakeetConfig: Parakeet,
     CanaryConfig: Canary,
     SeamlessConfig: Seamless,
+    ParaformerConfig: Paraformer,
 }
 ASRSection = Annotated[
     WhisperConfig
@@ -42,7 +44,8 @@ ASRSection = Annotated[
     | OmnilingualConfig
     | ParakeetConfig
     | CanaryConfig
-    | SeamlessConfig,
+    | SeamlessConfig
+    | ParaformerConfig,
     Field(discriminator="model"),
 ]
 

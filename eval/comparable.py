@@ -8,8 +8,14 @@ from gpa.eval.config import EvalConfig
 from gpa.eval.datasets import TestSet
 from gpa.eval.scoring import Figure
 
-# How the weights of the published English judge are called, as a folder or on the hub.
-LARGE_V3 = ("large-v3", "whisper-large-v3", "faster-whisper-large-v3")
+# How the weights of the published judges are called, as a folder or on a hub.
+PUBLISHED_JUDGES = {
+    "en": ("large-v3", "whisper-large-v3", "faster-whisper-large-v3"),
+    "zh": (
+        "paraformer-zh",
+        "speech_seaco_paraformer_large_asr_nat-zh-cn-16k-common-vocab8404-pytorch",
+    ),
+}
 
 
 def reservations(
@@ -42,6 +48,6 @@ def reservations(
 
 
 def _published_judge(language: str, config: EvalConfig) -> bool:
-    """Whether the judge of a language is the published one; there is no adapter to Paraformer."""
+    """Whether the judge of a language is the published one."""
     weights = getattr(config.judges[language], "weights", "")
-    return language == "en" and PurePath(weights).name in LARGE_V3
+    return PurePath(weights).name in PUBLISHED_JUDGES[language]

@@ -19,6 +19,7 @@ import tarfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -200,13 +201,14 @@ def tokens(folder: str, seed: int) -> list[TestSet]:
     shards = TokenShards(Path(folder))
     names = dict.fromkeys(shards.index["shard"].to_pylist())
     by_language: dict[str, list[Item]] = {}
+    # Texts stay in memory; tokens are read again, by their row, when their turn comes.
+    utterances = chain.from_iterable(read_token_shard(shards.folder / name) for name in names)
     try:
-        utterances = [each for name in names for each in read_token_shard(shards.folder / name)]
+        for row, utterance in enumerate(utterances):
+            item = Item(utterance.utterance_id, utterance.text, tokens=partial(shards.tokens, row))
+            by_language.setdefault(utterance.language, []).append(item)
     except (OSError, tarfile.TarError, ValueError) as error:
         raise UserError(f"A token shard in {folder} can't be read: {error}.") from None
-    for row, utterance in enumerate(utterances):
-        item = Item(utterance.utterance_id, utterance.text, tokens=partial(shards.tokens, row))
-        by_language.setdefault(utterance.language, []).append(item)
     return [
         TestSet(f"tokens-{language}", "asr", language, tuple(items), tokenized=shards.provenance)
         for language, items in sorted(by_language.items())

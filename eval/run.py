@@ -96,7 +96,7 @@ def evaluate(
         Generator(model, *load_tokenizers(tokenizers), tokenizers.trained) if with_audio else None
     )
     spoken = {each.language for each in test_sets if each.task != "asr"}
-    judges = Judges.load(config, spoken)
+    judges = Judges.load(config, spoken) if spoken else None
     system = System(
         name=f"GPA {size}",
         parameters=parameter_count(size),
@@ -115,7 +115,7 @@ def evaluate(
             answers = answer_tokens(model, test_set, console)
         else:
             answers = answer(generator, test_set, folder, console)
-        if test_set.task == "asr":
+        if judges is None or test_set.task == "asr":
             figures = recognition_figures(test_set, answers.texts)
         else:
             judge = judges.by_language[test_set.language]

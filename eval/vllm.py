@@ -95,7 +95,7 @@ def sampling_settings(
         )
     return {
         "temperature": config.temperature,
-        "top_k": config.top_k,
+        "top_k": config.top_k,  # 0 is all of them since 0.9, as it is with us
         "top_p": config.top_p,
         "repetition_penalty": config.repetition_penalty,
         "max_tokens": most_tokens(prompt, context, config)[0],
@@ -111,13 +111,16 @@ def tokens_of(
 ) -> list[Token]:
     """What a step of vLLM brought for a row, in our terms.
 
-    `finish_reason` is vLLM's: None while the row goes on, "stop" at an end token, else "length",
-    which `run_out` says more exactly. The end token itself may be among `new_ids` or not.
+    `finish_reason` is vLLM's: None while the row goes on, "stop" at an end token, "length", which
+    `run_out` says more exactly. The end token itself may be among `new_ids` or not. Raises
+    RuntimeError where vLLM gave the row up ("abort", "error").
     """
+    if finish_reason not in (None, "stop", "length"):
+        raise RuntimeError(f"vLLM gave up a request: {finish_reason}")
     codes = [token_id - legal.block.offset for token_id in new_ids if token_id not in legal.ends]
     tokens = [Token(row, code, None) for code in codes]
     if finish_reason == "stop":
         tokens.append(Token(row, None, "end"))
-    elif finish_reason is not None and codes:
+    elif finish_reason == "length" and codes:
         tokens[-1] = Token(row, codes[-1], run_out)
     return tokens

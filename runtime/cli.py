@@ -27,6 +27,7 @@ BENCHES = {
     "engine": "gpa.runtime.bench_engine",
     "pipeline": "gpa.curation.bench_pipeline",
     "plan": "gpa.curation.bench_plan",
+    "scale": "gpa.curation.bench_scale",
     "tokenize": "gpa.tokenize.bench",
     "train": "gpa.train.bench",
 }

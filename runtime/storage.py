@@ -27,6 +27,7 @@ from gpa.runtime.stage import REJECT_SCHEMA, Artifact, Reject
 CHANGED = "has other bytes than were written"
 # How the name of a file ends while it is written.
 PARTIAL = ".partial"
+REJECTS = ".rejects.parquet"
 
 
 class DamageError(UserError):
@@ -95,11 +96,19 @@ class Store:
     def names(self, folder: str) -> list[str]:
         """Names of the files directly in a folder, sorted; empty where there is no folder."""
         try:
-            found = self.filesystem.ls(self.path(folder), detail=True, refresh=True)
+            names = self._local_names(folder) if self.is_local else self._remote_names(folder)
         except FileNotFoundError:
             return []
-        names = (entry["name"].rsplit("/", 1)[-1] for entry in found if entry["type"] == "file")
         return sorted(name for name in names if not name.endswith(PARTIAL))
+
+    def _local_names(self, folder: str) -> list[str]:
+        # fsspec asks for the size and date of each file, which takes ten times as long.
+        with os.scandir(self.path(folder)) as entries:
+            return [entry.name for entry in entries if entry.is_file()]
+
+    def _remote_names(self, folder: str) -> list[str]:
+        found = self.filesystem.ls(self.path(folder), detail=True, refresh=True)
+        return [entry["name"].rsplit("/", 1)[-1] for entry in found if entry["type"] == "file"]
 
     def sweep(self, folder: str) -> None:
         """Delete what writers that were killed left behind in a folder."""
@@ -243,7 +252,15 @@ class ArtifactStore:
         return {
             name.removesuffix(suffix)
             for name in self.store.names(f"{stage}/{fingerprint}")
-            if name.endswith(suffix) and not name.endswith(".rejects.parquet")
+            if name.endswith(suffix) and not name.endswith(REJECTS)
+        }
+
+    def dropping(self, stage: str, fingerprint: str) -> set[str]:
+        """Partitions with rejects, be their artifact whole or not: one listing, too."""
+        return {
+            name.removesuffix(REJECTS)
+            for name in self.store.names(f"{stage}/{fingerprint}")
+            if name.endswith(REJECTS)
         }
 
     def exists(self, stage: str, fingerprint: str, partition: str) -> bool:
@@ -262,7 +279,7 @@ class ArtifactStore:
                 pa.Table.from_pylist([vars(reject) for reject in artifact.rejects], REJECT_SCHEMA)
             )
             metadata[b"gpa.rejects_sha256"] = _sha256(rejects)
-            self.store.write(self._name(stage, fingerprint, partition, ".rejects.parquet"), rejects)
+            self.store.write(self._name(stage, fingerprint, partition, REJECTS), rejects)
         table = artifact.table.replace_schema_metadata(metadata)
         self.store.write(
             self._name(stage, fingerprint, partition, ".parquet"), parquet_bytes(table)
@@ -293,7 +310,7 @@ class ArtifactStore:
     def rejects(self, stage: str, fingerprint: str, partition: str) -> pa.Table:
         """What the stage dropped, in REJECT_SCHEMA."""
         try:
-            return self._parquet(stage, fingerprint, partition, ".rejects.parquet")
+            return self._parquet(stage, fingerprint, partition, REJECTS)
         except FileNotFoundError:
             return REJECT_SCHEMA.empty_table()
 
@@ -316,7 +333,7 @@ class ArtifactStore:
 
     def remove(self, stage: str, fingerprint: str, partition: str) -> None:
         """Forget an artifact, so that the next run makes it again."""
-        for suffix in (".parquet", ".rejects.parquet", ".tar"):
+        for suffix in (".parquet", REJECTS, ".tar"):
             self.store.remove(self._name(stage, fingerprint, partition, suffix))
 
     @contextlib.contextmanager
@@ -340,7 +357,7 @@ class ArtifactStore:
         metadata = table.schema.metadata or {}
         for suffix, key in (
             (".tar", b"gpa.tar_sha256"),
-            (".rejects.parquet", b"gpa.rejects_sha256"),
+            (REJECTS, b"gpa.rejects_sha256"),
         ):
             if key not in metadata:
                 continue

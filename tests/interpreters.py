@@ -32,6 +32,9 @@ def interpreter(folder: Path, *requirements: str, sees: str = "everything") -> P
     if sees == "everything":
         here = sysconfig.get_paths()["purelib"]
         (packages / "borrowed.pth").write_text(f"import site; site.addsitedir({here!r})\n")
+        # The data wheels that `make setup` unpacked beside them.
+        (folder / "share").mkdir()
+        (folder / "share" / "gpa-wheels").symlink_to(Path(sys.prefix) / "share" / "gpa-wheels")
     elif sees == "packages":
         import ray
 

@@ -120,6 +120,7 @@ class Denoiser(Adapter, Protocol):
 class MOS:
     """Predicted mean opinion scores, 1 (bad) to 5 (excellent).
 
+    A model of opinions may pass the ends by a few hundredths, as published ones do.
     A scorer of the whole alone has none of the speech signal and the background.
     """
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -63,8 +64,18 @@ def resolve(source: Source) -> Weights:
             f"The weights {source.name} of {source.reader} ({source.licence}) are not on this "
             f"machine; `gpa fetch` gets them from the hub{gate}, or name a local folder."
         )
-    digest = _digest(place.path, source)
-    return Weights(source.name, place.origin, str(place.path), digest, source.licence)
+    files = tuple(
+        (
+            file.relative_to(place.path).as_posix() if file != place.path else file.name,
+            sha256_of(file),
+        )
+        for file in files_of(place.path, source)
+    )
+    # The hub's cache names the folder of a checkpoint by its commit.
+    revision = place.path.name if place.origin == "hub" else None
+    return Weights(
+        source.name, place.origin, str(place.path), _digest(files), source.licence, revision, files
+    )
 
 
 def download(source: Source) -> Path:
@@ -168,13 +179,12 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _digest(path: Path, source: Source) -> str:
+def _digest(files: Sequence[tuple[str, str]]) -> str:
     """SHA-256 of the one file, or of the list of names and SHA-256s that `sha256sum` prints."""
-    files = files_of(path, source)
     if len(files) == 1:
-        return sha256_of(files[0])
-    lines = [f"{sha256_of(file)}  {file.relative_to(path)}\n" for file in files]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+        return files[0][1]
+    lines = "".join(f"{sha256}  {name}\n" for name, sha256 in files)
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def _patterns(source: Source) -> list[str]:

@@ -82,6 +82,15 @@ class Run:
             for name, fingerprint in self.fingerprints.items()
         }
 
+    @cached_property
+    def _dropping(self) -> dict[str, set[str]]:
+        """The partitions of which each stage dropped anything: most drop nothing of most."""
+        return {
+            name: self.artifacts.dropping(name, fingerprint) & self._done[name]
+            for name, fingerprint in self.fingerprints.items()
+            if name != "recordings"
+        }
+
     @property
     def asrs(self) -> list[str]:
         """Names of the recognisers that have heard anything, in order."""
@@ -126,12 +135,11 @@ class Run:
     def dropped(self, partition: str) -> Iterator[pa.Table]:
         """What the stages dropped of a partition, in `books.REJECTED`, stage by stage."""
         stages = [
-            StageTables(step_of(name), name, fingerprint)
-            for name, fingerprint in self.fingerprints.items()
-            if name != "recordings" and partition in self._done[name]
+            StageTables(step_of(name), name, self.fingerprints[name])
+            for name, partitions in self._dropping.items()
+            if partition in partitions
         ]
-        recordings = self.fingerprints["recordings"]
-        return stage_rejects(self.artifacts, stages, recordings, [partition])
+        return stage_rejects(self.artifacts, stages, self.fingerprints["recordings"], partition)
 
 
 def open_run(out: str) -> Run:

@@ -67,7 +67,7 @@ def manifest(*kept: tuple[str, str, float]) -> pa.Table:
 def account(run, kept: pa.Table) -> Books:
     artifacts, corpus = run
     rejected = pa.concat_tables(
-        [corpus_rejects(corpus), *stage_rejects(artifacts, STAGES, "1", ["p"])]
+        [corpus_rejects(corpus), *stage_rejects(artifacts, STAGES, "1", "p")]
     )
     return keep(artifacts, corpus, FINGERPRINTS, ["p"], kept, rejected)
 

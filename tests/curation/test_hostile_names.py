@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -86,6 +87,11 @@ class Curated:
     printed: str
 
 
+def one_worker(laptop: dict[str, Any]) -> None:
+    light.settings(laptop)
+    laptop["resources"]["default"] = {"workers": 1}
+
+
 @pytest.fixture(scope="module")
 def curated(tmp_path_factory: pytest.TempPathFactory) -> Curated:
     top = tmp_path_factory.mktemp("hostile")
@@ -94,7 +100,7 @@ def curated(tmp_path_factory: pytest.TempPathFactory) -> Curated:
     corpus.mkdir(parents=True)
     write(corpus, top / "there" / "outside.flac")
     before = files_below(top / "there")
-    config = pipelines(top, light.settings)
+    config = pipelines(top, one_worker)
     out = top / "[bold]" / f"out [/red] `touch {PWNED}`"
     command = light.command(top / "mines")
     curate = ("curate", "--corpus", corpus, "--out", out, "--config", config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from gpa.curation.ingest import (
 )
 from gpa.curation.tables import RECORDINGS
 from gpa.runtime.stage import Artifact, NoAttempts, rows
+from gpa.runtime.storage import parquet_bytes
 
 CONFIG = IngestConfig(partition_minutes=1.0)
 
@@ -80,6 +82,17 @@ def test_a_new_file_leaves_the_partitions_of_the_old_ones_alone(tmp_path: Path):
     assert len(before) == 2
     assert len(after) == 3
     assert before.keys() < after.keys()
+
+
+def test_a_partition_is_stored_as_the_same_bytes_whatever_lies_beside_it(tmp_path: Path):
+    for number in range(4):
+        tone(tmp_path / f"{number}.wav", 31.0, 200.0 + number)
+    corpus = ingest(tmp_path)
+    placed = [path for table in corpus.partitions.values() for path in table["path"].to_pylist()]
+    assert placed == ["0.wav", "1.wav", "2.wav", "3.wav"]
+    for table in corpus.partitions.values():
+        alone = pa.Table.from_pylist(table.to_pylist(), RECORDINGS)
+        assert parquet_bytes(table) == parquet_bytes(alone)
 
 
 @given(st.lists(st.floats(0.1, 5000.0), max_size=60), st.floats(1.0, 2000.0))

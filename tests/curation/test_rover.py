@@ -11,8 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpa.curation.models.protocols import Hypothesis
 from gpa.curation.rover import RoverConfig, Voter, align, rover, unit_confidences, vote
 from gpa.curation.text import pieces, units
+from gpa.eval.heard import hear
+from gpa.eval.panel import ENGLISH, SYSTEMS
 
 HEADS = RoverConfig(alpha=1.0)
 
@@ -160,3 +163,26 @@ def test_elects_what_nist_rover_elects(voters, confidence, tmp_path):
             winners = vote(align(panel), panel, trust, config)
             ours = [word for word in winners if word is not None]
             assert ours == _nist_rover(panel, trust, config, tmp_path), panel
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(NIST is None, reason="NIST's rover is not installed (Debian package sctk)")
+def test_elects_what_nist_rover_elects_on_real_speech(shared_speech: Path, tmp_path: Path):
+    for utterance in hear(shared_speech, ENGLISH, "en", SYSTEMS):
+        heard = [each for each in utterance.heard.values() if units(each.text, "en")]
+        panel = [units(each.text, "en") for each in heard]
+        trust = [
+            # To the four digits that the program reads.
+            [round(confidence, 4) for confidence in _confidences(each, said)]
+            for each, said in zip(heard, panel, strict=True)
+        ]
+        for config in (HEADS, RoverConfig()):
+            if len(panel) > 1:
+                winners = vote(align(panel), panel, trust, config)
+                ours = [word for word in winners if word is not None]
+                assert ours == _nist_rover(panel, trust, config, tmp_path), utterance.path
+
+
+def _confidences(heard: Hypothesis, said: list[str]) -> list[float]:
+    words = [(units(word.word, "en"), word.confidence) for word in heard.words]
+    return unit_confidences(said, words, heard.confidence or 0.5)

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpa.curation.audio import decode_flac, encode_flac
+from gpa.curation.cut import cut
 from gpa.curation.models.protocols import Diarization, Turn
-from gpa.curation.segment import SegmentConfig, SegmentStage, cut
+from gpa.curation.segment import SegmentConfig, SegmentStage
 from gpa.curation.tables import NORMALIZED, RECORDINGS, UTTERANCES
 from gpa.runtime.errors import UserError
 from gpa.runtime.stage import Artifact, NoAttempts

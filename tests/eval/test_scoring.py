@@ -11,7 +11,8 @@ from gpa.curation.models.asr.whisper import Whisper, WhisperConfig
 from gpa.eval.comparable import reservations
 from gpa.eval.config import EvalConfig
 from gpa.eval.datasets import Item, TestSet
-from gpa.eval.scoring import recognition_figures, spoken_figures, write_spoken
+from gpa.eval.metrics import mean
+from gpa.eval.scoring import Figure, recognition_figures, spoken_figures, write_spoken
 from gpa.eval.similarity import GE2EConfig, load_encoder
 from gpa.runtime.errors import UserError
 from tests.curation.models.asr.samples import sample_clip, sample_text
@@ -112,3 +113,22 @@ def test_a_figure_says_why_it_is_not_comparable(
     assert reservations(wer, test_set, config(weights), trained) == expected
     # The published encoder is to be had nowhere, so no similarity is comparable.
     assert "another scale" in reservations(similarity, test_set, config(weights), trained)[-1]
+
+
+@pytest.mark.parametrize(
+    ("judge", "expected"),
+    [
+        ({"model": "paraformer"}, ()),
+        ({"model": "paraformer", "weights": "/models/paraformer-zh"}, ()),
+        (
+            {"model": "whisper", "weights": "wheel:base"},
+            ("another judge than the published Paraformer",),
+        ),
+    ],
+)
+def test_mandarin_is_comparable_where_paraformer_judges(judge, expected):
+    lengths = {task: {"max_new_tokens": 8} for task in ("asr", "tts", "vc")}
+    settings = EvalConfig.model_validate({"generation": lengths, "judges": {"zh": judge}})
+    test_set = TestSet("s", "tts", "zh", (Item("a", "好"),), published_size=1)
+    figure = Figure("CER", mean([0.0]), "how")
+    assert reservations(figure, test_set, settings, True) == expected

@@ -89,6 +89,12 @@ def test_a_step_in_our_terms(new_ids, finish_reason, tokens):
     assert tokens_of(1, new_ids, finish_reason, SPEECH, "context") == tokens
 
 
+@pytest.mark.parametrize("given_up", ["abort", "error"])
+def test_a_request_that_vllm_gives_up_is_no_answer(given_up):
+    with pytest.raises(RuntimeError, match=f"gave up a request: {given_up}"):
+        tokens_of(1, [], given_up, SPEECH, "length")
+
+
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed")
 def test_without_vllm_the_remedy_is_named(tmp_path: Path):
     with pytest.raises(UserError, match="`pip install vllm` on a GPU machine"):

@@ -36,6 +36,13 @@ def test_an_artifact_comes_back_as_it_was_written(artifacts: ArtifactStore):
     assert artifacts.damage("hypotheses/base", "fp", "part-1") is None
 
 
+def test_partitions_of_which_something_was_dropped_are_listed(artifacts: ArtifactStore):
+    artifacts.write("quality", "fp", "part-1", Artifact(TABLE, rejects=REJECTS))
+    artifacts.write("quality", "fp", "part-2", Artifact(TABLE))
+    assert artifacts.done("quality", "fp") == {"part-1", "part-2"}
+    assert artifacts.dropping("quality", "fp") == {"part-1"}
+
+
 def test_other_fingerprints_are_other_artifacts(artifacts: ArtifactStore):
     artifacts.write("quality", "fp", "part-1", Artifact(TABLE))
     assert artifacts.done("quality", "other") == set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gpa.tokenize import bench as benchmark
 from gpa.tokenize.bench import CURATED_RATE, bench, made_up_speech
 
 
@@ -14,8 +15,8 @@ def test_made_up_speech_has_the_lengths_of_utterances():
     assert 1 <= durations_s.min() < durations_s.max() <= 25
 
 
-@pytest.mark.slow
-def test_every_measurement_is_printed_and_is_one():
+def test_every_measurement_is_printed_and_is_one(monkeypatch):
+    monkeypatch.setattr(benchmark, "UTTERANCES", 3)
     printed: list[str] = []
     lines = bench(printed.append)
     assert printed == [str(line) for line in lines]

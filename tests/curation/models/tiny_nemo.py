@@ -267,10 +267,13 @@ def with_aligner(canary: Path, aligner: Path) -> Path:
 
 def _save(model_class: Any, config: dict[str, Any], path: Path) -> Path:
     from nemo.utils import logging as nemo_logging
+    from nemo.utils.app_state import AppState
     from omegaconf import OmegaConf
 
     nemo_logging.setLevel(logging.ERROR)
     torch.manual_seed(0)
+    # A Canary that is built looks for its aligner in what this process has restored before.
+    AppState()._all_model_restore_paths.clear()
     model = model_class(cfg=OmegaConf.create(config))
     if "prompt_format" in config:
         _end_by_itself(model)

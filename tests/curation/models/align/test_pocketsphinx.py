@@ -12,6 +12,7 @@ from gpa.curation.models.align.pocketsphinx import (
     PocketsphinxConfig,
     arpabet,
 )
+from tests.curation.models.memory import left_behind
 
 TEXT = "it is of the first importance that the letter used should be fine in form"
 
@@ -37,6 +38,16 @@ def test_it_names_its_weights():
     facts = PocketsphinxAligner(PocketsphinxConfig()).facts()
     assert facts.languages == {"en"}
     assert len({weights.sha256 for weights in facts.weights}) == len(facts.weights)
+
+
+def test_nothing_stays_in_memory_when_its_adapter_is_gone(clip):
+    def used():
+        adapter = PocketsphinxAligner(PocketsphinxConfig())
+        adapter.load()
+        align(adapter, clip, TEXT)
+        return adapter
+
+    assert left_behind(used) == []
 
 
 def test_long_pauses_agree_with_mfa(aligner, shared_speech):

