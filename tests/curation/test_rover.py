@@ -15,7 +15,7 @@ from gpa.curation.models.protocols import Hypothesis
 from gpa.curation.rover import RoverConfig, Voter, align, rover, unit_confidences, vote
 from gpa.curation.text import pieces, units
 from gpa.eval.heard import hear
-from gpa.eval.panel import ENGLISH, SYSTEMS
+from gpa.eval.panel import SYSTEMS
 
 HEADS = RoverConfig(alpha=1.0)
 
@@ -168,7 +168,7 @@ def test_elects_what_nist_rover_elects(voters, confidence, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(NIST is None, reason="NIST's rover is not installed (Debian package sctk)")
 def test_elects_what_nist_rover_elects_on_real_speech(shared_speech: Path, tmp_path: Path):
-    for utterance in hear(shared_speech, ENGLISH, "en", SYSTEMS):
+    for utterance in hear(shared_speech, ("en_speechbrain",), "en", SYSTEMS):
         heard = [each for each in utterance.heard.values() if units(each.text, "en")]
         panel = [units(each.text, "en") for each in heard]
         trust = [
