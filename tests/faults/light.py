@@ -106,7 +106,7 @@ class ToneDiarizer(Light):
 
     def diarize(self, waveform: Waveform, sample_rate: int) -> Diarization:
         turns = tuple(Turn(start, end, 0) for start, end in _loud(waveform, sample_rate))
-        return Diarization(turns, (), VOICE, np.repeat(VOICE, len(turns), axis=0))
+        return Diarization(turns, (), VOICE)
 
     def embed(self, waveforms: Sequence[Waveform], sample_rate: int) -> np.ndarray:
         return np.repeat(VOICE, len(waveforms), axis=0)
