@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 
+from gpa.curation.intervals import mean
 from gpa.curation.models.asr.whisper import Whisper, WhisperConfig
 from gpa.eval.comparable import reservations
 from gpa.eval.config import EvalConfig
 from gpa.eval.datasets import Item, TestSet
-from gpa.eval.metrics import mean
 from gpa.eval.scoring import Figure, recognition_figures, spoken_figures, write_spoken
 from gpa.eval.similarity import GE2EConfig, load_encoder
 from gpa.runtime.errors import UserError
