@@ -25,6 +25,13 @@ def prepare_torch(device: str, model: str) -> None:
 
     # With more, OpenMP's threads fight those of the other workers.
     torch.set_num_threads(1)
+    require_device(device, model)
+
+
+def require_device(device: str, model: str) -> None:
+    """Raise UserError where `model` is to run on a GPU that torch can't see."""
+    import torch
+
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError(
             f"{model} is set to device cuda but torch sees no GPU; set its device to cpu or run on "

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from gpa.curation.models.asr.config import ASRConfig
 from gpa.curation.models.asr.hearing import SAMPLE_RATE, hear_in_batches
+from gpa.curation.models.device import DeviceConfig, require_device
 from gpa.curation.models.protocols import Facts, Hypothesis, Source, Waveform
 from gpa.curation.models.weights import resolve
 from gpa.runtime.errors import UserError
@@ -31,12 +32,11 @@ OPTIONAL_FILES = ("configuration.json", "seg_dict")
 DITHER_SEED = 0
 
 
-class ParaformerConfig(ASRConfig):
+class ParaformerConfig(ASRConfig, DeviceConfig):
     """`weights` is a folder in FunASR's layout, or a model on the hub."""
 
     model: Literal["paraformer"] = "paraformer"
     weights: str = "funasr/paraformer-zh"
-    device: Literal["cpu", "cuda"] = "cpu"
 
 
 class Paraformer:
@@ -66,7 +66,7 @@ class Paraformer:
             weights=(weights,),
             languages=frozenset({"zh"}),
             sample_rate=SAMPLE_RATE,
-            gpu_share=1.0 if self.config.device == "cuda" else 0.0,
+            gpu_share=self.config.gpu_share,
             memory_mb=1000 + 2 * (Path(weights.path) / WEIGHTS).stat().st_size // 1_000_000,
         )
 
@@ -74,11 +74,7 @@ class Paraformer:
         """Load it quietly; raises UserError where the device is not there."""
         import torch
 
-        if self.config.device == "cuda" and not torch.cuda.is_available():
-            raise UserError(
-                f"{self.config.weights} is set to device cuda but torch sees no GPU; set its "
-                "device to cpu or run on a GPU machine."
-            )
+        require_device(self.config.device, self.config.weights)
         (source,) = self.sources()
         # It prints whatever it imports and loads.
         with contextlib.redirect_stdout(io.StringIO()):
