@@ -13,9 +13,12 @@ import resource
 import shlex
 import signal
 import sys
+import tempfile
 import time
 import traceback
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -224,12 +227,12 @@ class Engine:
 
         local = self._resources.address is None
         try:
-            with without_native_chatter():
+            with without_native_chatter(), self._shipped() as environment:
                 ray.init(
                     address=self._resources.address or "local",
                     num_cpus=self._resources.cpus if local else None,
                     include_dashboard=False if local else None,
-                    runtime_env={"py_modules": [self._wheel()]} if self._resources.wheel else None,
+                    runtime_env=environment,
                     configure_logging=True,
                     logging_level=logging.ERROR,
                     log_to_driver=False,
@@ -253,14 +256,33 @@ class Engine:
 
         ray.shutdown()
 
-    def _wheel(self) -> str:
-        """The path of the wheel; raises UserError where there is none."""
-        wheel = Path(self._resources.wheel or "").expanduser()
-        if wheel.suffix != ".whl" or not wheel.is_file():
-            raise UserError(
-                f"resources.wheel {wheel} is no wheel; make one with `pip wheel --no-deps -w dist .`."
-            )
-        return str(wheel.absolute())
+    @contextmanager
+    def _shipped(self) -> Iterator[dict[str, Any] | None]:
+        """Ray's environment with the wheel's package, until Ray has taken it; None without a wheel.
+
+        Ray installs a wheel that it is given with all its dependencies, anew on every node and in
+        every run: gigabytes, of other versions than the image has. So it gets what is inside.
+        Raises UserError where the wheel is none.
+        """
+        if self._resources.wheel is None:
+            yield None
+            return
+        wheel = Path(self._resources.wheel).expanduser()
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                with zipfile.ZipFile(wheel) as package:
+                    package.extractall(folder)
+            except (OSError, zipfile.BadZipFile) as error:
+                raise UserError(
+                    f"resources.wheel {wheel} can't be read ({error}); make it with "
+                    "`pip wheel --no-deps -w dist .`."
+                ) from None
+            if not (Path(folder) / "gpa").is_dir():
+                raise UserError(
+                    f"resources.wheel {wheel} is not this project's; make it with "
+                    "`pip wheel --no-deps -w dist .`."
+                )
+            yield {"py_modules": [str(Path(folder) / "gpa")]}
 
     def workers(self, pool: Pool, items: int) -> int:
         """How many workers a pool really gets for so many items."""

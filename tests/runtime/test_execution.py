@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
+import pydantic
 import pytest
 
 from gpa.runtime import execution
@@ -123,35 +126,62 @@ def test_after_a_failure_the_rest_of_the_block_is_not_begun(
 
 
 class Where:
-    """Says from where a worker has this project."""
+    """Says from where a worker has this project, and what a library it needs."""
 
     def __call__(self, batch: dict) -> dict:
+        import pydantic
+
         from gpa.runtime import stage
 
-        return {"file": [stage.__file__]}
+        return {"files": [[stage.__file__, pydantic.__file__]]}
 
 
-def test_a_wheel_is_handed_to_the_workers_of_a_cluster(tmp_path: Path):
+def test_a_cluster_gets_the_project_out_of_the_wheel_and_keeps_its_own_libraries(tmp_path: Path):
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path, ROOT]
     subprocess.run(command, check=True)
     (wheel,) = tmp_path.glob("gpa-*.whl")
     # In a process of its own: this one has a Ray already.
     program = (
-        "import pyarrow as pa\n"
+        "import json, pyarrow as pa\n"
         "from gpa.runtime.execution import Engine, Pool, Resources\n"
         "from tests.runtime.test_execution import Where\n"
         f"with Engine(Resources(cpus=1, wheel={str(wheel)!r})) as engine:\n"
-        "    print(next(engine.map(Where, (), pa.table({'partition': ['p']}), Pool()))['file'])\n"
+        "    row = next(engine.map(Where, (), pa.table({'partition': ['p']}), Pool()))\n"
+        "    print(json.dumps(list(row['files'])))\n"
     )
     found = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert wheel.stem in found.stdout
+    project, library = json.loads(found.stdout)
+    assert "py_modules_files" in project
+    assert library == pydantic.__file__
 
 
-def test_a_wheel_that_is_not_there_is_a_sentence(tmp_path: Path):
+def nothing(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+def no_archive(path: Path) -> None:
+    path.write_text("a note")
+
+
+def of_another_project(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr("other/__init__.py", "")
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (nothing, "can't be read"),
+        (no_archive, "can't be read"),
+        (of_another_project, "is not this project's"),
+    ],
+)
+def test_what_is_not_our_wheel_is_a_sentence(make: Callable, says: str, tmp_path: Path):
+    make(tmp_path / "gpa.whl")
     with (
-        pytest.raises(UserError, match=r"is no wheel; make one with"),
+        pytest.raises(UserError, match=f"{says}.*make it with `pip wheel"),
         Engine(Resources(wheel=str(tmp_path / "gpa.whl"))),
     ):
         pass
