@@ -104,3 +104,28 @@ def _least_cost(edits: int, length: int) -> float:
         return 2.0
     # The other text has at most length + edits units.
     return min(edits / length, 1.0) + edits / (length + edits)
+
+
+def label_confidence(
+    disagreement: Sequence[float],
+    confidences: Sequence[float | None],
+    verifier_distance: float | None,
+) -> float:
+    """How far to trust the chosen text, in [0, 1]: agreement times the voters' own confidence.
+
+    Agreement is 1 minus the mean capped WER of the voters against the chosen text; a lone voter's
+    agreement is with the verifier. The voters' confidence is the mean of those that give one,
+    weighted by each one's agreement with the chosen text; 1 where none does. It ranks
+    utterances of one panel; it is no probability, and no gate: recognisers loop confidently.
+    """
+    agreement = 1.0 - sum(disagreement) / len(disagreement)
+    if len(disagreement) == 1:
+        agreement = 1.0 - min(1.0, verifier_distance) if verifier_distance is not None else 0.0
+    weighed = [
+        (1.0 - distance, confidence)
+        for distance, confidence in zip(disagreement, confidences, strict=True)
+        if confidence is not None
+    ]
+    weight = sum(weight for weight, _ in weighed)
+    own = sum(weight * confidence for weight, confidence in weighed) / weight if weight else 1.0
+    return min(1.0, max(0.0, agreement * own))

@@ -20,14 +20,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import pyarrow as pa
 from pydantic import Field, model_validator
 
 from gpa.curation.agreement import (
+    Matrix,
+    Units,
     capped,
+    label_confidence,
     leave_one_out,
     pwer,
     pwer_lower_bound,
@@ -48,6 +51,9 @@ from gpa.runtime.stage import Artifact, Attempts, Reject, Stage, rows
 
 # Of an utterance whose language nobody knows (ISO 639-2).
 UNDETERMINED = "und"
+# Why a hypothesis has no vote, besides the reasons of `hallucination.py`: there is none, or early
+# exit spared the ASR the utterance.
+ABSENT, SKIPPED = "absent", "skipped"
 
 
 class PanelConfig(Config):
@@ -150,113 +156,121 @@ def decide(
     ASRs that are missing or raised are absent; ASRs outside the panel are ignored. Raises
     ValueError where an ASR was skipped without proof of what is decided here.
     """
-    struck: list[Struck] = []
-    heard: dict[str, Hypothesis] = {}
-    for asr in (*panel.voters, *([panel.verifier] if panel.verifier else [])):
-        hypothesis = hypotheses.get(asr)
-        if isinstance(hypothesis, Skipped):
-            struck.append(Struck(asr, "skipped", hypothesis.pwer_at_least))
-            continue
-        if not isinstance(hypothesis, Hypothesis):
-            struck.append(Struck(asr, "absent"))
-            continue
-        found = find_hallucination(
-            units(hypothesis.text, language), duration_s, config.hallucination
-        )
-        if found is None:
-            heard[asr] = hypothesis
-        else:
-            struck.append(Struck(asr, found.reason, found.value))
-
+    heard, struck = _strike(panel, hypotheses, language, duration_s, config.hallucination)
     voters = tuple(asr for asr in panel.voters if asr in heard)
     voted = [heard[asr] for asr in voters]
     in_units = [units(hypothesis.text, language) for hypothesis in voted]
     matrix = wer_matrix(in_units)
-    matrix_capped = capped(matrix)
-    skipped = [each.asr for each in struck if each.reason == "skipped"]
+    skipped = [each.asr for each in struck if each.reason == SKIPPED]
     unheard = sum(asr in panel.voters for asr in skipped)
-    if unheard:
-        pwer_capped: float | None = pwer_lower_bound(in_units, len(voters) + unheard)
-    else:
-        pwer_capped = pwer(matrix_capped)
-
-    chosen, text, confidence, distance = None, None, None, None
-    if voted:
-        trust = _trust(voted)
-        best = medoid(matrix_capped, trust)
-        chosen, text = voters[best], voted[best].text
-        if config.combine == "rover" and len(voted) > 1:
-            text = _elect(voted, best, trust, language, config.rover) or text
-        chosen_units = units(text, language)
-        disagreement = [min(1.0, wer(chosen_units, each)) for each in in_units]
-        if panel.verifier in heard:
-            distance = wer(chosen_units, units(heard[panel.verifier].text, language))
-        confidence = label_confidence(disagreement, [each.confidence for each in voted], distance)
-
-    reason, value, detail = None, None, None
-    enough = config.min_voters
-    if panel.verifier_replaces_voter and panel.verifier in heard:
-        enough -= 1
-    if len(voters) < enough:
-        invented = [each for each in struck if each.asr in panel.voters and each.reason != "absent"]
-        would_do = len(voters) + len(invented) >= enough
-        reason = "hallucination" if would_do else "too_few_voters"
-        value = invented[0].value if would_do else float(len(voters))
-        detail = ", ".join(f"{each.asr}: {each.reason}" for each in struck) or None
-    elif not any(in_units):
-        reason = "non_speech"
-    elif pwer_capped is not None and pwer_capped >= config.max_pwer:
-        reason, value = "disagreement", pwer_capped
-        detail = f"pWER is at least this: {', '.join(skipped)} skipped" if skipped else None
-    elif panel.verifier and (distance is None or distance > panel.max_verifier_distance):
-        reason, value = "unverified", distance
-    if skipped and reason != "disagreement":
-        raise ValueError(f"{', '.join(skipped)} skipped, though disagreement is not proven")
-
-    return ConsensusRow(
+    row = ConsensusRow(
         language=language,
-        kept=reason is None,
-        reason=reason,
-        value=value,
-        detail=detail,
+        kept=False,
         voters=voters,
-        struck=tuple(struck),
+        struck=struck,
         wer_matrix=tuple(map(tuple, matrix)),
-        pwer=pwer_capped,
+        pwer=pwer_lower_bound(in_units, len(voters) + unheard) if unheard else pwer(capped(matrix)),
         early_exit=bool(skipped),
         pwer_uncapped=None if unheard else pwer(matrix),
-        pwer_without=tuple([math.nan] * len(voters) if unheard else leave_one_out(matrix_capped)),
+        pwer_without=(math.nan,) * len(voters) if unheard else tuple(leave_one_out(capped(matrix))),
         verifier=panel.verifier,
-        verifier_distance=distance,
-        chosen_asr=chosen,
+    )
+    if voted:
+        row = _with_text(row, heard, matrix, in_units, config)
+    verdict = _verdict(row, panel, config, silent=not any(in_units))
+    if skipped and verdict.reason != "disagreement":
+        raise ValueError(f"{', '.join(skipped)} skipped, though disagreement is not proven")
+    return replace(row, kept=verdict.reason is None, **vars(verdict))
+
+
+def _strike(
+    panel: PanelConfig,
+    hypotheses: Mapping[str, Heard],
+    language: str,
+    duration_s: float,
+    config: HallucinationConfig,
+) -> tuple[dict[str, Hypothesis], tuple[Struck, ...]]:
+    """Step 2: what may be used of voters and verifier, by name, and what may not."""
+    heard: dict[str, Hypothesis] = {}
+    struck: list[Struck] = []
+    for asr in (*panel.voters, *([panel.verifier] if panel.verifier else [])):
+        hypothesis = hypotheses.get(asr)
+        if isinstance(hypothesis, Skipped):
+            struck.append(Struck(asr, SKIPPED, hypothesis.pwer_at_least))
+        elif not isinstance(hypothesis, Hypothesis):
+            struck.append(Struck(asr, ABSENT))
+        elif found := find_hallucination(units(hypothesis.text, language), duration_s, config):
+            struck.append(Struck(asr, found.reason, found.value))
+        else:
+            heard[asr] = hypothesis
+    return heard, tuple(struck)
+
+
+def _with_text(
+    row: ConsensusRow,
+    heard: Mapping[str, Hypothesis],
+    matrix: Matrix,
+    in_units: Sequence[Units],
+    config: ConsensusConfig,
+) -> ConsensusRow:
+    """The row with the text of its voters, and how far it lies from them and from the verifier.
+
+    `in_units` are the voters' hypotheses as they are compared, `matrix` the WER between them.
+    """
+    voted = [heard[asr] for asr in row.voters]
+    trust = _trust(voted)
+    best = medoid(capped(matrix), trust)
+    text = voted[best].text
+    if config.combine == "rover" and len(voted) > 1:
+        text = _elect(voted, best, trust, row.language, config.rover) or text
+    chosen = units(text, row.language)
+    verifier = heard.get(row.verifier or "")
+    distance = wer(chosen, units(verifier.text, row.language)) if verifier else None
+    disagreement = [min(1.0, wer(chosen, each)) for each in in_units]
+    return replace(
+        row,
+        chosen_asr=row.voters[best],
         text=text,
-        confidence=confidence,
+        verifier_distance=distance,
+        confidence=label_confidence(disagreement, [each.confidence for each in voted], distance),
     )
 
 
-def label_confidence(
-    disagreement: Sequence[float],
-    confidences: Sequence[float | None],
-    verifier_distance: float | None,
-) -> float:
-    """How far to trust the chosen text, in [0, 1]: agreement times the voters' own confidence.
+@dataclass(frozen=True)
+class _Verdict:
+    """Why an utterance falls, the number that decided and what people should know; or nothing."""
 
-    Agreement is 1 minus the mean capped WER of the voters against the chosen text; a lone voter's
-    agreement is with the verifier. The voters' confidence is the mean of those that give one,
-    weighted by each one's agreement with the chosen text; 1 where none does. It ranks
-    utterances of one panel; it is no probability, and no gate: recognisers loop confidently.
-    """
-    agreement = 1.0 - sum(disagreement) / len(disagreement)
-    if len(disagreement) == 1:
-        agreement = 1.0 - min(1.0, verifier_distance) if verifier_distance is not None else 0.0
-    weighed = [
-        (1.0 - distance, confidence)
-        for distance, confidence in zip(disagreement, confidences, strict=True)
-        if confidence is not None
-    ]
-    weight = sum(weight for weight, _ in weighed)
-    own = sum(weight * confidence for weight, confidence in weighed) / weight if weight else 1.0
-    return min(1.0, max(0.0, agreement * own))
+    reason: str | None = None
+    value: float | None = None
+    detail: str | None = None
+
+
+def _verdict(
+    row: ConsensusRow, panel: PanelConfig, config: ConsensusConfig, silent: bool
+) -> _Verdict:
+    """Steps 2 to 5 over what was heard; `silent` where all that could vote heard nothing."""
+    unusable = {each.asr for each in row.struck}
+    needed = config.min_voters
+    if panel.verifier_replaces_voter and panel.verifier not in unusable:
+        needed -= 1
+    if len(row.voters) < needed:
+        detail = ", ".join(f"{each.asr}: {each.reason}" for each in row.struck) or None
+        invented = [
+            each for each in row.struck if each.asr in panel.voters and each.reason != ABSENT
+        ]
+        if len(row.voters) + len(invented) >= needed:
+            return _Verdict("hallucination", invented[0].value, detail)
+        return _Verdict("too_few_voters", float(len(row.voters)), detail)
+    if silent:
+        return _Verdict("non_speech")
+    if row.pwer is not None and row.pwer >= config.max_pwer:
+        skipped = [each.asr for each in row.struck if each.reason == SKIPPED]
+        detail = f"pWER is at least this: {', '.join(skipped)} skipped" if skipped else None
+        return _Verdict("disagreement", row.pwer, detail)
+    distance = row.verifier_distance
+    if panel.verifier and (distance is None or distance > panel.max_verifier_distance):
+        return _Verdict("unverified", distance)
+    return _Verdict()
 
 
 def _trust(voted: Sequence[Hypothesis]) -> list[float]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gpa.curation.agreement import (
     capped,
+    label_confidence,
     leave_one_out,
     pwer,
     pwer_lower_bound,
@@ -87,3 +88,12 @@ def test_lower_bound_proves_disagreement_early():
     assert pwer_lower_bound([one, one], 5) == 0.0
     # The third system can't save it: pWER of three is exactly what two say it must be at least.
     assert pwer(capped(wer_matrix([one, other, one]))) >= (2 + 1.5) / 6
+
+
+def test_label_confidence_ranks_by_agreement_and_by_the_voters_own():
+    assert label_confidence([0.0, 0.0], [1.0, 1.0], None) == 1.0
+    assert label_confidence([0.0, 0.0], [None, None], None) == 1.0
+    assert label_confidence([0.0, 0.2], [0.9, 0.9], None) == pytest.approx(0.81)
+    # A voter that heard something else says little about this text.
+    assert label_confidence([0.0, 1.0], [0.9, 0.1], None) == pytest.approx(0.45)
+    assert label_confidence([0.0], [0.8], 0.25) == pytest.approx(0.6)

@@ -12,7 +12,6 @@ from gpa.curation.consensus import (
     ConsensusStage,
     PanelConfig,
     decide,
-    label_confidence,
 )
 from gpa.curation.models.protocols import Hypothesis
 from gpa.curation.tables import CONSENSUS, HYPOTHESES, UTTERANCES
@@ -134,15 +133,6 @@ def test_rover_elects_and_names_its_skeleton():
     row = decide(PANEL, hypotheses, "en", 3.0, config)
     assert row.text == SENTENCE
     assert row.chosen_asr == "base"
-
-
-def test_label_confidence_ranks_by_agreement_and_by_the_voters_own():
-    assert label_confidence([0.0, 0.0], [1.0, 1.0], None) == 1.0
-    assert label_confidence([0.0, 0.0], [None, None], None) == 1.0
-    assert label_confidence([0.0, 0.2], [0.9, 0.9], None) == pytest.approx(0.81)
-    # A voter that heard something else says little about this text.
-    assert label_confidence([0.0, 1.0], [0.9, 0.1], None) == pytest.approx(0.45)
-    assert label_confidence([0.0], [0.8], 0.25) == pytest.approx(0.6)
 
 
 def test_a_config_that_asks_for_nonsense_is_refused():
