@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from gpa.curation.audio import Waveform
+from gpa.curation.models.device import require_device
 from gpa.curation.models.weights import wheel_file
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
@@ -80,6 +81,7 @@ class WavLMEncoder:
     """An x-vector head on WavLM; clips go through one by one, since padding would change them."""
 
     def __init__(self, config: WavLMConfig) -> None:
+        require_device(config.device, f"The speaker encoder {config.weights}")
         from transformers import AutoFeatureExtractor, WavLMForXVector
 
         self.name = f"WavLM x-vector ({Path(config.weights).name})"

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-import torch
 from pydantic import Field
 
+from gpa.curation.models.device import require_device
 from gpa.curation.models.weights import sha256_of
 from gpa.runtime.cache import user_cache
 from gpa.runtime.config import Config, digest
@@ -54,11 +54,7 @@ class TokenizerConfig(Config):
 
 def load_tokenizers(config: TokenizerConfig) -> tuple[BiCodec, GLMTokenizer]:
     """Both tokenizers on the configured device; raises UserError with the remedy."""
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise UserError(
-            "The tokenizers are set to device cuda but torch sees no GPU; set device to cpu in "
-            "tokenize.tokenizers or run on a GPU machine."
-        )
+    require_device(config.device, "tokenize.tokenizers")
     bicodec, glm = checkpoint_folders(config)
     return (
         BiCodec.load(bicodec, config.device, config.max_batch_s),

@@ -110,5 +110,5 @@ def test_a_folder_without_its_wav2vec2_is_refused_before_any_work(small_folders,
 
 def test_a_missing_gpu_is_named(small_folders, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(UserError, match="torch sees no GPU; set device to cpu"):
+    with pytest.raises(UserError, match="is set to device cuda but torch sees no GPU"):
         load_tokenizers(TokenizerConfig(device="cuda"))

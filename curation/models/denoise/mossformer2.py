@@ -21,9 +21,9 @@ import yaml
 
 from gpa.curation.audio import Waveform, resample
 from gpa.curation.models.device import DeviceConfig, prepare_torch
-from gpa.curation.models.diarization.windows import own_spans, window_spans
 from gpa.curation.models.protocols import Facts, Source
 from gpa.curation.models.weights import resolve
+from gpa.curation.models.windows import own_spans, window_spans
 from gpa.runtime.errors import UserError
 
 SAMPLE_RATE = 48000

@@ -17,15 +17,10 @@ from pydantic import Field
 
 from gpa.curation.audio import resample
 from gpa.curation.models.device import DeviceConfig
-from gpa.curation.models.diarization.windows import (
-    Span,
-    Window,
-    join_windows,
-    own_spans,
-    window_spans,
-)
+from gpa.curation.models.diarization.joining import Window, join_windows
 from gpa.curation.models.protocols import Diarization, Turn, Waveform, Weights
 from gpa.curation.models.weights import wheel_file, wheel_weights
+from gpa.curation.models.windows import Span, own_spans, window_spans
 
 if TYPE_CHECKING:
     from gpa.curation.models.diarization.ge2e import GE2E

@@ -10,6 +10,7 @@ named, as 3.1 names none: its agglomerative clustering never uses it, and gets a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def pipeline_sources(name: str) -> tuple[Source, ...]:
     """The pipeline of that name on the hub, or folder, first, then models that lie elsewhere."""
     folder = Path(name).expanduser()
     if (folder / "config.yaml").is_file():
-        named = named_models(folder)
+        named = _named_models(folder, _config(folder))
         own = [f"{each.removeprefix(OWN)}/*" for each in named.values() if each.startswith(OWN)]
         licence = "CC-BY-4.0" if own else PIPELINE_3_1.licence
         return (
@@ -50,9 +51,9 @@ def pipeline_sources(name: str) -> tuple[Source, ...]:
     return (Source(name, READER, "CC-BY-4.0", OWN_FILES, gated=True),)
 
 
-def named_models(folder: Path) -> dict[str, str]:
-    """What a pipeline's config says of each of its parts; raises UserError if it is none."""
-    params = _config(folder)["pipeline"]["params"]
+def _named_models(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
+    """What a pipeline's config says of each of its parts; raises UserError where one lacks."""
+    params = config["pipeline"]["params"]
     named = {part: params[part] for part in PARTS if part in params}
     if not {"segmentation", "embedding"} <= named.keys() or not all(
         isinstance(each, str) for each in named.values()
@@ -71,8 +72,9 @@ def load_pipeline(folder: Path) -> Any:
 
     config = _config(folder)
     params = config["pipeline"]["params"]
+    named = _named_models(folder, config)
     params["plda"] = PLDA.__new__(PLDA)
-    for part, name in named_models(folder).items():
+    for part, name in named.items():
         path = (
             folder / name.removeprefix(OWN)
             if name.startswith(OWN)

@@ -32,9 +32,9 @@ from gpa.curation.models.diarization.hearing import (
     voice_weights,
 )
 from gpa.curation.models.diarization.pipeline_folder import load_pipeline, pipeline_sources
-from gpa.curation.models.diarization.windows import Span
 from gpa.curation.models.protocols import Diarization, Facts, Source, Turn, Waveform, Weights
 from gpa.curation.models.weights import resolve, wheel_file, wheel_weights
+from gpa.curation.models.windows import Span
 from gpa.runtime.errors import UserError
 
 

@@ -23,9 +23,9 @@ from gpa.curation.models.diarization.hearing import (
     load_voice,
     voice_weights,
 )
-from gpa.curation.models.diarization.windows import Span
 from gpa.curation.models.nemo import nemo_facts, nemo_source, padded, restore
 from gpa.curation.models.protocols import Diarization, Facts, Source, Turn, Waveform
+from gpa.curation.models.windows import Span
 from gpa.curation.turns import runs
 from gpa.runtime.errors import UserError
 

@@ -1,14 +1,12 @@
-"""Long recordings in windows: where the windows lie, and how their speakers are joined.
+"""How the speakers of the windows of one recording are joined.
 
 Clustering needs memory and time that grow with the square of the length, so a recording of hours
-is diarized in windows. Speakers of different windows are the same person where their embeddings
+is diarized in windows (`models/windows.py`). Speakers of different windows are the same person where their embeddings
 cluster; two speakers of one window never are.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,8 +16,8 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import pdist
 
 from gpa.curation.models.protocols import Turn
+from gpa.curation.models.windows import Span
 
-Span = tuple[float, float]
 # Distance between speakers of one window: no average over windows brings it under a threshold.
 _NEVER_THE_SAME = 1e6
 
@@ -36,22 +34,6 @@ class Window:
     turns: tuple[Turn, ...]
     overlaps: tuple[Span, ...]
     embeddings: NDArray[np.float32]
-
-
-def window_spans(duration_s: float, window_s: float, overlap_s: float) -> list[Span]:
-    """Equal windows of at most `window_s` that overlap by `overlap_s` and cover the recording."""
-    if duration_s <= window_s:
-        return [(0.0, duration_s)]
-    count = math.ceil((duration_s - overlap_s) / (window_s - overlap_s))
-    step_s = (duration_s - overlap_s) / count
-    return [(i * step_s, min(i * step_s + step_s + overlap_s, duration_s)) for i in range(count)]
-
-
-def own_spans(windows: Sequence[Span]) -> list[Span]:
-    """The part of the recording that each window answers for; together they tile it."""
-    seams = [(left[1] + right[0]) / 2 for left, right in itertools.pairwise(windows)]
-    edges = [windows[0][0], *seams, windows[-1][1]]
-    return list(itertools.pairwise(edges))
 
 
 def join_speakers(
