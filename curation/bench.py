@@ -17,8 +17,8 @@ import soundfile
 
 from gpa.curation import agreement, audio
 from gpa.curation.normalize import NormalizeConfig, normalize
+from gpa.runtime.artifacts import tar_bytes
 from gpa.runtime.bench import Measurement
-from gpa.runtime.storage import tar_bytes
 
 PANELS, VOTERS, WORDS = 200, 5, 25
 RECORDING_S, CORPUS_RATE = 300, 48000

@@ -22,9 +22,10 @@ from gpa.curation.models.protocols import Hypothesis
 from gpa.curation.pipeline import PipelineConfig, build_stages, read_pipeline
 from gpa.curation.transcribe import BATCH_UTTERANCES, build_asr
 from gpa.runtime import record
+from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.bench import Measurement, one_torch_thread
 from gpa.runtime.stage import NoAttempts
-from gpa.runtime.storage import ArtifactStore, Store
+from gpa.runtime.storage import Store
 
 PIPELINES, NAME = Path("pipelines.yaml"), "laptop"
 # One, so that workers do not slow each other down: how two share the machine is `bench_engine`'s.

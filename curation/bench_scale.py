@@ -19,12 +19,13 @@ from pathlib import Path
 from rich.console import Console
 
 from gpa.curation import ingest
+from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.bench import Measurement
 from gpa.runtime.bench_engine import IN_MEMORY, Work, WorkConfig
 from gpa.runtime.execution import Engine, Resources
 from gpa.runtime.recipe import Recipe, fingerprints
 from gpa.runtime.record import RunRecord
-from gpa.runtime.storage import ArtifactStore, Store
+from gpa.runtime.storage import Store
 
 SIZES = (10_000, 100_000, 1_000_000)
 PARTITION_S = 3600.0

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.stage import rows
-from gpa.runtime.storage import ArtifactStore
 
 # Spans are whole samples at 24 kHz; what is allowed is the rounding of times to float.
 TOLERANCE_S = 1e-3
@@ -152,15 +152,11 @@ def keep(
         "recording_id",
         "reason",
     )
-    normalized = [
-        artifacts.table("normalized", fingerprints["normalized"], partition, DECODED)
-        for partition in partitions
-    ]
+    normalized = artifacts.tables("normalized", fingerprints["normalized"], partitions, DECODED)
     decoded_s = {key: s for table in normalized for key, s in _pairs(table, *DECODED).items()}
-    cut = [
-        artifacts.table("utterances", fingerprints["utterances"], partition, ["utterance_id"])
-        for partition in partitions
-    ]
+    cut = list(
+        artifacts.tables("utterances", fingerprints["utterances"], partitions, ["utterance_id"])
+    )
     books.differences += _misplaced(cut, manifest, rejected)
     _count_recordings(corpus, decoded_s, kept_s, lost_s, whole, books)
     if abs(books.balance_s) > TOLERANCE_S * max(1, corpus.num_rows):

@@ -19,8 +19,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from gpa.curation.report.tables import Run, open_run
+from gpa.runtime.artifacts import parquet_bytes
 from gpa.runtime.errors import UserError
-from gpa.runtime.storage import parquet_bytes
 
 # What became of an utterance, in the words of the tables.
 KEPT, NOT_CUT = "kept", "not cut"

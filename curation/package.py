@@ -15,19 +15,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field
 
-from gpa.runtime.config import Config, digest
-from gpa.runtime.stage import Artifact, Attempts, Stage, rows
-from gpa.runtime.storage import (
+from gpa.runtime.artifacts import (
     ArtifactStore,
-    Store,
+    DamageError,
     TarFiles,
     parquet_bytes,
     read_parquet,
     tar_bytes,
 )
+from gpa.runtime.config import Config, digest
+from gpa.runtime.stage import Artifact, Attempts, Stage, rows
+from gpa.runtime.storage import Store
 
 # Version of the fields of KEY.json (docs/dataset.md); raised when one changes its meaning.
 SCHEMA_VERSION = 2
@@ -291,7 +291,10 @@ def forget_shards(store: Store) -> None:
 
 def write_manifest(store: Store, fingerprint: str, shards: Sequence[Shard]) -> int:
     """Put the shards' rows together in `curated/manifest.parquet`; returns how many there are."""
-    indexes = [read_parquet(store.read(index_name(fingerprint, shard))) for shard in shards]
+    indexes = [
+        read_parquet(store.read(index_name(fingerprint, shard)))
+        for shard in store.ahead(shards, lambda shard: [index_name(fingerprint, shard)])
+    ]
     checksums = {
         shard.name: index.schema.metadata[b"gpa.shard_sha256"].decode()
         for shard, index in zip(shards, indexes, strict=True)
@@ -314,8 +317,8 @@ def sizes_of(
     artifacts: ArtifactStore, fingerprint: str, partitions: Sequence[str]
 ) -> Iterator[tuple[str, list[int]]]:
     """Bytes of the kept utterances, by partition."""
-    for partition in partitions:
-        table = artifacts.table("packaged", fingerprint, partition)
+    tables = artifacts.tables("packaged", fingerprint, partitions, ["bytes"])
+    for partition, table in zip(partitions, tables, strict=True):
         yield partition, table.column("bytes").to_pylist()
 
 
@@ -326,17 +329,17 @@ def shard_problems(store: Store, manifest: pa.Table, shards: Mapping[str, str]) 
     problems += [
         f"{CURATED}/{name}.tar is in no manifest" for name in sorted(names - shards.keys())
     ]
+    listed: dict[str, list[str]] = {name: [] for name in shards}
+    for name, key in zip(
+        *(manifest[c].to_pylist() for c in ("shard", "utterance_id")), strict=True
+    ):
+        listed.setdefault(name, []).extend(f"{key}.{kind}" for kind in ("flac", "json"))
     for name, checksum in shards.items():
         try:
-            data = store.read(f"{CURATED}/{name}.tar")
-        except FileNotFoundError:
-            problems.append(f"{CURATED}/{name}.tar is gone")
+            members = list(TarFiles(store, f"{CURATED}/{name}.tar", checksum))
+        except DamageError as damage:
+            problems.append(str(damage))
             continue
-        if hashlib.sha256(data).hexdigest() != checksum:
-            problems.append(f"{CURATED}/{name}.tar has other bytes than were written")
-            continue
-        keys = manifest.filter(pc.equal(manifest["shard"], name))["utterance_id"].to_pylist()
-        wanted = [f"{key}.{kind}" for key in keys for kind in ("flac", "json")]
-        if list(TarFiles(store, f"{CURATED}/{name}.tar")) != wanted:
+        if members != listed[name]:
             problems.append(f"{CURATED}/{name}.tar holds other utterances than the manifest says")
     return problems

@@ -33,12 +33,13 @@ from gpa.curation.pipeline import (
 )
 from gpa.curation.report.funnel import STEPS
 from gpa.runtime import record
+from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.errors import UserError
 from gpa.runtime.execution import Engine
 from gpa.runtime.progress import duration
 from gpa.runtime.recipe import fingerprints
 from gpa.runtime.stage import rows
-from gpa.runtime.storage import ArtifactStore, Store
+from gpa.runtime.storage import Store
 
 SEED = 20240721
 # A recording is sampled in excerpts of this length: long ones count by their audio, not as one.

@@ -18,16 +18,17 @@ from gpa.curation.pipeline import (
     models,
     package_stage,
 )
-from gpa.curation.report.tables import Run
+from gpa.curation.report.tables import DROPPED, Run
 from gpa.curation.report.write import write_report
 from gpa.runtime import attempts, record
+from gpa.runtime.artifacts import ArtifactStore, parquet_bytes, read_parquet
 from gpa.runtime.errors import UserError
 from gpa.runtime.execution import Engine
 from gpa.runtime.lock import only_run
 from gpa.runtime.recipe import Recipe, fingerprints
 from gpa.runtime.record import RunRecord
-from gpa.runtime.stage import Artifact, rows
-from gpa.runtime.storage import ArtifactStore, Store, parquet_bytes, read_parquet
+from gpa.runtime.stage import rows
+from gpa.runtime.storage import Store
 
 CORPUS_TABLE = "corpus.parquet"
 REJECTED_TABLE = "rejected.parquet"
@@ -92,22 +93,33 @@ def _ingest(
     listed = {"listing": ingest.LISTING_FINGERPRINT}
     chunks = ingest.chunks(files)
     there = artifacts.done("listing", listed["listing"])
-    for chunk, table in chunks.items():
-        if chunk not in there:
-            artifacts.write("listing", listed["listing"], chunk, Artifact(table))
+    artifacts.write_tables(
+        "listing",
+        listed["listing"],
+        {chunk: table for chunk, table in chunks.items() if chunk not in there},
+    )
     named = fingerprints([stage], listed)
     recipe.make(stage, named, dict.fromkeys(chunks, 0.0))
     probed = (
-        row for chunk in chunks for row in rows(artifacts.table("probed", named["probed"], chunk))
+        row
+        for table in artifacts.tables("probed", named["probed"], list(chunks))
+        for row in rows(table)
     )
     found = ingest.arrange(probed, config.ingest)
-    there = artifacts.done("recordings", RECORDINGS_FINGERPRINT)
-    for partition, table in found.partitions.items():
-        # The same recordings may have moved since: then only their places are written anew.
-        if partition not in there or not artifacts.table(
-            "recordings", RECORDINGS_FINGERPRINT, partition
-        ).equals(table):
-            artifacts.write("recordings", RECORDINGS_FINGERPRINT, partition, Artifact(table))
+    done = artifacts.done("recordings", RECORDINGS_FINGERPRINT)
+    written = [partition for partition in found.partitions if partition in done]
+    tables = artifacts.tables("recordings", RECORDINGS_FINGERPRINT, written)
+    unchanged = {
+        partition
+        for partition, table in zip(written, tables, strict=True)
+        if table.equals(found.partitions[partition])
+    }
+    # The same recordings may have moved since: then only their places are written anew.
+    artifacts.write_tables(
+        "recordings",
+        RECORDINGS_FINGERPRINT,
+        {name: table for name, table in found.partitions.items() if name not in unchanged},
+    )
     artifacts.store.write(CORPUS_TABLE, parquet_bytes(found.table))
     return found
 
@@ -144,7 +156,11 @@ def _close(artifacts: ArtifactStore, run: RunRecord) -> tuple[dict, books.Books]
     rejected = pa.concat_tables(
         [
             books.corpus_rejects(files),
-            *(table for partition in partitions for table in made.dropped(partition)),
+            *(
+                table
+                for partition in made.ahead("recordings", DROPPED)
+                for table in made.dropped(partition)
+            ),
         ]
     )
     store.write(REJECTED_TABLE, parquet_bytes(rejected))
@@ -169,11 +185,10 @@ def verify(out: str, repair: bool = False) -> list[str]:
     named, partitions = content["fingerprints"], content["partitions"]
     problems = []
     for name, fingerprint in named.items():
-        for partition in partitions:
-            if problem := artifacts.damage(name, fingerprint, partition):
-                problems.append(problem)
-                if repair:
-                    artifacts.remove(name, fingerprint, partition)
+        for partition, problem in artifacts.damaged(name, fingerprint, partitions):
+            problems.append(problem)
+            if repair:
+                artifacts.remove(name, fingerprint, partition)
     try:
         files = read_parquet(store.read(CORPUS_TABLE))
         rejected = read_parquet(store.read(REJECTED_TABLE))

@@ -25,7 +25,7 @@ def pairwise_wer(run: Run) -> dict[str, dict[str, float]]:
     capped at 1.
     """
     agreement = Agreement(run.asrs, run.consensus_config)
-    for partition in run.partitions:
+    for partition in run.ahead("consensus"):
         table = run.table("consensus", partition, VOTES_COLUMNS)
         if table is not None:
             for votes in read_votes(table.combine_chunks(), run.asrs):
@@ -45,7 +45,7 @@ def pairwise_wer(run: Run) -> dict[str, dict[str, float]]:
 def spared(run: Run) -> dict[str, dict[str, float]]:
     """Utterances, and their seconds, that early exit spared each ASR."""
     found: dict[str, dict[str, float]] = {}
-    for partition in run.partitions:
+    for partition in run.ahead("utterances", *(f"hypotheses/{asr}" for asr in run.asrs)):
         cut = run.table("utterances", partition, ["utterance_id", "duration_s"])
         for asr in run.asrs:
             table = run.table(f"hypotheses/{asr}", partition, ["utterance_id", "pwer_at_least"])

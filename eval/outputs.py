@@ -15,9 +15,10 @@ from gpa.curation.segment import SegmentConfig
 from gpa.curation.transcribe import TranscribeConfig
 from gpa.eval.truth import stem
 from gpa.runtime import record
+from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.config import parse
 from gpa.runtime.stage import rows
-from gpa.runtime.storage import ArtifactStore, Store
+from gpa.runtime.storage import Store
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.bench import Measurement
 from gpa.runtime.config import Config
 from gpa.runtime.execution import Engine, Job, Pool, Resources
 from gpa.runtime.stage import Artifact, Attempts, Stage
-from gpa.runtime.storage import ArtifactStore, Store
+from gpa.runtime.storage import Store
 
 SIZES = (1_000, 10_000, 100_000)
 DONE = 10_000

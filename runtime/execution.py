@@ -27,12 +27,13 @@ import pyarrow as pa
 from pydantic import Field
 
 from gpa.runtime import interpreter
+from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.attempts import PartitionAttempts
 from gpa.runtime.chatter import without_native_chatter
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
 from gpa.runtime.stage import Artifact, Stage
-from gpa.runtime.storage import ArtifactStore, Store
+from gpa.runtime.storage import Store
 
 # Telemetry off, no hub unless a pipeline says so, and threads that sleep while they wait:
 # two OpenMP threads on a shared core otherwise spin each other to a standstill.

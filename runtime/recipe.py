@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
+from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.execution import Engine, Job
 from gpa.runtime.progress import StageProgress, duration
 from gpa.runtime.record import NO_WORK, RunRecord
 from gpa.runtime.stage import Stage
-from gpa.runtime.storage import ArtifactStore
 
 
 def fingerprints(stages: Sequence[Stage], given: Mapping[str, str]) -> dict[str, str]:

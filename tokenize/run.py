@@ -14,6 +14,7 @@ from rich.console import Console
 
 from gpa.curation.package import MANIFEST
 from gpa.runtime import attempts
+from gpa.runtime.artifacts import ArtifactStore, TarFiles, parquet_bytes
 from gpa.runtime.config import Config, parse, read_yaml
 from gpa.runtime.errors import UserError
 from gpa.runtime.execution import Engine, Resources
@@ -21,7 +22,7 @@ from gpa.runtime.lock import only_run
 from gpa.runtime.recipe import Recipe, fingerprints
 from gpa.runtime.record import RunRecord
 from gpa.runtime.stage import Artifact, rows
-from gpa.runtime.storage import ArtifactStore, Store, TarFiles, parquet_bytes
+from gpa.runtime.storage import Store
 from gpa.tokenize.curated import find_shards
 from gpa.tokenize.job import TokenizeStage
 from gpa.tokenize.report import card, check_books, show, totals

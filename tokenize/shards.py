@@ -27,8 +27,9 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from gpa.curation.models.weights import sha256_of
+from gpa.runtime.artifacts import parquet_bytes
 from gpa.runtime.errors import UserError
-from gpa.runtime.storage import Store, parquet_bytes
+from gpa.runtime.storage import Store
 
 INDEX = "index.parquet"
 TOKENS_SUFFIX = ".tokens.safetensors"

@@ -13,8 +13,10 @@ from gpa.curation.report.funnel import Funnel
 from gpa.curation.report.overlap import ErrorOverlap
 from gpa.curation.report.samples import Sampler
 from gpa.curation.report.speech import Speech
-from gpa.curation.report.tables import Run
+from gpa.curation.report.tables import DROPPED, Run
 from gpa.curation.report.utterances import read_utterances
+
+READ = ("recordings", "normalized", "utterances", "quality", "consensus", "alignment", "packaged")
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ def audit(run: Run, samples: int) -> Audit:
     agreement = Agreement(run.asrs, run.consensus_config, run.exact_to)
     found = Audit(Funnel(), agreement, Speech(), Sampler(samples))
     found.funnel.add_files(run)
-    for partition in run.partitions:
+    for partition in run.ahead(DROPPED, *READ):
         utterances = read_utterances(run, partition)
         dropped = found.funnel.add(run, partition, utterances)
         found.sampler.add(partition, utterances, dropped)

@@ -17,10 +17,13 @@ from gpa.curation.books import StageTables, corpus_rejects, stage_rejects
 from gpa.curation.pipeline import RECORDINGS_FINGERPRINT
 from gpa.curation.quality import QualityConfig
 from gpa.runtime import record
+from gpa.runtime.artifacts import REJECTS, ArtifactStore, read_parquet
 from gpa.runtime.errors import UserError
-from gpa.runtime.storage import ArtifactStore, Store, read_parquet
+from gpa.runtime.storage import Store
 
 CORPUS_TABLE = "corpus.parquet"
+# What all stages dropped, where `Run.ahead` is told what will be read.
+DROPPED = "dropped"
 # The step of the recipe that makes what lies under a name; `hypotheses/<asr>` is `transcribe`.
 STEPS = {
     "recordings": "ingest",
@@ -114,6 +117,24 @@ class Run:
         early_exit = self.content["config"].get("transcribe", {}).get("early_exit")
         return float(early_exit["pwer"]) if early_exit else 1.0
 
+    def ahead(self, *names: str) -> Iterator[str]:
+        """The partitions in order, with what will be read of them on its way (`Store.ahead`).
+
+        `names` are the stages whose tables will be read; DROPPED stands for what they dropped.
+        """
+        return self.artifacts.store.ahead(
+            self.partitions, lambda partition: list(self._files(names, partition))
+        )
+
+    def _files(self, names: Sequence[str], partition: str) -> Iterator[str]:
+        name_of = self.artifacts.name
+        for name in names:
+            if name == DROPPED:
+                for stage in self._stages_dropping(partition):
+                    yield name_of(stage.name, stage.fingerprint, partition, REJECTS)
+            elif partition in self._done.get(name, ()):
+                yield name_of(name, self.fingerprints[name], partition)
+
     def table(
         self, name: str, partition: str, columns: Sequence[str] | None = None
     ) -> pa.Table | None:
@@ -134,12 +155,19 @@ class Run:
 
     def dropped(self, partition: str) -> Iterator[pa.Table]:
         """What the stages dropped of a partition, in `books.REJECTED`, stage by stage."""
-        stages = [
+        return stage_rejects(
+            self.artifacts,
+            self._stages_dropping(partition),
+            self.fingerprints["recordings"],
+            partition,
+        )
+
+    def _stages_dropping(self, partition: str) -> list[StageTables]:
+        return [
             StageTables(step_of(name), name, self.fingerprints[name])
             for name, partitions in self._dropping.items()
             if partition in partitions
         ]
-        return stage_rejects(self.artifacts, stages, self.fingerprints["recordings"], partition)
 
 
 def open_run(out: str) -> Run:

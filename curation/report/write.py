@@ -15,7 +15,7 @@ from gpa.curation.report.listen import read_samples
 from gpa.curation.report.overlap import ErrorOverlap
 from gpa.curation.report.page import render
 from gpa.curation.report.tables import Run, open_run
-from gpa.runtime.storage import ArtifactStore
+from gpa.runtime.artifacts import ArtifactStore
 
 PAGE = "report/index.html"
 SAMPLES = 200

@@ -10,8 +10,9 @@ import pytest
 from gpa.curation.books import Books, StageTables, corpus_rejects, keep, stage_rejects
 from gpa.curation.ingest import CORPUS
 from gpa.curation.package import MANIFEST_SCHEMA
+from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.stage import Reject
-from gpa.runtime.storage import ArtifactStore, Store
+from gpa.runtime.storage import Store
 from tests.tables import artifact, table
 
 FINGERPRINTS = {"recordings": "1", "normalized": "n", "utterances": "u", "consensus": "c"}

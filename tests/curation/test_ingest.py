@@ -20,8 +20,8 @@ from gpa.curation.ingest import (
     grouped,
 )
 from gpa.curation.tables import RECORDINGS
+from gpa.runtime.artifacts import parquet_bytes
 from gpa.runtime.stage import Artifact, NoAttempts, rows
-from gpa.runtime.storage import parquet_bytes
 
 CONFIG = IngestConfig(partition_minutes=1.0)
 

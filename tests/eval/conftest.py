@@ -20,7 +20,8 @@ from gpa.eval.generate import Generator
 from gpa.eval.language_model import GenerationConfig, LanguageModel
 from gpa.eval.outputs import Output, read_output
 from gpa.runtime import record
-from gpa.runtime.storage import ArtifactStore, Store, parquet_bytes
+from gpa.runtime.artifacts import ArtifactStore, parquet_bytes
+from gpa.runtime.storage import Store
 from gpa.tokenize.bicodec import BiCodec
 from gpa.tokenize.glm import GLMTokenizer
 from tests.models import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gpa.eval.outputs import Output
-from gpa.runtime.storage import ArtifactStore
+from gpa.runtime.artifacts import ArtifactStore
 from tests.eval.conftest import CUTS, RATE
 
 

@@ -16,11 +16,12 @@ import pydantic
 import pytest
 
 from gpa.runtime import execution
+from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
 from gpa.runtime.execution import Engine, Job, Pool, Resources
 from gpa.runtime.stage import Artifact, Attempts, Reject, Stage
-from gpa.runtime.storage import ArtifactStore, Store
+from gpa.runtime.storage import Store
 from tests.runs import ROOT
 
 pytestmark = pytest.mark.slow

@@ -16,11 +16,12 @@ import pytest
 from gpa.curation.models.asr.whisper import Whisper, WhisperConfig
 from gpa.curation.transcribe import OneASRConfig, Transcribe
 from gpa.runtime import interpreter as other
+from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.errors import UserError
 from gpa.runtime.execution import Engine, Job, Resources
 from gpa.runtime.models import Adapter, Facts, ModelConfig, Source
 from gpa.runtime.stage import Artifact, Attempts, Stage
-from gpa.runtime.storage import ArtifactStore, Store
+from gpa.runtime.storage import Store
 from tests.curation.models.asr.samples import sample_clip
 from tests.curation.test_transcribe import cut
 from tests.interpreters import interpreter

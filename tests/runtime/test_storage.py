@@ -1,96 +1,21 @@
-"""Storage: an artifact is there whole or not at all, and damage is found."""
+"""Files under a folder or on an object store: whole or not at all, and many at once."""
 
 from __future__ import annotations
 
 import errno
-import io
 import os
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
-import webdataset
 
+from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.errors import UserError
-from gpa.runtime.stage import Artifact, Reject
-from gpa.runtime.storage import ArtifactStore, Store, tar_bytes
+from gpa.runtime.storage import ITEMS_AHEAD, Store
 
-TABLE = pa.table({"utterance_id": ["a", "b"], "words": [["x"], []]})
-FILES = {"a.normalized.flac": b"first", "b.normalized.flac": b"second"}
-REJECTS = [Reject("r", "too_short", 0.5, start_s=1.0, end_s=1.5)]
-
-
-@pytest.fixture(params=["local", "memory"])
-def artifacts(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactStore:
-    url = str(tmp_path) if request.param == "local" else f"memory://{tmp_path.name}"
-    return ArtifactStore(Store(url))
-
-
-def test_an_artifact_comes_back_as_it_was_written(artifacts: ArtifactStore):
-    artifacts.write("hypotheses/base", "fp", "part-1", Artifact(TABLE, FILES, REJECTS))
-    found = artifacts.read("hypotheses/base", "fp", "part-1")
-    assert found.table.equals(TABLE)
-    assert dict(found.files) == FILES
-    assert found.rejects == REJECTS
-    assert artifacts.done("hypotheses/base", "fp") == {"part-1"}
-    assert artifacts.damage("hypotheses/base", "fp", "part-1") is None
-
-
-def test_partitions_of_which_something_was_dropped_are_listed(artifacts: ArtifactStore):
-    artifacts.write("quality", "fp", "part-1", Artifact(TABLE, rejects=REJECTS))
-    artifacts.write("quality", "fp", "part-2", Artifact(TABLE))
-    assert artifacts.done("quality", "fp") == {"part-1", "part-2"}
-    assert artifacts.dropping("quality", "fp") == {"part-1"}
-
-
-def test_other_fingerprints_are_other_artifacts(artifacts: ArtifactStore):
-    artifacts.write("quality", "fp", "part-1", Artifact(TABLE))
-    assert artifacts.done("quality", "other") == set()
-    assert not artifacts.exists("quality", "other", "part-1")
-
-
-def test_the_same_artifact_is_the_same_bytes(tmp_path: Path):
-    stores = [ArtifactStore(Store(str(tmp_path / name))) for name in ("one", "two")]
-    for artifacts in stores:
-        artifacts.write("s", "fp", "p", Artifact(TABLE, FILES, REJECTS))
-    for suffix in (".parquet", ".tar", ".rejects.parquet"):
-        one, two = (artifacts.store.read(f"s/fp/p{suffix}") for artifacts in stores)
-        assert one == two
-
-
-@pytest.mark.parametrize("suffix", [".parquet", ".tar", ".rejects.parquet"])
-def test_a_flipped_byte_is_found(tmp_path: Path, suffix: str):
-    artifacts = ArtifactStore(Store(str(tmp_path)))
-    artifacts.write("s", "fp", "p", Artifact(TABLE, FILES, REJECTS))
-    file = tmp_path / "s" / "fp" / f"p{suffix}"
-    data = bytearray(file.read_bytes())
-    position = data.index(b"first") if suffix == ".tar" else 60
-    data[position] ^= 0x10
-    file.write_bytes(bytes(data))
-    assert artifacts.damage("s", "fp", "p") is not None
-
-
-@pytest.mark.parametrize("suffix", [".parquet", ".tar", ".rejects.parquet"])
-def test_who_reads_a_damaged_artifact_is_told_and_the_artifact_forgotten(
-    tmp_path: Path, suffix: str
-):
-    artifacts = ArtifactStore(Store(str(tmp_path)))
-    artifacts.write("s", "fp", "p", Artifact(TABLE, FILES, REJECTS))
-    path = tmp_path / "s" / "fp" / f"p{suffix}"
-    path.write_bytes(path.read_bytes()[:-100])
-    with (
-        pytest.raises(UserError, match=rf"s/fp/p{suffix} .* now makes it again"),
-        artifacts.forgetting_damage(),
-    ):
-        dict(artifacts.read("s", "fp", "p").files)
-    assert not artifacts.exists("s", "fp", "p")
-
-
-def test_a_lost_tar_is_found(tmp_path: Path):
-    artifacts = ArtifactStore(Store(str(tmp_path)))
-    artifacts.write("s", "fp", "p", Artifact(TABLE, FILES))
-    (tmp_path / "s" / "fp" / "p.tar").unlink()
-    assert "is gone" in (artifacts.damage("s", "fp", "p") or "")
+PATIENCE_S = 60
 
 
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path):
@@ -123,26 +48,72 @@ def test_a_half_written_file_is_not_listed_and_swept_away(tmp_path: Path):
     assert store.exists("s/fp/p.parquet")
 
 
-def test_files_of_a_key_are_adjacent_in_a_tar_and_keep_their_order():
-    import tarfile
-
-    with tarfile.open(
-        fileobj=io.BytesIO(tar_bytes({"b.flac": b"1", "b.json": b"2", "a.flac": b"3"}))
-    ) as tar:
-        assert tar.getnames() == ["b.flac", "b.json", "a.flac"]
-        assert {member.mtime for member in tar.getmembers()} == {0}
-
-
-def test_a_tar_has_the_bytes_that_webdatasets_own_writer_gives():
-    files = {"b.flac": b"1" * 700, "b.json": b"{}", "a.denoised.flac": b""}
-    theirs = io.BytesIO()
-    with webdataset.TarWriter(theirs, encoder=False, mtime=0, user="gpa", group="gpa") as writer:
-        for name, data in files.items():
-            key, extension = name.split(".", 1)
-            writer.write({"__key__": key, extension: data})
-    assert tar_bytes(files) == theirs.getvalue()
-
-
 def test_a_place_that_nothing_can_write_to_is_a_sentence():
     with pytest.raises(UserError, match="no place that fsspec can write to"):
         Store("nosuchprotocol://bucket")
+
+
+class TogetherOnly(ThreadingHTTPServer):
+    """Answers no request before ITEMS_AHEAD of them are there: who asks one by one waits in vain."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.crowd = threading.Barrier(ITEMS_AHEAD, timeout=PATIENCE_S)
+
+
+class Answer(BaseHTTPRequestHandler):
+    server: TogetherOnly
+
+    def do_GET(self) -> None:
+        self.server.crowd.wait()
+        found = "missing" not in self.path
+        data = self.path.encode()
+        self.send_response(200 if found else 404)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def remote() -> Iterator[Store]:
+    with TogetherOnly() as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        yield Store(f"http://127.0.0.1:{server.server_port}/out")
+        server.shutdown()
+        serving.join()
+
+
+def test_files_of_an_object_store_are_fetched_together(remote: Store):
+    names = [f"file-{number}" for number in range(2 * ITEMS_AHEAD)]
+    read = [remote.read(name) for name in remote.ahead(names, lambda name: [name])]
+    assert read == [f"/out/{name}".encode() for name in names]
+
+
+def test_a_name_that_looks_like_a_pattern_is_a_name(remote: Store):
+    names = [f"[a-z]*{number}?" for number in range(ITEMS_AHEAD)]
+    read = [remote.read(name) for name in remote.ahead(names, lambda name: [name])]
+    assert len(read) == ITEMS_AHEAD
+
+
+def test_what_was_fetched_is_forgotten_after_the_last_item():
+    store = Store("memory://forgotten")
+    store.write("file", b"old")
+    for _ in store.ahead(["item"], lambda _: ["file", "missing"]):
+        assert store.read("file") == b"old"
+        with pytest.raises(FileNotFoundError):
+            store.read("missing")
+    store.write("file", b"new")
+    assert store.read("file") == b"new"
+
+
+@pytest.mark.parametrize("url", ["memory://many", "{tmp_path}"])
+def test_many_files_are_written_together(url: str, tmp_path: Path):
+    store = Store(url.format(tmp_path=tmp_path))
+    store.write_all({"a/one": b"1", "b/two": b"2"})
+    assert (store.read("a/one"), store.read("b/two")) == (b"1", b"2")

@@ -14,7 +14,8 @@ import soundfile
 
 from gpa.curation.models.weights import wheel_file
 from gpa.curation.package import CURATED, MANIFEST, MANIFEST_SCHEMA
-from gpa.runtime.storage import Store, parquet_bytes, tar_bytes
+from gpa.runtime.artifacts import parquet_bytes, tar_bytes
+from gpa.runtime.storage import Store
 
 SPOKEN = ("counting", "hello_world", "quick_brown_fox")
 

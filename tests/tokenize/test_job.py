@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpa.curation.package import CURATED, MANIFEST
+from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.errors import UserError
 from gpa.runtime.stage import Artifact, NoAttempts
-from gpa.runtime.storage import ArtifactStore, Store
+from gpa.runtime.storage import Store
 from gpa.tokenize.curated import CuratedUtterance, find_shards, portions
 from gpa.tokenize.job import TokenizeStage
 from gpa.tokenize.shards import TOKENS_SUFFIX, UtteranceTokens

@@ -12,8 +12,8 @@ import soundfile
 
 from gpa.curation.models.weights import wheel_file
 from gpa.curation.sample import AUDIOEVAL
+from gpa.runtime.artifacts import tar_bytes
 from gpa.runtime.stage import Artifact, NoAttempts
-from gpa.runtime.storage import tar_bytes
 from gpa.tokenize.job import TokenizeStage
 from gpa.tokenize.shards import (
     Provenance,

@@ -20,9 +20,10 @@ from gpa.curation.ingest import CORPUS
 from gpa.curation.models.protocols import Hypothesis
 from gpa.curation.package import MANIFEST, MANIFEST_SCHEMA
 from gpa.curation.tables import CONSENSUS
+from gpa.runtime.artifacts import ArtifactStore, parquet_bytes
 from gpa.runtime.record import LAYOUT_VERSION
 from gpa.runtime.stage import Artifact, Reject
-from gpa.runtime.storage import ArtifactStore, Store, parquet_bytes
+from gpa.runtime.storage import Store
 from tests.tables import artifact, table
 
 RATE = 16000

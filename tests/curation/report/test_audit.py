@@ -13,9 +13,10 @@ from gpa.curation.early_exit import EarlyExitConfig
 from gpa.curation.report.audit import audit, figures
 from gpa.curation.report.tables import Run, open_run
 from gpa.curation.report.write import write_report
+from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.errors import UserError
 from gpa.runtime.stage import Artifact
-from gpa.runtime.storage import ArtifactStore, Store
+from gpa.runtime.storage import Store
 from tests.curation.report.synthetic import ASRS, Builder, write_out
 
 

@@ -19,9 +19,10 @@ from gpa.curation.doctor import Finding, look_at
 from gpa.curation.models.denoise import mossformer2
 from gpa.curation.models.denoise.mossformer2 import MossFormer2, MossFormer2Config
 from gpa.runtime import interpreter as other
+from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.errors import UserError
 from gpa.runtime.execution import Engine, Job, Resources
-from gpa.runtime.storage import ArtifactStore, Store
+from gpa.runtime.storage import Store
 from tests.curation.models import random_mossformer2
 from tests.curation.test_denoise import noise, normalized
 from tests.interpreters import interpreter

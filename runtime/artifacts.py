@@ -1,0 +1,298 @@
+"""Artifacts: what a stage made of a partition, and how a kill at any moment loses nothing of it.
+
+An artifact is up to three files, `<stage>/<fingerprint>/<partition>.{tar,rejects.parquet,parquet}`,
+written in that order: the last one carries the checksums of the others and says that all is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gpa.runtime.errors import UserError
+from gpa.runtime.stage import REJECT_SCHEMA, Artifact, Reject
+from gpa.runtime.storage import Store
+
+CHANGED = "has other bytes than were written"
+REJECTS = ".rejects.parquet"
+# Tables that go to an object store together.
+WRITTEN_AT_ONCE = 128
+
+
+class DamageError(UserError):
+    """An artifact whose bytes are not those that were written."""
+
+    def __init__(self, artifact: str, suffix: str, problem: str):
+        super().__init__(f"{artifact}{suffix} {problem}")
+        self.artifact = artifact  # <stage>/<fingerprint>/<partition>
+
+
+def tar_bytes(files: Mapping[str, bytes]) -> bytes:
+    """A tar of `files` in their order, the same bytes whenever and wherever it is made.
+
+    A name is `<key>.<extension>`; the key has no dot, so that WebDataset groups what belongs
+    together. Its own writer gives the same bytes, and costs every worker the import of torch.
+    """
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w|") as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            member.mode = 0o444
+            member.uname = member.gname = "gpa"
+            tar.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+class TarFiles(Mapping[str, bytes]):
+    """The files of a stored tar, each read only when asked for.
+
+    Where the tar's checksum is given, the first reading raises DamageError if it does not hold.
+    """
+
+    def __init__(self, store: Store, name: str, sha256: str | None = None):
+        self._store = store
+        self._name = name
+        self._sha256 = sha256
+        self._members: dict[str, tuple[int, int]] | None = None
+        self._file: io.BufferedIOBase | None = None
+
+    def _open(self) -> tuple[dict[str, tuple[int, int]], io.BufferedIOBase]:
+        if self._members is None or self._file is None:
+            self._file = self._whole()
+            with tarfile.open(fileobj=self._file, mode="r:") as tar:
+                self._members = {m.name: (m.offset_data, m.size) for m in tar.getmembers()}
+        return self._members, self._file
+
+    def _whole(self) -> io.BufferedIOBase:
+        # A remote tar is fetched whole: one request instead of one a member.
+        local = self._store.is_local
+        try:
+            file = (
+                self._store.open(self._name) if local else io.BytesIO(self._store.read(self._name))
+            )
+        except FileNotFoundError:
+            if self._sha256 is None:
+                raise
+            raise DamageError(self._name.removesuffix(".tar"), ".tar", "is gone") from None
+        if self._sha256 is not None:
+            if hashlib.file_digest(file, "sha256").hexdigest() != self._sha256:
+                raise DamageError(self._name.removesuffix(".tar"), ".tar", CHANGED)
+            file.seek(0)
+        return file
+
+    def __getitem__(self, name: str) -> bytes:
+        members, file = self._open()
+        offset, size = members[name]
+        file.seek(offset)
+        return file.read(size)
+
+    def place(self, name: str) -> tuple[int, int]:
+        """Where in the tar a file's bytes start, and how many they are."""
+        return self._open()[0][name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._open()[0])
+
+    def __len__(self) -> int:
+        return len(self._open()[0])
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """A table as Parquet with checksums in its pages, the same bytes for the same rows."""
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
+    return buffer.getvalue()
+
+
+def read_parquet(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
+    """A table from Parquet; raises OSError or ArrowException where a byte was changed."""
+    wanted = list(columns) if columns is not None else None
+    # `read_table` would plan a dataset first, which takes longer than to read a small file.
+    return pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True).read(wanted)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _metadata(stage: str, fingerprint: str) -> dict[bytes, str]:
+    """What the table of an artifact says of itself."""
+    return {b"gpa.stage": stage, b"gpa.fingerprint": fingerprint}
+
+
+class ArtifactStore:
+    """Artifacts of all stages under one OUT, by stage, fingerprint and partition."""
+
+    def __init__(self, store: Store):
+        self.store = store
+
+    @staticmethod
+    def name(stage: str, fingerprint: str, partition: str, suffix: str = ".parquet") -> str:
+        """The file of an artifact with that suffix: its table, `.tar` or REJECTS."""
+        return f"{stage}/{fingerprint}/{partition}{suffix}"
+
+    def done(self, stage: str, fingerprint: str) -> set[str]:
+        """Partitions whose artifact is whole: one listing, however many there are."""
+        suffix = ".parquet"
+        return {
+            name.removesuffix(suffix)
+            for name in self.store.names(f"{stage}/{fingerprint}")
+            if name.endswith(suffix) and not name.endswith(REJECTS)
+        }
+
+    def dropping(self, stage: str, fingerprint: str) -> set[str]:
+        """Partitions with rejects, be their artifact whole or not: one listing, too."""
+        return {
+            name.removesuffix(REJECTS)
+            for name in self.store.names(f"{stage}/{fingerprint}")
+            if name.endswith(REJECTS)
+        }
+
+    def exists(self, stage: str, fingerprint: str, partition: str) -> bool:
+        """Whether a partition's artifact is whole."""
+        return self.store.exists(self.name(stage, fingerprint, partition))
+
+    def write(self, stage: str, fingerprint: str, partition: str, artifact: Artifact) -> None:
+        """Commit an artifact; readers see all of it or nothing."""
+        metadata = _metadata(stage, fingerprint)
+        if artifact.files:
+            tar = tar_bytes(artifact.files)
+            metadata[b"gpa.tar_sha256"] = _sha256(tar)
+            self.store.write(self.name(stage, fingerprint, partition, ".tar"), tar)
+        if artifact.rejects:
+            rejects = parquet_bytes(
+                pa.Table.from_pylist([vars(reject) for reject in artifact.rejects], REJECT_SCHEMA)
+            )
+            metadata[b"gpa.rejects_sha256"] = _sha256(rejects)
+            self.store.write(self.name(stage, fingerprint, partition, REJECTS), rejects)
+        table = artifact.table.replace_schema_metadata(metadata)
+        self.store.write(self.name(stage, fingerprint, partition), parquet_bytes(table))
+
+    def write_tables(self, stage: str, fingerprint: str, tables: Mapping[str, pa.Table]) -> None:
+        """Commit artifacts, by partition, that are a table and nothing else."""
+        metadata = _metadata(stage, fingerprint)
+        partitions = list(tables)
+        for start in range(0, len(partitions), WRITTEN_AT_ONCE):
+            self.store.write_all(
+                {
+                    self.name(stage, fingerprint, partition): parquet_bytes(
+                        tables[partition].replace_schema_metadata(metadata)
+                    )
+                    for partition in partitions[start : start + WRITTEN_AT_ONCE]
+                }
+            )
+
+    def table(
+        self, stage: str, fingerprint: str, partition: str, columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """The rows of an artifact; all columns where none are named."""
+        return self._parquet(stage, fingerprint, partition, ".parquet", columns)
+
+    def tables(
+        self,
+        stage: str,
+        fingerprint: str,
+        partitions: Sequence[str],
+        columns: Sequence[str] | None = None,
+    ) -> Iterator[pa.Table]:
+        """The rows of many artifacts, in order."""
+        for partition in self.store.ahead(
+            partitions, lambda partition: [self.name(stage, fingerprint, partition)]
+        ):
+            yield self.table(stage, fingerprint, partition, columns)
+
+    def _parquet(
+        self,
+        stage: str,
+        fingerprint: str,
+        partition: str,
+        suffix: str,
+        columns: Sequence[str] | None = None,
+    ) -> pa.Table:
+        data = self.store.read(self.name(stage, fingerprint, partition, suffix))
+        try:
+            return read_parquet(data, columns)
+        except (OSError, pa.ArrowException) as error:
+            artifact = self.name(stage, fingerprint, partition, "")
+            problem = f"can't be read ({type(error).__name__})"
+            raise DamageError(artifact, suffix, problem) from None
+
+    def rejects(self, stage: str, fingerprint: str, partition: str) -> pa.Table:
+        """What the stage dropped, in REJECT_SCHEMA."""
+        try:
+            return self._parquet(stage, fingerprint, partition, REJECTS)
+        except FileNotFoundError:
+            return REJECT_SCHEMA.empty_table()
+
+    def read(self, stage: str, fingerprint: str, partition: str) -> Artifact:
+        """An artifact as later stages see it: its table now, its files when asked for.
+
+        Raises DamageError, now or when a file is asked for, where a checksum does not hold.
+        """
+        table = self.table(stage, fingerprint, partition)
+        sha256 = (table.schema.metadata or {}).get(b"gpa.tar_sha256", b"").decode()
+        tar = self.name(stage, fingerprint, partition, ".tar")
+        rejects = self.rejects(stage, fingerprint, partition).to_pylist()
+        return Artifact(
+            table, TarFiles(self.store, tar, sha256 or None), [Reject(**row) for row in rejects]
+        )
+
+    def sweep(self, stage: str, fingerprint: str) -> None:
+        """Delete what workers that died in the middle of a write left behind; none may be alive."""
+        self.store.sweep(f"{stage}/{fingerprint}")
+
+    def remove(self, stage: str, fingerprint: str, partition: str) -> None:
+        """Forget an artifact, so that the next run makes it again."""
+        for suffix in (".parquet", REJECTS, ".tar"):
+            self.store.remove(self.name(stage, fingerprint, partition, suffix))
+
+    @contextlib.contextmanager
+    def forgetting_damage(self) -> Iterator[None]:
+        """Where something reads a damaged artifact, forget that artifact and say so."""
+        try:
+            yield
+        except DamageError as damage:
+            self.store.remove(f"{damage.artifact}.parquet")
+            raise UserError(f"{damage}; the same command now makes it again.") from None
+
+    def damaged(
+        self, stage: str, fingerprint: str, partitions: Sequence[str]
+    ) -> Iterator[tuple[str, str]]:
+        """Those of the partitions whose artifact is not whole, and what is wrong with it."""
+        for partition in self.store.ahead(
+            partitions, lambda partition: [self.name(stage, fingerprint, partition)]
+        ):
+            if problem := self.damage(stage, fingerprint, partition):
+                yield partition, problem
+
+    def damage(self, stage: str, fingerprint: str, partition: str) -> str | None:
+        """What is wrong with an artifact's bytes, or None where every checksum holds."""
+        place = self.name(stage, fingerprint, partition, "")
+        try:
+            table = self.table(stage, fingerprint, partition)
+        except FileNotFoundError:
+            return f"{place}.parquet is gone"
+        except DamageError as damage:
+            return str(damage)
+        metadata = table.schema.metadata or {}
+        for suffix, key in (
+            (".tar", b"gpa.tar_sha256"),
+            (REJECTS, b"gpa.rejects_sha256"),
+        ):
+            if key not in metadata:
+                continue
+            try:
+                with self.store.open(f"{place}{suffix}") as file:
+                    sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            except FileNotFoundError:
+                return f"{place}{suffix} is gone"
+            if sha256 != metadata[key].decode():
+                return f"{place}{suffix} {CHANGED}"
+        return None

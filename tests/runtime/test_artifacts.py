@@ -1,0 +1,143 @@
+"""An artifact is there whole or not at all, and damage is found."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import webdataset
+
+from gpa.runtime.artifacts import ArtifactStore, tar_bytes
+from gpa.runtime.errors import UserError
+from gpa.runtime.stage import Artifact, Reject
+from gpa.runtime.storage import Store
+
+TABLE = pa.table({"utterance_id": ["a", "b"], "words": [["x"], []]})
+FILES = {"a.normalized.flac": b"first", "b.normalized.flac": b"second"}
+REJECTS = [Reject("r", "too_short", 0.5, start_s=1.0, end_s=1.5)]
+
+
+@pytest.fixture(params=["local", "memory"])
+def artifacts(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactStore:
+    url = str(tmp_path) if request.param == "local" else f"memory://{tmp_path.name}"
+    return ArtifactStore(Store(url))
+
+
+def test_an_artifact_comes_back_as_it_was_written(artifacts: ArtifactStore):
+    artifacts.write("hypotheses/base", "fp", "part-1", Artifact(TABLE, FILES, REJECTS))
+    found = artifacts.read("hypotheses/base", "fp", "part-1")
+    assert found.table.equals(TABLE)
+    assert dict(found.files) == FILES
+    assert found.rejects == REJECTS
+    assert artifacts.done("hypotheses/base", "fp") == {"part-1"}
+    assert artifacts.damage("hypotheses/base", "fp", "part-1") is None
+
+
+def test_partitions_of_which_something_was_dropped_are_listed(artifacts: ArtifactStore):
+    artifacts.write("quality", "fp", "part-1", Artifact(TABLE, rejects=REJECTS))
+    artifacts.write("quality", "fp", "part-2", Artifact(TABLE))
+    assert artifacts.done("quality", "fp") == {"part-1", "part-2"}
+    assert artifacts.dropping("quality", "fp") == {"part-1"}
+
+
+def test_other_fingerprints_are_other_artifacts(artifacts: ArtifactStore):
+    artifacts.write("quality", "fp", "part-1", Artifact(TABLE))
+    assert artifacts.done("quality", "other") == set()
+    assert not artifacts.exists("quality", "other", "part-1")
+
+
+def test_the_same_artifact_is_the_same_bytes(tmp_path: Path):
+    stores = [ArtifactStore(Store(str(tmp_path / name))) for name in ("one", "two")]
+    for artifacts in stores:
+        artifacts.write("s", "fp", "p", Artifact(TABLE, FILES, REJECTS))
+    for suffix in (".parquet", ".tar", ".rejects.parquet"):
+        one, two = (artifacts.store.read(f"s/fp/p{suffix}") for artifacts in stores)
+        assert one == two
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".tar", ".rejects.parquet"])
+def test_a_flipped_byte_is_found(tmp_path: Path, suffix: str):
+    artifacts = ArtifactStore(Store(str(tmp_path)))
+    artifacts.write("s", "fp", "p", Artifact(TABLE, FILES, REJECTS))
+    file = tmp_path / "s" / "fp" / f"p{suffix}"
+    data = bytearray(file.read_bytes())
+    position = data.index(b"first") if suffix == ".tar" else 60
+    data[position] ^= 0x10
+    file.write_bytes(bytes(data))
+    assert artifacts.damage("s", "fp", "p") is not None
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".tar", ".rejects.parquet"])
+def test_who_reads_a_damaged_artifact_is_told_and_the_artifact_forgotten(
+    tmp_path: Path, suffix: str
+):
+    artifacts = ArtifactStore(Store(str(tmp_path)))
+    artifacts.write("s", "fp", "p", Artifact(TABLE, FILES, REJECTS))
+    path = tmp_path / "s" / "fp" / f"p{suffix}"
+    path.write_bytes(path.read_bytes()[:-100])
+    with (
+        pytest.raises(UserError, match=rf"s/fp/p{suffix} .* now makes it again"),
+        artifacts.forgetting_damage(),
+    ):
+        dict(artifacts.read("s", "fp", "p").files)
+    assert not artifacts.exists("s", "fp", "p")
+
+
+def test_a_lost_tar_is_found(tmp_path: Path):
+    artifacts = ArtifactStore(Store(str(tmp_path)))
+    artifacts.write("s", "fp", "p", Artifact(TABLE, FILES))
+    (tmp_path / "s" / "fp" / "p.tar").unlink()
+    assert "is gone" in (artifacts.damage("s", "fp", "p") or "")
+
+
+def test_files_of_a_key_are_adjacent_in_a_tar_and_keep_their_order():
+    import tarfile
+
+    with tarfile.open(
+        fileobj=io.BytesIO(tar_bytes({"b.flac": b"1", "b.json": b"2", "a.flac": b"3"}))
+    ) as tar:
+        assert tar.getnames() == ["b.flac", "b.json", "a.flac"]
+        assert {member.mtime for member in tar.getmembers()} == {0}
+
+
+def test_a_tar_has_the_bytes_that_webdatasets_own_writer_gives():
+    files = {"b.flac": b"1" * 700, "b.json": b"{}", "a.denoised.flac": b""}
+    theirs = io.BytesIO()
+    with webdataset.TarWriter(theirs, encoder=False, mtime=0, user="gpa", group="gpa") as writer:
+        for name, data in files.items():
+            key, extension = name.split(".", 1)
+            writer.write({"__key__": key, extension: data})
+    assert tar_bytes(files) == theirs.getvalue()
+
+
+def test_tables_of_many_partitions_come_in_order(artifacts: ArtifactStore):
+    tables = {f"part-{n:03d}": pa.table({"n": [n], "other": ["x"]}) for n in range(200)}
+    artifacts.write_tables("recordings", "fp", tables)
+    assert artifacts.done("recordings", "fp") == set(tables)
+    backwards = list(reversed(tables))
+    found = [t["n"].to_pylist() for t in artifacts.tables("recordings", "fp", backwards, ["n"])]
+    assert found == [[n] for n in reversed(range(200))]
+
+
+def test_tables_written_together_are_artifacts_like_any_other(artifacts: ArtifactStore):
+    artifacts.write("s", "fp", "alone", Artifact(TABLE))
+    artifacts.write_tables("s", "fp", {"together": TABLE})
+    alone, together = (
+        artifacts.store.read(artifacts.name("s", "fp", p)) for p in ("alone", "together")
+    )
+    assert alone == together
+
+
+def test_of_many_artifacts_the_damaged_are_named(artifacts: ArtifactStore):
+    for number in range(40):
+        artifacts.write("s", "fp", f"part-{number:02d}", Artifact(TABLE, FILES))
+    store = artifacts.store
+    store.write("s/fp/part-07.tar", b"other bytes")
+    store.remove("s/fp/part-33.parquet")
+    partitions = [f"part-{number:02d}" for number in range(40)]
+    assert list(artifacts.damaged("s", "fp", partitions)) == [
+        ("part-07", "s/fp/part-07.tar has other bytes than were written"),
+        ("part-33", "s/fp/part-33.parquet is gone"),
+    ]
