@@ -28,6 +28,7 @@ BENCHES = {
     "pipeline": "gpa.curation.bench_pipeline",
     "plan": "gpa.curation.bench_plan",
     "scale": "gpa.curation.bench_scale",
+    "storage": "gpa.runtime.bench_storage",
     "tokenize": "gpa.tokenize.bench",
     "train": "gpa.train.bench",
 }

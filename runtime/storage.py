@@ -20,8 +20,8 @@ from gpa.runtime.errors import UserError
 
 # How the name of a file ends while it is written.
 PARTIAL = ".partial"
-# For how many items files are fetched together: of a partition, tables of some stages.
-ITEMS_AHEAD = 16
+# Requests that an object store gets at once: clients hold some hundred connections at most.
+FETCHED_TOGETHER = 64
 
 Item = TypeVar("Item")
 
@@ -55,7 +55,7 @@ class Store:
         return self.filesystem.cat_file(self.path(name))
 
     def ahead(
-        self, items: Sequence[Item], names: Callable[[Item], Iterable[str]]
+        self, items: Iterable[Item], names: Callable[[Item], Iterable[str]]
     ) -> Iterator[Item]:
         """The items in order; the files that `names` says will be read for each are on their way.
 
@@ -66,11 +66,18 @@ class Store:
         if self.is_local:
             yield from items
             return
+        waiting: list[Item] = []
+        wanted: list[str] = []
         try:
-            for start in range(0, len(items), ITEMS_AHEAD):
-                some = items[start : start + ITEMS_AHEAD]
-                self._fetch([name for item in some for name in names(item)])
-                yield from some
+            for item in items:
+                waiting.append(item)
+                wanted += names(item)
+                if len(wanted) >= FETCHED_TOGETHER:
+                    self._fetch(wanted)
+                    yield from waiting
+                    waiting, wanted = [], []
+            self._fetch(wanted)
+            yield from waiting
         finally:
             self._fetched = {}
 

@@ -13,7 +13,7 @@ import pytest
 
 from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.errors import UserError
-from gpa.runtime.storage import ITEMS_AHEAD, Store
+from gpa.runtime.storage import FETCHED_TOGETHER, Store
 
 PATIENCE_S = 60
 
@@ -54,13 +54,14 @@ def test_a_place_that_nothing_can_write_to_is_a_sentence():
 
 
 class TogetherOnly(ThreadingHTTPServer):
-    """Answers no request before ITEMS_AHEAD of them are there: who asks one by one waits in vain."""
+    """Answers no request before FETCHED_TOGETHER of them are there: who asks one by one waits in vain."""
 
     daemon_threads = True
+    request_queue_size = FETCHED_TOGETHER
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
-        self.crowd = threading.Barrier(ITEMS_AHEAD, timeout=PATIENCE_S)
+        self.crowd = threading.Barrier(FETCHED_TOGETHER, timeout=PATIENCE_S)
 
 
 class Answer(BaseHTTPRequestHandler):
@@ -90,15 +91,18 @@ def remote() -> Iterator[Store]:
 
 
 def test_files_of_an_object_store_are_fetched_together(remote: Store):
-    names = [f"file-{number}" for number in range(2 * ITEMS_AHEAD)]
-    read = [remote.read(name) for name in remote.ahead(names, lambda name: [name])]
-    assert read == [f"/out/{name}".encode() for name in names]
+    items = range(FETCHED_TOGETHER)
+    files = {item: [f"table-{item}", f"rejects-{item}"] for item in items}
+    read = [
+        remote.read(name) for item in remote.ahead(items, files.__getitem__) for name in files[item]
+    ]
+    assert read == [f"/out/{name}".encode() for item in items for name in files[item]]
 
 
 def test_a_name_that_looks_like_a_pattern_is_a_name(remote: Store):
-    names = [f"[a-z]*{number}?" for number in range(ITEMS_AHEAD)]
+    names = [f"[a-z]*{number}?" for number in range(FETCHED_TOGETHER)]
     read = [remote.read(name) for name in remote.ahead(names, lambda name: [name])]
-    assert len(read) == ITEMS_AHEAD
+    assert len(read) == FETCHED_TOGETHER
 
 
 def test_what_was_fetched_is_forgotten_after_the_last_item():
