@@ -254,11 +254,11 @@ def done_s(
     probing = ingest.probe_stage()
     named = fingerprints([probing], {"listing": ingest.LISTING_FINGERPRINT})
     there = artifacts.done(probing.name, named[probing.name]) & ingest.chunks(files).keys()
+    chunks = [chunk for chunk in ingest.chunks(files) if chunk in there]
     probed = [
         row
-        for chunk in ingest.chunks(files)
-        if chunk in there
-        for row in rows(artifacts.table(probing.name, named[probing.name], chunk))
+        for table in artifacts.tables(probing.name, named[probing.name], chunks)
+        for row in rows(table)
     ]
     seconds = {
         partition: sum(table["duration_s"].to_pylist())
