@@ -18,8 +18,9 @@ from gpa.curation.pipeline import (
     models,
     package_stage,
 )
+from gpa.curation.report.audit import audit
 from gpa.curation.report.tables import DROPPED, Run
-from gpa.curation.report.write import write_report
+from gpa.curation.report.write import SAMPLES, write_report
 from gpa.runtime import attempts, record
 from gpa.runtime.artifacts import ArtifactStore, parquet_bytes, read_parquet
 from gpa.runtime.errors import UserError
@@ -166,10 +167,10 @@ def _close(artifacts: ArtifactStore, run: RunRecord) -> tuple[dict, books.Books]
     store.write(REJECTED_TABLE, parquet_bytes(rejected))
     manifest, _ = package.read_manifest(store)
     account = books.keep(artifacts, files, named, partitions, manifest, rejected)
-    result = summary.summarise(
-        account, summary.pairwise_wer(made), summary.spared(made), run.content
-    )
-    write_report(artifacts, run.content, summarised=result)
+    audited = audit(made, SAMPLES)
+    pairs, spared = summary.pairwise_wer(audited.agreement), summary.spared(made)
+    result = summary.summarise(account, pairs, spared, run.content)
+    write_report(made, audited, summarised=result)
     return result, account
 
 

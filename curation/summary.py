@@ -12,32 +12,25 @@ from rich.table import Table
 from gpa.curation.books import NON_SPEECH, QUARANTINED, Books
 from gpa.curation.report.agreement import Agreement
 from gpa.curation.report.tables import Run
-from gpa.curation.report.utterances import VOTES_COLUMNS, read_votes
 from gpa.runtime.progress import duration
 
 NAME = "report/summary.json"
 
 
-def pairwise_wer(run: Run) -> dict[str, dict[str, float]]:
+def pairwise_wer(agreement: Agreement) -> dict[str, dict[str, float]]:
     """Mean WER between each two ASRs over the utterances on which both voted.
 
     Keys are `<asr>|<asr>` in alphabetical order; WER is the mean of both directions, each
     capped at 1.
     """
-    agreement = Agreement(run.asrs, run.consensus_config)
-    for partition in run.ahead("consensus"):
-        table = run.table("consensus", partition, VOTES_COLUMNS)
-        if table is not None:
-            for votes in read_votes(table.combine_chunks(), run.asrs):
-                agreement.add_pairs(votes)
     wer, count = agreement.pair_wer + agreement.pair_wer.T, agreement.pair_count
     return {
         f"{first}|{second}": {
             "wer": round(wer[i, j] / (2 * count[i, j]), 4),
             "utterances": int(count[i, j]),
         }
-        for i, first in enumerate(run.asrs)
-        for j, second in enumerate(run.asrs)
+        for i, first in enumerate(agreement.asrs)
+        for j, second in enumerate(agreement.asrs)
         if i < j and count[i, j]
     }
 

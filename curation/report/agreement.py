@@ -138,7 +138,7 @@ class Agreement:
         for votes in utterances.votes:
             self.panel_sizes[votes.voters.shape[1]] += len(votes.rows)
             self.panel_sizes[0] -= len(votes.rows)
-            self.add_pairs(votes)
+            self._add_pairs(votes)
             self._add_leave_one_out(votes, utterances)
         self._add_groups(utterances)
 
@@ -159,7 +159,7 @@ class Agreement:
     def _bin(self, pwer: Floats) -> NDArray[np.int64]:
         return np.searchsorted(self.edges, pwer, side="right") - 1
 
-    def add_pairs(self, votes: Votes) -> None:
+    def _add_pairs(self, votes: Votes) -> None:
         """WER between each two that voted."""
         count = len(self.asrs)
         for i in range(votes.voters.shape[1]):

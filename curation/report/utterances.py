@@ -23,9 +23,6 @@ CONSENSUS_COLUMNS = (
 )  # fmt: skip
 
 
-VOTES_COLUMNS = ("voters", "wer_matrix", "pwer_without")
-
-
 @dataclass(frozen=True)
 class Votes:
     """The votes of those utterances of a partition that have N voters.
@@ -101,7 +98,7 @@ def read_utterances(run: Run, partition: str) -> Utterances | None:
             pc.fill_null(consensus[name], False).to_numpy() for name in ("kept", "early_exit")
         )
         eligible = _eligible(run, consensus, kept)
-        votes = tuple(read_votes(consensus, run.asrs))
+        votes = tuple(_read_votes(consensus, run.asrs))
         struck = _struck(consensus["struck"])
     normalized = denoised = mos = np.full(len(ids), np.nan)
     if quality is not None:
@@ -168,10 +165,10 @@ def _eligible(run: Run, consensus: pa.Table, kept: Bools) -> Bools:
     return kept | (disagreed & (unasked | (distance <= most)))
 
 
-def read_votes(consensus: pa.Table, asrs: list[str]) -> Iterator[Votes]:
+def _read_votes(consensus: pa.Table, asrs: list[str]) -> Iterator[Votes]:
     """Votes by how many voters there are, most first; `asrs` are the names that `voters` indexes.
 
-    `consensus` has the columns of VOTES_COLUMNS, each in one chunk.
+    `consensus` has `voters`, `wer_matrix` and `pwer_without`, each in one chunk.
     """
     lists = _array(consensus["voters"])
     counts = pc.list_value_length(lists).fill_null(0).to_numpy()

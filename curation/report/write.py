@@ -9,52 +9,46 @@ from typing import Any
 from rich.console import Console
 
 from gpa.curation import card, summary
-from gpa.curation.report.audit import as_json, audit, figures
+from gpa.curation.report.audit import Audit, as_json, audit, figures
 from gpa.curation.report.clips import LONGEST_TOTAL_S
 from gpa.curation.report.listen import read_samples
 from gpa.curation.report.overlap import ErrorOverlap
 from gpa.curation.report.page import render
 from gpa.curation.report.tables import Run, open_run
-from gpa.runtime.artifacts import ArtifactStore
 
 PAGE = "report/index.html"
 SAMPLES = 200
 
 
 def write_report(
-    artifacts: ArtifactStore,
-    content: Mapping[str, Any],
-    partial: bool = False,
-    samples: int = SAMPLES,
+    run: Run,
+    found: Audit,
     overlaps: Sequence[ErrorOverlap] = (),
     summarised: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write `report/index.html` and `report/summary.json`, which has the figures as `audit`.
 
-    `content` is that of `run.json`; `overlaps` are known where the recordings have a reference;
-    `summarised` is what the run amounts to, None where an earlier report of it says that already.
-    Of a whole run the dataset card is written too. Returns the figures. Raises UserError where the
-    run has not even listed its recordings.
+    `overlaps` are known where the recordings have a reference; `summarised` is what the run
+    amounts to, None where an earlier report of it says that already. Of a whole run the dataset
+    card is written too. Returns the figures.
     """
-    run = Run(artifacts, content, partial)
-    found = audit(run, samples)
-    result = figures(found, partial, overlaps)
-    store = artifacts.store
+    result = figures(found, run.partial, overlaps)
+    store = run.artifacts.store
     drawn = found.sampler.chosen(LONGEST_TOTAL_S)
     store.write(PAGE, render(run, found, read_samples(run, drawn), overlaps).encode())
     if summarised is None:
         # What an earlier run left there would not be about this one.
-        summarised = {} if partial else _summary(run)
+        summarised = {} if run.partial else _summary(run)
     store.write(summary.NAME, as_json({**summarised, "audit": result}))
-    if not partial:
-        store.write(card.NAME, card.dataset_card(content, found).encode())
+    if not run.partial:
+        store.write(card.NAME, card.dataset_card(run.content, found).encode())
     return result
 
 
 def report(out: str, overlaps: Sequence[ErrorOverlap], console: Console) -> None:
     """`gpa report OUT`; raises UserError where there is no run to report on."""
     run = open_run(out)
-    result = write_report(run.artifacts, run.content, run.partial, overlaps=overlaps)
+    result = write_report(run, audit(run, SAMPLES), overlaps)
     if run.partial:
         console.print("The run is not finished: the report is about what there is.")
     if not result["reconciles"]:

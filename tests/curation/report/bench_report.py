@@ -16,8 +16,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gpa.curation.report.audit import audit
 from gpa.curation.report.tables import open_run
-from gpa.curation.report.write import PAGE, write_report
+from gpa.curation.report.write import PAGE, SAMPLES, write_report
 from gpa.runtime.stage import Artifact, Reject
 from tests.curation.report.synthetic import ASRS, Builder
 
@@ -69,7 +70,7 @@ def measure(out: str) -> None:
     """Report on an OUT; prints seconds, GiB at the peak and MB of page, and checks them."""
     run = open_run(out)
     began = time.perf_counter()
-    result = write_report(run.artifacts, run.content)
+    result = write_report(run, audit(run, SAMPLES))
     seconds = time.perf_counter() - began
     peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     page_mb = len(run.artifacts.store.read(PAGE)) / 1e6

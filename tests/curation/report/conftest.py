@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gpa.curation.report.audit import audit
 from gpa.curation.report.tables import open_run
 from gpa.curation.report.write import write_report
 from tests.curation.report.synthetic import write_out
@@ -17,5 +18,5 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("out")
     write_out(folder, utterances=20, verifier="delta")
     run = open_run(str(folder))
-    write_report(run.artifacts, run.content, samples=40)
+    write_report(run, audit(run, 40))
     return folder

@@ -162,7 +162,8 @@ def test_early_exit_changes_no_step_of_the_slider_and_says_where_it_ends(tmp_pat
 
 
 def test_pairwise_wer_of_the_summary_is_the_mean_of_both_directions(out: Path, shown: dict):
-    pairs, wer = summary.pairwise_wer(open_run(str(out))), shown["pairwise_wer"]["wer"]
+    agreement = audit(open_run(str(out)), 0).agreement
+    pairs, wer = summary.pairwise_wer(agreement), shown["pairwise_wer"]["wer"]
     alpha, beta = (shown["pairwise_wer"]["asrs"].index(asr) for asr in ("alpha", "beta"))
     both = (wer[alpha][beta] + wer[beta][alpha]) / 2
     assert pairs["alpha|beta"]["wer"] == pytest.approx(both, abs=1e-4)
@@ -205,7 +206,8 @@ def test_a_run_that_only_cut_utterances_reports(tmp_path: Path):
     for name in [*content["stages"]]:
         if name not in ("normalized", "utterances"):
             content["stages"].pop(name)
-    result = write_report(builder.artifacts, content, partial=True, samples=5)
+    run = Run(builder.artifacts, content, partial=True)
+    result = write_report(run, audit(run, 5))
     assert result["funnel"]["kept_utterances"] == 0
     assert "partial" in (tmp_path / "report" / "index.html").read_text()
 
@@ -233,4 +235,4 @@ def test_a_run_that_has_listed_nothing_is_one_sentence(tmp_path: Path):
     content = builder.finish(finished=False)
     (tmp_path / "corpus.parquet").unlink()
     with pytest.raises(UserError, match="not listed its recordings yet"):
-        write_report(builder.artifacts, content, partial=True)
+        audit(Run(builder.artifacts, content, partial=True), 5)

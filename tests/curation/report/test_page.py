@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from gpa.curation.report.audit import audit
 from gpa.curation.report.overlap import ErrorOverlap
 from gpa.curation.report.tables import open_run
 from gpa.curation.report.write import write_report
@@ -61,7 +62,7 @@ def test_speakers_languages_and_reasons_that_are_markup_stay_text(tmp_path: Path
         builder.artifacts.write(stage, "1", "part-a", defaced(made[stage], *columns))
     builder.finish()
     run = open_run(str(tmp_path))
-    write_report(run.artifacts, run.content, samples=20)
+    write_report(run, audit(run, 20))
     page = (tmp_path / "report" / "index.html").read_text()
     read = Reader(page)
     assert ATTACK not in page
@@ -113,7 +114,7 @@ def test_every_sample_can_be_heard_and_named(read: Reader):
 
 def test_the_same_run_gives_the_same_page(out: Path, page: str):
     run = open_run(str(out))
-    write_report(run.artifacts, run.content, samples=40)
+    write_report(run, audit(run, 40))
     assert (out / "report" / "index.html").read_text() == page
 
 
@@ -121,7 +122,7 @@ def test_errors_that_two_recognisers_share_are_shown_where_a_reference_exists(tm
     write_out(tmp_path, utterances=4)
     run = open_run(str(tmp_path))
     found = ErrorOverlap("alpha", "beta", 1000, 100, 50, 40, 30)
-    figures = write_report(run.artifacts, run.content, samples=2, overlaps=[found])
+    figures = write_report(run, audit(run, 2), overlaps=[found])
     assert figures["error_overlap"][0]["expected_both_wrong"] == 5
     texts = Reader((tmp_path / "report" / "index.html").read_text()).texts
     row = texts[texts.index("alpha and beta") :]
