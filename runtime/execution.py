@@ -219,6 +219,7 @@ class Engine:
     def __init__(self, resources: Resources):
         self._resources = resources
         self._environment = {**QUIET, **({"HF_HUB_OFFLINE": "1"} if resources.offline else {})}
+        self._inherited: dict[str, str] = {}
 
     def __enter__(self) -> Engine:
         # Ray reads these when it starts and hands them to its workers.
@@ -227,6 +228,8 @@ class Engine:
         import ray
 
         local = self._resources.address is None
+        if local:
+            self._inherited = dict(os.environ)
         try:
             with without_native_chatter(), self._shipped() as environment:
                 ray.init(
@@ -339,16 +342,20 @@ class Engine:
 
         if not len(items):
             return
-        runtime_env: dict[str, Any] = {
-            "env_vars": {**self._environment, "OMP_NUM_THREADS": str(pool.threads)}
+        variables = {**self._environment, "OMP_NUM_THREADS": str(pool.threads)}
+        # Where workers have them already none is named: with any, Ray starts each worker twice over.
+        missing = {
+            name: value for name, value in variables.items() if self._inherited.get(name) != value
         }
+        runtime_env: dict[str, Any] = {"env_vars": missing} if missing else {}
         if environment is not None:
             # Ray hands it to a shell.
             runtime_env["py_executable"] = shlex.quote(interpreter.usable(environment))
         workers = self.workers(pool, len(items))
         size = math.ceil(len(items) / (workers * BLOCKS_PER_WORKER))
         blocks = [items.slice(first, size) for first in range(0, len(items), size)]
-        dataset = ray.data.from_arrow(blocks).map_batches(
+        # Not `from_arrow`, which asks tasks for what is known of the blocks: more workers to start.
+        dataset = ray.data.from_blocks(blocks).map_batches(
             worker,
             batch_size=None,  # a block as it is
             compute=ray.data.ActorPoolStrategy(
@@ -358,7 +365,7 @@ class Engine:
             fn_constructor_args=arguments,
             num_cpus=pool.cpus,
             num_gpus=pool.gpus or None,
-            runtime_env=runtime_env,
+            runtime_env=runtime_env or None,
         )
         try:
             yield from dataset.iter_rows()

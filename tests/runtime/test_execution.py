@@ -55,7 +55,7 @@ class DeadlyStage(Stage):
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
-    with Engine(Resources(cpus=2, default=Pool(workers=2))) as started:
+    with Engine(Resources(cpus=2, offline=True, default=Pool(workers=2))) as started:
         yield started
 
 
@@ -124,6 +124,29 @@ def test_after_a_failure_the_rest_of_the_block_is_not_begun(
     with pytest.raises(UserError, match="The model of this stage is gone"):
         run(engine, tmp_path, DeadlyConfig(raises="p0"))
     assert "p1" not in ArtifactStore(Store(str(tmp_path))).done("utterances", "fp")
+
+
+class Environment:
+    """Says in which process a worker is, and what it finds in its environment."""
+
+    def __call__(self, batch: dict) -> dict:
+        names = (*execution.QUIET, "HF_HUB_OFFLINE", "OMP_NUM_THREADS")
+        return {"process": [os.getpid()], "variables": [[os.environ.get(name) for name in names]]}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_every_worker_is_a_new_process_with_the_environment_it_should_have(
+    engine: Engine, threads: int
+):
+    wanted = [*execution.QUIET.values(), "1", str(threads)]
+    processes = set()
+    for _ in range(2):
+        (row,) = engine.map(
+            Environment, (), pa.table({"partition": ["p"]}), Pool(workers=1, threads=threads)
+        )
+        assert row["variables"] == wanted
+        processes.add(row["process"])
+    assert len(processes) == 2
 
 
 class Where:
