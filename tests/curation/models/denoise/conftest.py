@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
-from tempfile import mkdtemp
 
 import pytest
 
@@ -13,6 +11,7 @@ from gpa.curation.models.denoise.deepfilternet import DeepFilterNet, DeepFilterN
 from gpa.curation.models.denoise.mossformer2 import MossFormer2, MossFormer2Config
 from gpa.curation.models.protocols import Denoiser
 from tests.curation.models.random_mossformer2 import mossformer2
+from tests.scratch import scratch
 
 
 @cache
@@ -21,7 +20,7 @@ def random_checkpoint() -> str:
     pytest.importorskip(
         "clearvoice", reason="has an interpreter of its own: test_mossformer2.py runs this there"
     )
-    return str(mossformer2(Path(mkdtemp(prefix="gpa-mossformer2-")) / "random"))
+    return str(mossformer2(scratch("mossformer2") / "random"))
 
 
 MAKERS: dict[str, Callable[[], Denoiser]] = {

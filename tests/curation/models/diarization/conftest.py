@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from gpa.curation.models.protocols import Diarizer
 from gpa.curation.models.weights import wheel_file
 from tests.curation.models import tiny_nemo
 from tests.curation.models.diarization import pipeline_folders
+from tests.scratch import scratch
 
 DIARIZERS: dict[str, Callable[[], Diarizer]] = {
     "laptop": lambda: Pyannote(PyannoteConfig()),
@@ -34,7 +34,7 @@ DIARIZERS: dict[str, Callable[[], Diarizer]] = {
 @cache
 def _checkpoints() -> dict[str, Path]:
     """All made before any is restored: NeMo remembers a restored file and looks into it again."""
-    folder = Path(mkdtemp(prefix="gpa-tiny-"))
+    folder = scratch("tiny")
     return {
         "sortformer-v1": tiny_nemo.sortformer(folder / "sortformer-v1", streaming=False),
         "sortformer-v2": tiny_nemo.sortformer(folder / "sortformer-v2", streaming=True),
