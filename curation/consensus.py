@@ -161,6 +161,7 @@ def decide(
     voted = [heard[asr] for asr in voters]
     in_units = [units(hypothesis.text, language) for hypothesis in voted]
     matrix = wer_matrix(in_units)
+    matrix_capped = capped(matrix)
     skipped = [each.asr for each in struck if each.reason == SKIPPED]
     unheard = sum(asr in panel.voters for asr in skipped)
     row = ConsensusRow(
@@ -169,14 +170,14 @@ def decide(
         voters=voters,
         struck=struck,
         wer_matrix=tuple(map(tuple, matrix)),
-        pwer=pwer_lower_bound(in_units, len(voters) + unheard) if unheard else pwer(capped(matrix)),
+        pwer=pwer_lower_bound(in_units, len(voters) + unheard) if unheard else pwer(matrix_capped),
         early_exit=bool(skipped),
         pwer_uncapped=None if unheard else pwer(matrix),
-        pwer_without=(math.nan,) * len(voters) if unheard else tuple(leave_one_out(capped(matrix))),
+        pwer_without=(math.nan,) * len(voters) if unheard else tuple(leave_one_out(matrix_capped)),
         verifier=panel.verifier,
     )
     if voted:
-        row = _with_text(row, heard, matrix, in_units, config)
+        row = _with_text(row, heard, matrix_capped, in_units, config)
     verdict = _verdict(row, panel, config, silent=not any(in_units))
     if skipped and verdict.reason != "disagreement":
         raise ValueError(f"{', '.join(skipped)} skipped, though disagreement is not proven")
@@ -209,17 +210,18 @@ def _strike(
 def _with_text(
     row: ConsensusRow,
     heard: Mapping[str, Hypothesis],
-    matrix: Matrix,
+    matrix_capped: Matrix,
     in_units: Sequence[Units],
     config: ConsensusConfig,
 ) -> ConsensusRow:
     """The row with the text of its voters, and how far it lies from them and from the verifier.
 
-    `in_units` are the voters' hypotheses as they are compared, `matrix` the WER between them.
+    `in_units` are the voters' hypotheses as they are compared, `matrix_capped` the WER
+    between them.
     """
     voted = [heard[asr] for asr in row.voters]
     trust = _trust(voted)
-    best = medoid(capped(matrix), trust)
+    best = medoid(matrix_capped, trust)
     text = voted[best].text
     if config.combine == "rover" and len(voted) > 1:
         text = _elect(voted, best, trust, row.language, config.rover) or text

@@ -19,7 +19,7 @@ from gpa.curation.pipeline import (
     package_stage,
 )
 from gpa.curation.report.audit import audit
-from gpa.curation.report.tables import DROPPED, Run
+from gpa.curation.report.tables import CORPUS_TABLE, DROPPED, Run
 from gpa.curation.report.write import SAMPLES, write_report
 from gpa.runtime import attempts, record
 from gpa.runtime.artifacts import ArtifactStore, parquet_bytes, read_parquet
@@ -31,7 +31,6 @@ from gpa.runtime.record import RunRecord
 from gpa.runtime.stage import rows
 from gpa.runtime.storage import Store
 
-CORPUS_TABLE = "corpus.parquet"
 REJECTED_TABLE = "rejected.parquet"
 
 

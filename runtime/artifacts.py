@@ -50,6 +50,26 @@ def tar_bytes(files: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
+def _open_checked(
+    store: Store, artifact: str, suffix: str, sha256: str | None
+) -> io.BufferedIOBase:
+    """A file to read from; raises DamageError where its checksum, if given, does not hold."""
+    name = f"{artifact}{suffix}"
+    try:
+        # A remote file is fetched whole: one request instead of one for each part.
+        file = store.open(name) if store.is_local else io.BytesIO(store.read(name))
+    except FileNotFoundError:
+        if sha256 is None:
+            raise
+        raise DamageError(artifact, suffix, "is gone") from None
+    if sha256 is not None:
+        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+            file.close()
+            raise DamageError(artifact, suffix, CHANGED)
+        file.seek(0)
+    return file
+
+
 class TarFiles(Mapping[str, bytes]):
     """The files of a stored tar, each read only when asked for.
 
@@ -65,27 +85,12 @@ class TarFiles(Mapping[str, bytes]):
 
     def _open(self) -> tuple[dict[str, tuple[int, int]], io.BufferedIOBase]:
         if self._members is None or self._file is None:
-            self._file = self._whole()
+            self._file = _open_checked(
+                self._store, self._name.removesuffix(".tar"), ".tar", self._sha256
+            )
             with tarfile.open(fileobj=self._file, mode="r:") as tar:
                 self._members = {m.name: (m.offset_data, m.size) for m in tar.getmembers()}
         return self._members, self._file
-
-    def _whole(self) -> io.BufferedIOBase:
-        # A remote tar is fetched whole: one request instead of one a member.
-        local = self._store.is_local
-        try:
-            file = (
-                self._store.open(self._name) if local else io.BytesIO(self._store.read(self._name))
-            )
-        except FileNotFoundError:
-            if self._sha256 is None:
-                raise
-            raise DamageError(self._name.removesuffix(".tar"), ".tar", "is gone") from None
-        if self._sha256 is not None:
-            if hashlib.file_digest(file, "sha256").hexdigest() != self._sha256:
-                raise DamageError(self._name.removesuffix(".tar"), ".tar", CHANGED)
-            file.seek(0)
-        return file
 
     def __getitem__(self, name: str) -> bytes:
         members, file = self._open()
@@ -286,13 +291,9 @@ class ArtifactStore:
             (".tar", b"gpa.tar_sha256"),
             (REJECTS, b"gpa.rejects_sha256"),
         ):
-            if key not in metadata:
-                continue
-            try:
-                with self.store.open(f"{place}{suffix}") as file:
-                    sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            except FileNotFoundError:
-                return f"{place}{suffix} is gone"
-            if sha256 != metadata[key].decode():
-                return f"{place}{suffix} {CHANGED}"
+            if key in metadata:
+                try:
+                    _open_checked(self.store, place, suffix, metadata[key].decode()).close()
+                except DamageError as damage:
+                    return str(damage)
         return None

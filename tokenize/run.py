@@ -21,7 +21,7 @@ from gpa.runtime.execution import Engine, Resources
 from gpa.runtime.lock import only_run
 from gpa.runtime.recipe import Recipe, fingerprints
 from gpa.runtime.record import RunRecord
-from gpa.runtime.stage import Artifact, rows
+from gpa.runtime.stage import rows
 from gpa.runtime.storage import Store
 from gpa.tokenize.curated import find_shards
 from gpa.tokenize.job import TokenizeStage
@@ -84,8 +84,7 @@ def tokenize(
         record = RunRecord(store, {"pipeline": "tokenize", "curated": curated})
         # A partition's name holds its shard's checksum, so nothing more need be known of it.
         named = fingerprints([stage], {"curated": "1"})
-        for partition, table in shards.partitions.items():
-            artifacts.write("curated", "1", partition, Artifact(table))
+        artifacts.write_tables("curated", "1", shards.partitions)
         Recipe(artifacts, engine, record, console).make(stage, named, shards.seconds)
 
         made, partitions = named[STAGE], list(shards.partitions)

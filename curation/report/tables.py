@@ -123,7 +123,7 @@ class Run:
         `names` are the stages whose tables will be read; DROPPED stands for what they dropped.
         """
         return self.artifacts.store.ahead(
-            self.partitions, lambda partition: list(self._files(names, partition))
+            self.partitions, lambda partition: self._files(names, partition)
         )
 
     def _files(self, names: Sequence[str], partition: str) -> Iterator[str]:

@@ -153,8 +153,6 @@ class Where:
     """Says from where a worker has this project, and what a library it needs."""
 
     def __call__(self, batch: dict) -> dict:
-        import pydantic
-
         from gpa.runtime import stage
 
         return {"files": [[stage.__file__, pydantic.__file__]]}

@@ -1,8 +1,8 @@
 """How the speakers of the windows of one recording are joined.
 
 Clustering needs memory and time that grow with the square of the length, so a recording of hours
-is diarized in windows (`models/windows.py`). Speakers of different windows are the same person where their embeddings
-cluster; two speakers of one window never are.
+is diarized in windows (`models/windows.py`). Speakers of different windows are the same person
+where their embeddings cluster; two speakers of one window never are.
 """
 
 from __future__ import annotations
