@@ -253,7 +253,7 @@ def done_s(
     artifacts = ArtifactStore(store)
     probing = ingest.probe_stage()
     named = fingerprints([probing], {"listing": ingest.LISTING_FINGERPRINT})
-    there = artifacts.done(probing.name, named[probing.name]) & ingest.chunks(files).keys()
+    there = artifacts.done(probing.name, named[probing.name])
     chunks = [chunk for chunk in ingest.chunks(files) if chunk in there]
     probed = [
         row
