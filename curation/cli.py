@@ -26,7 +26,8 @@ def curate(
     config: ConfigFile = PIPELINES,
 ) -> None:
     """Turn raw recordings into curated WebDataset shards, and say what was dropped and why."""
-    from gpa.curation import run, sample
+    from gpa.curation import run
+    from gpa.curation.ingest import sample
     from gpa.curation.pipeline import read_pipeline
 
     settings = read_pipeline(config, pipeline)
@@ -52,15 +53,15 @@ def plan(
     config: ConfigFile = PIPELINES,
 ) -> None:
     """Say what a run would take and keep: hours, CPU, GPU, disk, by stage."""
-    from gpa.curation import forecast as forecaster
-    from gpa.curation import plan as planner
-    from gpa.curation.pipeline import forecast_pipeline, read_pipeline
+    from gpa.curation.pipeline import read_pipeline
+    from gpa.curation.prepare import forecast as forecaster
+    from gpa.curation.prepare import plan as planner
 
     settings = read_pipeline(config, pipeline)
     if (hours is None) == (not corpus):
         raise UserError("Name a corpus to probe with --corpus, or a size with --hours.")
     if hours is not None:
-        forecaster.show(forecast_pipeline(settings, hours, cpus, gpus), console)
+        forecaster.show(forecaster.forecast_pipeline(settings, hours, cpus, gpus), console)
         return
     found = planner.plan(corpus, out, pipeline, settings, minutes, console)
     planner.show(found, out, console)
@@ -74,8 +75,8 @@ def doctor(
     config: ConfigFile = PIPELINES,
 ) -> None:
     """Check every model, library, permission and device that a pipeline needs."""
-    from gpa.curation import doctor as examiner
     from gpa.curation.pipeline import build_stages, read_pipeline
+    from gpa.curation.prepare import doctor as examiner
     from gpa.runtime.storage import Store
 
     settings = read_pipeline(config, pipeline)
@@ -89,8 +90,8 @@ def doctor(
 @app.command()
 def fetch(pipeline: Pipeline = "laptop", config: ConfigFile = PIPELINES) -> None:
     """Download all weights of a pipeline once, for machines that will run without a network."""
-    from gpa.curation import fetch as fetching
     from gpa.curation.pipeline import build_stages, read_pipeline
+    from gpa.curation.prepare import fetch as fetching
 
     settings = read_pipeline(config, pipeline)
     if not fetching.fetch(build_stages(settings), settings.resources, console):
@@ -116,25 +117,6 @@ def verify(
 
 
 @app.command()
-def report(
-    out: Annotated[str, typer.Argument(help="The OUT of a run, finished or not.")],
-    truth: Annotated[
-        Path | None,
-        typer.Option(help="Folder with ground truth: shows which errors recognisers share."),
-    ] = None,
-) -> None:
-    """Write report/index.html: what was kept and dropped, why, and samples to listen to."""
-    from gpa.curation.report import write
-
-    overlaps = []
-    if truth is not None:
-        from gpa.eval.curation import error_overlaps
-
-        overlaps = error_overlaps(out, truth)
-    write.report(out, overlaps, console)
-
-
-@app.command()
 def compare(
     before: Annotated[str, typer.Argument(help="The OUT of one run.")],
     after: Annotated[str, typer.Argument(help="The OUT of another.")],
@@ -143,6 +125,6 @@ def compare(
     ] = None,
 ) -> None:
     """Show two runs side by side: config, hours, and which utterances changed sides and why."""
-    from gpa.curation import compare as comparison
+    from gpa.curation.report import compare as comparison
 
     comparison.run(before, after, table, console)

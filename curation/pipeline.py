@@ -7,17 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gpa.curation.consensus import ConsensusConfig, ConsensusStage
+from pydantic import Field
+
+from gpa.curation.consensus.stage import ConsensusConfig, ConsensusStage
 from gpa.curation.denoise import DenoiseConfig, DenoiseStage
-from gpa.curation.early_exit import early_exits
-from gpa.curation.forecast import Forecast, ForecastConfig, forecast
-from gpa.curation.ingest import IngestConfig
+from gpa.curation.ingest.stage import IngestConfig
 from gpa.curation.normalize import NormalizeConfig, NormalizeStage
 from gpa.curation.package import PackageConfig, PackageStage
-from gpa.curation.punctuate import PunctuateConfig, PunctuateStage
+from gpa.curation.punctuate.stage import PunctuateConfig, PunctuateStage
 from gpa.curation.quality import QualityConfig, QualityStage
-from gpa.curation.segment import SegmentConfig, SegmentStage
-from gpa.curation.transcribe import TranscribeConfig, transcribe_stages
+from gpa.curation.segment.stage import SegmentConfig, SegmentStage
+from gpa.curation.transcribe.early_exit import early_exits
+from gpa.curation.transcribe.stage import TranscribeConfig, transcribe_stages
 from gpa.runtime.config import Config, parse, read_yaml
 from gpa.runtime.errors import UserError
 from gpa.runtime.execution import Resources
@@ -26,6 +27,21 @@ from gpa.runtime.stage import Stage
 
 # The version of RECORDINGS tables, which ingest writes itself: their fingerprint.
 RECORDINGS_FINGERPRINT = "1"
+
+
+class StageRate(Config):
+    """What one stage spends on audio that reaches it, and what it hands on."""
+
+    rtf: float = Field(ge=0)  # worker seconds a second of audio
+    handed_on: float = Field(1.0, ge=0, le=1)
+    mb_an_hour: float = Field(0.0, ge=0)  # that it writes, of audio that reaches it
+
+
+class ForecastConfig(Config):
+    """Rates by the name of what a stage makes; `source` says where they are from."""
+
+    source: str
+    stages: dict[str, StageRate]
 
 
 class PipelineConfig(Config):
@@ -137,20 +153,6 @@ def package_stage(config: PipelineConfig, stages: list[Stage]) -> Stage:
     heard = [stage.name for stage in stages if stage.step == "transcribe"]
     inputs = ["recordings", "utterances", "quality", *heard, "consensus", "alignment"]
     return PackageStage("packaged", config.package, inputs, describe(models(stages)))
-
-
-def forecast_pipeline(config: PipelineConfig, hours: float, cpus: int, gpus: int) -> Forecast:
-    """What `hours` of audio would take on a cluster; raises UserError without assumed rates."""
-    if config.forecast is None:
-        raise UserError(
-            "This pipeline assumes no rates (`forecast`); probe a corpus with --corpus."
-        )
-    stages = build_stages(config)
-    inputs = [stage.name for stage in stages]
-    stages.append(PackageStage("packaged", config.package, inputs, {}))
-    pools = {stage.step: config.resources.pool(stage.step) for stage in stages}
-    minutes = config.ingest.partition_minutes
-    return forecast(config.forecast, stages, pools, hours, minutes, cpus, gpus)
 
 
 def models(stages: list[Stage]) -> dict[str, Facts]:

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 from rich.console import Console
 
-from gpa.curation import books, corpus, ingest, package, summary
-from gpa.curation.doctor import examine
+from gpa.curation import package
+from gpa.curation.ingest import corpus
+from gpa.curation.ingest import stage as ingest
 from gpa.curation.pipeline import (
     RECORDINGS_FINGERPRINT,
     PipelineConfig,
@@ -18,8 +19,10 @@ from gpa.curation.pipeline import (
     models,
     package_stage,
 )
+from gpa.curation.preflight import examine
+from gpa.curation.report import books, summary
 from gpa.curation.report.audit import audit
-from gpa.curation.report.tables import CORPUS_TABLE, DROPPED, Run
+from gpa.curation.report.outputs import CORPUS_TABLE, DROPPED, Run
 from gpa.curation.report.write import SAMPLES, write_report
 from gpa.runtime import attempts, record
 from gpa.runtime.artifacts import ArtifactStore, parquet_bytes, read_parquet

@@ -28,7 +28,7 @@ def score(
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file, too.")] = None,
 ) -> None:
     """Compare a finished run with ground truth."""
-    from gpa.eval import curation
+    from gpa.eval.labels import score as curation
 
     curation.run(out, truth, json, console)
 
@@ -43,9 +43,28 @@ def calibrate(
     json: Annotated[Path | None, typer.Option(help="Write the curve to this file, too.")] = None,
 ) -> None:
     """Show label errors against hours kept over all thresholds of pWER."""
-    from gpa.eval import calibration
+    from gpa.eval.labels import calibrate as calibration
 
     calibration.run(out, truth, verdicts, json, console)
+
+
+@app.command()
+def report(
+    out: Annotated[str, typer.Argument(help="The OUT of a run, finished or not.")],
+    truth: Annotated[
+        Path | None,
+        typer.Option(help="Folder with ground truth: shows which errors recognisers share."),
+    ] = None,
+) -> None:
+    """Write report/index.html: what was kept and dropped, why, and samples to listen to."""
+    from gpa.curation.report import write
+
+    overlaps = []
+    if truth is not None:
+        from gpa.eval.labels.score import error_overlaps
+
+        overlaps = error_overlaps(out, truth)
+    write.report(out, overlaps, console)
 
 
 @app.command("eval")
@@ -69,7 +88,7 @@ def evaluate(
     config: ConfigFile = PIPELINES,
 ) -> None:
     """Measure a checkpoint on recognition, synthesis and conversion, beside published figures."""
-    from gpa.eval import run
+    from gpa.eval.benchmarks import run
     from gpa.eval.config import read_config
     from gpa.tokenize.run import choose
     from gpa.tokenize.run import read_config as read_tokenize
@@ -99,7 +118,7 @@ def say(
     config: ConfigFile = PIPELINES,
 ) -> None:
     """Say a text in somebody's voice."""
-    from gpa.eval import command
+    from gpa.eval.generation import commands as command
 
     command.say(text, voice, out, command.Model(checkpoint, tokenizer, config, tell))
 
@@ -112,7 +131,7 @@ def transcribe(
     config: ConfigFile = PIPELINES,
 ) -> None:
     """Write down what recordings say."""
-    from gpa.eval import command
+    from gpa.eval.generation import commands as command
 
     model = command.Model(checkpoint, tokenizer, config, tell)
     command.transcribe(recordings, model, lambda piece: print(piece, end="", flush=True))
@@ -128,7 +147,7 @@ def convert(
     config: ConfigFile = PIPELINES,
 ) -> None:
     """Say what a recording says in somebody else's voice."""
-    from gpa.eval import command
+    from gpa.eval.generation import commands as command
 
     command.convert(source, voice, out, command.Model(checkpoint, tokenizer, config, tell))
 
@@ -142,9 +161,9 @@ def serve(
     config: ConfigFile = PIPELINES,
 ) -> None:
     """Say, transcribe and convert over HTTP, streaming."""
-    from gpa.eval import command
-    from gpa.eval import serve as server
     from gpa.eval.config import read_config
+    from gpa.eval.generation import commands as command
+    from gpa.eval.serving import serve as server
 
     limits = read_config(config).serve
     generator = command.Model(checkpoint, tokenizer, config, tell).load()
@@ -159,7 +178,7 @@ def latency(
     config: ConfigFile = PIPELINES,
 ) -> None:
     """Measure how soon and how fast a running server answers when many ask at once."""
-    from gpa.eval import latency as protocol
     from gpa.eval.config import read_config
+    from gpa.eval.serving import latency as protocol
 
     protocol.run(server, recording, out, read_config(config).latency, console)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gpa.curation.transcribe import ASRSection
-from gpa.eval.language_model import GenerationConfig
-from gpa.eval.latency import LatencyConfig
-from gpa.eval.limits import ServeConfig
-from gpa.eval.similarity import EncoderSection, GE2EConfig
+from gpa.curation.transcribe.stage import ASRSection
+from gpa.eval.benchmarks.similarity import EncoderSection, GE2EConfig
+from gpa.eval.generation.language_model import GenerationConfig
+from gpa.eval.serving.latency import LatencyConfig
+from gpa.eval.serving.limits import ServeConfig
 from gpa.runtime.config import Config, parse, read_yaml
 
 

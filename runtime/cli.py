@@ -1,18 +1,18 @@
-"""The `gpa` command: the commands of the rooms, each a thin face of a function elsewhere."""
+"""The `gpa` command: the commands of the rooms, each a thin face of a function elsewhere.
+
+Rooms above this one hang their commands and benches in by entry points (`pyproject.toml`), so that
+nothing here imports them.
+"""
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
+from importlib.metadata import entry_points
 from typing import Annotated, NoReturn
 
 import typer
 
-import gpa.curation.cli
-import gpa.eval.cli
-import gpa.tokenize.cli
-import gpa.train.cli
 from gpa.runtime.errors import UserError
 from gpa.runtime.execution import QUIET
 from gpa.runtime.options import console, tell
@@ -21,17 +21,7 @@ from gpa.runtime.options import console, tell
 os.environ.update(QUIET)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# By section: the module whose `bench` measures it.
-BENCHES = {
-    "curation": "gpa.curation.bench",
-    "engine": "gpa.runtime.bench_engine",
-    "pipeline": "gpa.curation.bench_pipeline",
-    "plan": "gpa.curation.bench_plan",
-    "scale": "gpa.curation.bench_scale",
-    "storage": "gpa.runtime.bench_storage",
-    "tokenize": "gpa.tokenize.bench",
-    "train": "gpa.train.bench",
-}
+BENCHES = {bench.name: bench for bench in entry_points(group="gpa.benches")}
 # The exit status into which typer turns Ctrl-C.
 INTERRUPTED = 130
 
@@ -41,8 +31,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Raw speech recordings in, audited training data and a model of speech out.",
 )
-for room in (gpa.curation.cli, gpa.tokenize.cli, gpa.train.cli, gpa.eval.cli):
-    app.add_typer(room.app)
+for commands in entry_points(group="gpa.commands"):
+    app.add_typer(commands.load())
 
 
 @app.command()
@@ -55,7 +45,7 @@ def bench(
     for section in sections or BENCHES:
         if section not in BENCHES:
             raise UserError(f"There is no bench {section!r}; there are {', '.join(BENCHES)}.")
-        measure = importlib.import_module(BENCHES[section]).bench
+        measure = BENCHES[section].load()
         measure(lambda line: console.print(line, markup=False))
 
 

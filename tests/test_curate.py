@@ -17,9 +17,10 @@ import soundfile
 import webdataset
 from rich.console import Console
 
-from gpa.curation import plan, sample
-from gpa.curation.corpus import find
+from gpa.curation.ingest import sample
+from gpa.curation.ingest.corpus import find
 from gpa.curation.pipeline import read_pipeline
+from gpa.curation.prepare import plan
 from gpa.runtime.errors import UserError
 from gpa.runtime.lock import only_run
 from gpa.runtime.storage import Store

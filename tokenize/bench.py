@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gpa.runtime.bench import Measurement, one_torch_thread
+from gpa.runtime.bench.figures import Measurement, one_torch_thread
 from gpa.tokenize.bicodec import BiCodec
 from gpa.tokenize.bicodec.features import standardize
 from gpa.tokenize.glm import GLMTokenizer

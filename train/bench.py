@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from transformers import Qwen3ForCausalLM, TrainerCallback
 
-from gpa.runtime.bench import Measurement, one_torch_thread
+from gpa.runtime.bench.figures import Measurement, one_torch_thread
 from gpa.tokenize.sequences import IGNORED, TaskSequence
 from gpa.tokenize.shards import (
     Provenance,

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
-from gpa.curation.report.agreement import LENGTHS_S, MOS_STEPS, Agreement, Group
 from gpa.curation.report.funnel import Funnel
+from gpa.curation.report.outputs import DROPPED, Run
 from gpa.curation.report.overlap import ErrorOverlap
+from gpa.curation.report.recognisers import LENGTHS_S, MOS_STEPS, Agreement, Group
 from gpa.curation.report.samples import Sampler
 from gpa.curation.report.speech import Speech
-from gpa.curation.report.tables import DROPPED, Run
 from gpa.curation.report.utterances import read_utterances
 
 READ = ("recordings", "normalized", "utterances", "quality", "consensus", "alignment", "packaged")

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gpa.curation.books import NON_SPEECH, QUARANTINED, TOLERANCE_S
-from gpa.curation.report.tables import Run
+from gpa.curation.report.books import NON_SPEECH, QUARANTINED, TOLERANCE_S
+from gpa.curation.report.outputs import Run
 from gpa.curation.report.utterances import Utterances
 
 STEPS = ("ingest", "normalize", "denoise", "segment", "quality", "transcribe", "consensus",

@@ -14,11 +14,11 @@ import pyarrow.compute as pc
 import soundfile
 
 from gpa.curation.audio import Waveform
+from gpa.curation.consensus.rover import align
 from gpa.curation.report.clips import bits_per_second, mp3_data_uri, outline
+from gpa.curation.report.outputs import Run
 from gpa.curation.report.samples import Drawn, Stratum
-from gpa.curation.report.tables import Run
-from gpa.curation.rover import align
-from gpa.curation.text import pieces
+from gpa.curation.text.units import pieces
 from gpa.runtime.config import digest
 
 

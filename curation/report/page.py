@@ -17,15 +17,15 @@ import pyarrow.compute as pc
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gpa.curation.report import speech as speech_edges
-from gpa.curation.report.agreement import LENGTHS_S, MOS_STEPS, Agreement
 from gpa.curation.report.audit import Audit, bin_labels
 from gpa.curation.report.charts import Chart, histogram
 from gpa.curation.report.funnel import STEPS
 from gpa.curation.report.licences import lineage
 from gpa.curation.report.listen import Sample
+from gpa.curation.report.outputs import Run
 from gpa.curation.report.overlap import ErrorOverlap
+from gpa.curation.report.recognisers import LENGTHS_S, MOS_STEPS, Agreement
 from gpa.curation.report.speech import Speech
-from gpa.curation.report.tables import Run
 
 PACKAGE = "gpa.curation.report"
 

@@ -1,7 +1,7 @@
 """Which samples a person listens to: drawn at random from strata, the same ones every time.
 
 Strata are bins of pWER for what pWER alone decides, so that verdicts can be weighed back to all
-utterances (`gpa.eval.calibration` uses the same bins), and one stratum for every other reason.
+utterances (`gpa.eval.labels.calibrate` uses the same bins), and one stratum for every other reason.
 Each stratum keeps a small heap while partitions go by.
 """
 

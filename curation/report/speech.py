@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gpa.curation.report.tables import Run
+from gpa.curation.report.outputs import Run
 from gpa.curation.report.utterances import Floats, Utterances
 
 DURATION_EDGES_S = np.arange(0.0, 31.0)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from gpa.curation.report.tables import Run
+from gpa.curation.report.outputs import Run
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

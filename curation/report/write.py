@@ -8,13 +8,13 @@ from typing import Any
 
 from rich.console import Console
 
-from gpa.curation import card, summary
+from gpa.curation.report import card, summary
 from gpa.curation.report.audit import Audit, as_json, audit, figures
 from gpa.curation.report.clips import LONGEST_TOTAL_S
 from gpa.curation.report.listen import read_samples
+from gpa.curation.report.outputs import Run, open_run
 from gpa.curation.report.overlap import ErrorOverlap
 from gpa.curation.report.page import render
-from gpa.curation.report.tables import Run, open_run
 
 PAGE = "report/index.html"
 SAMPLES = 200

@@ -13,8 +13,8 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 
-from gpa.curation.corpus import find
-from gpa.curation.ingest import IngestConfig, ProbeConfig, ProbeStage, arrange, chunks
+from gpa.curation.ingest.corpus import find
+from gpa.curation.ingest.stage import IngestConfig, ProbeConfig, ProbeStage, arrange, chunks
 from gpa.curation.normalize import NormalizeConfig, NormalizeStage
 from gpa.runtime.stage import Artifact, rows
 

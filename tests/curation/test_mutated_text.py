@@ -17,8 +17,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpa.curation.corpus import RawFile, find
-from gpa.curation.ingest import chunks
+from gpa.curation.ingest.corpus import RawFile, find
+from gpa.curation.ingest.stage import chunks
 from gpa.curation.pipeline import build_stages, read_pipeline
 from gpa.runtime.errors import UserError
 from tests.limits import limited

@@ -12,13 +12,13 @@ import pytest
 from transformers import Qwen3ForCausalLM
 
 from gpa.curation.audio import encode_flac
-from gpa.curation.consensus import ConsensusConfig, PanelConfig
+from gpa.curation.consensus.stage import ConsensusConfig, PanelConfig
 from gpa.curation.package import MANIFEST, MANIFEST_SCHEMA
-from gpa.curation.segment import SegmentConfig
-from gpa.eval.decoding import TransformersEngine
-from gpa.eval.generate import Generator
-from gpa.eval.language_model import GenerationConfig, LanguageModel
-from gpa.eval.outputs import Output, read_output
+from gpa.curation.segment.stage import SegmentConfig
+from gpa.eval.generation.decoding import TransformersEngine
+from gpa.eval.generation.generate import Generator
+from gpa.eval.generation.language_model import GenerationConfig, LanguageModel
+from gpa.eval.labels.outputs import Output, read_output
 from gpa.runtime import record
 from gpa.runtime.artifacts import ArtifactStore, parquet_bytes
 from gpa.runtime.storage import Store

@@ -22,8 +22,8 @@ import yaml
 
 from gpa.curation.audio import Waveform
 from gpa.eval.config import read_config
-from gpa.eval.generate import Generator
-from gpa.eval.prompts import Request
+from gpa.eval.generation.generate import Generator
+from gpa.eval.generation.prompts import Request
 from gpa.tokenize.weights import TokenizerConfig
 from gpa.train.sizes import new_model
 from tests.runs import ROOT, start

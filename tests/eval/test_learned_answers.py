@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from gpa.curation.ingest.sample import AUDIOEVAL
 from gpa.curation.models.weights import wheel_file
-from gpa.curation.sample import AUDIOEVAL
-from gpa.eval.command import read_speech
-from gpa.eval.generate import Request
+from gpa.eval.generation.commands import read_speech
+from gpa.eval.generation.generate import Request
 from gpa.tokenize.clips import SAMPLE_RATE
 from gpa.tokenize.sequences import asr, tts, vc
 from gpa.tokenize.vocabulary import Vocabulary

@@ -28,10 +28,10 @@ from gpa.curation.models.protocols import (
     WordAlignment,
 )
 from gpa.curation.pipeline import PipelineConfig, build_stages
-from gpa.curation.punctuate import PunctuateStage
+from gpa.curation.punctuate.stage import PunctuateStage
 from gpa.curation.quality import QualityStage
-from gpa.curation.segment import SegmentStage
-from gpa.curation.transcribe import Transcribe
+from gpa.curation.segment.stage import SegmentStage
+from gpa.curation.transcribe.stage import Transcribe
 from gpa.runtime.models import ModelConfig
 from gpa.runtime.stage import Stage
 from tests.faults.mines import Mined

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 import soundfile
 
+from gpa.curation.ingest.sample import AUDIOEVAL
 from gpa.curation.models.weights import wheel_file
-from gpa.curation.sample import AUDIOEVAL
 from gpa.runtime.artifacts import tar_bytes
 from gpa.runtime.stage import Artifact, NoAttempts
 from gpa.tokenize.job import TokenizeStage

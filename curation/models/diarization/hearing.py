@@ -3,7 +3,7 @@
 A diarizer hands its network in as `hear`, which gets one window. Around it stand the promises that
 `tests/curation/models/diarization/test_conformance.py` holds all diarizers to. Whatever a diarizer
 tells voices apart with, the voices handed on are GE2E's: the thresholds of joining speakers and of
-`gpa.curation.voices` were measured on its scale.
+`gpa.curation.segment.voices` were measured on its scale.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from gpa.curation.models.diarization.hearing import (
 from gpa.curation.models.nemo import nemo_facts, nemo_source, padded, restore
 from gpa.curation.models.protocols import Diarization, Facts, Source, Turn, Waveform
 from gpa.curation.models.windows import Span
-from gpa.curation.turns import runs
+from gpa.curation.spans import runs
 from gpa.runtime.errors import UserError
 
 LICENCES = {"v1": "CC-BY-NC-4.0", "streaming-v2": "CC-BY-4.0"}

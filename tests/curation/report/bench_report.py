@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gpa.curation.report.audit import audit
-from gpa.curation.report.tables import open_run
+from gpa.curation.report.outputs import open_run
 from gpa.curation.report.write import PAGE, SAMPLES, write_report
 from gpa.runtime.stage import Artifact, Reject
 from tests.curation.report.synthetic import ASRS, Builder

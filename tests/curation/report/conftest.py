@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gpa.curation.report.audit import audit
-from gpa.curation.report.tables import open_run
+from gpa.curation.report.outputs import open_run
 from gpa.curation.report.write import write_report
 from tests.curation.report.synthetic import write_out
 

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from gpa.curation.audio import encode_flac
-from gpa.curation.consensus import ConsensusConfig, PanelConfig, decide
-from gpa.curation.early_exit import EarlyExitConfig, Heard, early_exits
-from gpa.curation.ingest import CORPUS
+from gpa.curation.consensus.stage import ConsensusConfig, PanelConfig, decide
+from gpa.curation.hypotheses import Heard
+from gpa.curation.ingest.stage import CORPUS
 from gpa.curation.models.protocols import Hypothesis
 from gpa.curation.package import MANIFEST, MANIFEST_SCHEMA
 from gpa.curation.tables import CONSENSUS
+from gpa.curation.transcribe.early_exit import EarlyExitConfig, early_exits
 from gpa.runtime.artifacts import ArtifactStore, parquet_bytes
 from gpa.runtime.record import LAYOUT_VERSION
 from gpa.runtime.stage import Artifact, Reject

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from gpa.curation import summary
-from gpa.curation.early_exit import EarlyExitConfig
+from gpa.curation.report import summary
 from gpa.curation.report.audit import audit, figures
-from gpa.curation.report.tables import Run, open_run
+from gpa.curation.report.outputs import Run, open_run
 from gpa.curation.report.write import write_report
+from gpa.curation.transcribe.early_exit import EarlyExitConfig
 from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.errors import UserError
 from gpa.runtime.stage import Artifact

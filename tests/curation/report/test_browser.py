@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gpa.eval.calibration import read_verdicts
+from gpa.eval.labels.calibrate import read_verdicts
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--mute-audio"]

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 from gpa.curation.report.audit import audit
+from gpa.curation.report.outputs import open_run
 from gpa.curation.report.overlap import ErrorOverlap
-from gpa.curation.report.tables import open_run
 from gpa.curation.report.write import write_report
 from gpa.runtime.stage import Artifact
 from tests.curation.report.reader import Reader

@@ -23,7 +23,7 @@ from gpa.curation.models.asr.omnilingual import (
     download_urls,
     model_language,
 )
-from gpa.curation.transcribe import TranscribeConfig
+from gpa.curation.transcribe.stage import TranscribeConfig
 from gpa.runtime.config import parse
 from gpa.runtime.errors import UserError
 

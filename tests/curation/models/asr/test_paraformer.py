@@ -10,8 +10,8 @@ import torch
 
 from gpa.curation.models.asr.paraformer import Paraformer, ParaformerConfig
 from gpa.curation.models.protocols import Hypothesis
-from gpa.curation.transcribe import build_asr
-from gpa.eval.seed_tts import units
+from gpa.curation.transcribe.stage import build_asr
+from gpa.eval.benchmarks.seed_tts import units
 from gpa.runtime.errors import UserError
 from tests.curation.models import tiny_paraformer
 from tests.curation.models.asr.samples import sample_clip

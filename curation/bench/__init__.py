@@ -1,0 +1,1 @@
+"""How fast curation is, each figure beside what it is measured against (`make bench`)."""

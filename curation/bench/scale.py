@@ -1,0 +1,110 @@
+"""What a million partitions cost the driver: arranged, listed, handed out, reported, recorded.
+
+The code is that of every run, and Ray and its workers are real, but a worker has nothing to do:
+it finds the partition's artifact there, as after a death late in its block, and says so. Left out
+are what workers do (`bench_engine` has that), the listing of the corpus, the tables that ingest
+writes, and the books and the report, which read the tables of every partition.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from pathlib import Path
+
+from rich.console import Console
+
+from gpa.curation.ingest import stage as ingest
+from gpa.runtime.artifacts import ArtifactStore
+from gpa.runtime.bench.engine import IN_MEMORY, Work, WorkConfig
+from gpa.runtime.bench.figures import Measurement
+from gpa.runtime.execution import Engine, Resources
+from gpa.runtime.recipe import Recipe, fingerprints
+from gpa.runtime.record import RunRecord
+from gpa.runtime.storage import Store
+
+SIZES = (10_000, 100_000, 1_000_000)
+PARTITION_S = 3600.0
+
+
+class _Unlisted(ArtifactStore):
+    """Lists what is done, and then says that nothing is, so that all of it is handed out."""
+
+    def done(self, stage: str, fingerprint: str) -> set[str]:
+        super().done(stage, fingerprint)
+        return set()
+
+
+def bench(say: Callable[[str], None] = print) -> list[Measurement]:
+    """All measurements; they start Ray, take some minutes, and make a million files in memory."""
+    lines, driver_us = [], []
+    with Engine(Resources(cpus=2)) as engine:
+        for size in SIZES:
+            each_us = _driver_us(engine, size)
+            highest_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            driver_us.append(sum(each_us.values()))
+            found = [
+                *(Measurement(f"{what}, of {size:,}", us, "us") for what, us in each_us.items()),
+                Measurement(f"memory of the driver, {size:,} partitions", highest_mb, "MB at most"),
+            ]
+            for line in found:
+                say(str(line))
+            lines += found
+    growth = max(after / before for before, after in pairwise(driver_us))
+    flat = Measurement("the driver's CPU a partition, ten times as many", growth, "x", at_most=1.2)
+    say(str(flat))
+    return [*lines, flat]
+
+
+def _driver_us(engine: Engine, size: int) -> dict[str, float]:
+    """Microseconds of the driver's CPU that one partition of so many costs, by what is done."""
+    began = time.process_time()
+    partitions = _partitions(size)
+    arranged = time.process_time()
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY) as folder:
+        store = Store(folder)
+        stage = Work("nothing", WorkConfig())
+        named = fingerprints([stage], {})
+        there = Path(folder) / stage.name / named[stage.name]
+        there.mkdir(parents=True)
+        for partition in partitions:
+            (there / f"{partition}.parquet").touch()  # nobody reads it
+        record = RunRecord(store, {"partitions": list(partitions)})
+
+        def make(artifacts: ArtifactStore) -> float:
+            began = time.process_time()
+            Recipe(artifacts, engine, record, Console(quiet=True)).make(stage, named, partitions)
+            return time.process_time() - began
+
+        seconds = {
+            "arranging a partition": arranged - began,
+            "taking it through a stage": make(_Unlisted(store)),
+            "finding it done": make(ArtifactStore(store)),
+        }
+    return {what: spent_s / size * 1e6 for what, spent_s in seconds.items()}
+
+
+def _partitions(size: int) -> Mapping[str, float]:
+    """Seconds by partition, of a corpus with so many recordings of an hour."""
+    probed = (
+        {
+            "path": f"talks/{number:07d}.flac",
+            "uri": f"/corpus/talks/{number:07d}.flac",
+            "size": 100_000_000,
+            "claimed": True,
+            "language": "en",
+            "error": None,
+            "sha256": hashlib.sha256(str(number).encode()).hexdigest(),
+            "duration_s": PARTITION_S,
+            "sample_rate": 48000,
+            "channels": 2,
+            "codec": "FLAC",
+        }
+        for number in range(size)
+    )
+    found = ingest.arrange(probed, ingest.IngestConfig(partition_minutes=PARTITION_S / 60))
+    return dict.fromkeys(found.partitions, PARTITION_S)

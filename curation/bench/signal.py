@@ -1,0 +1,97 @@
+"""Speed of curation's own code, beside what it is measured against, in one run (`make bench`).
+
+Models are left out here; `pipeline.py` has the pipeline beside their bare calls.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jiwer
+import numpy as np
+import soundfile
+
+from gpa.curation import audio
+from gpa.curation.consensus import agreement
+from gpa.curation.normalize import NormalizeConfig, normalize
+from gpa.runtime.artifacts import tar_bytes
+from gpa.runtime.bench.figures import Measurement
+
+PANELS, VOTERS, WORDS = 200, 5, 25
+RECORDING_S, CORPUS_RATE = 300, 48000
+
+
+def bench(say: Callable[[str], None] = print) -> list[Measurement]:
+    """All measurements, on one thread."""
+    lines = [_pwer_against_jiwer(), _signal_chain()]
+    for line in lines:
+        say(str(line))
+    return lines
+
+
+def _best_s(work: Callable[[], object], repeats: int = 3) -> float:
+    """Seconds of the fastest of some repeats: what other processes took does not count."""
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def _pwer_against_jiwer() -> Measurement:
+    """pWER of panels of five, 25 words, against jiwer over the 20 ordered pairs; equal values."""
+    generator = random.Random(0)
+    vocabulary = [f"word{number}" for number in range(500)]
+    panels = []
+    for _ in range(PANELS):
+        spoken = generator.choices(vocabulary, k=WORDS)
+        heard = [
+            [w if generator.random() < 0.9 else "other" for w in spoken] for _ in range(VOTERS)
+        ]
+        panels.append(heard)
+
+    def ours() -> list[float | None]:
+        return [agreement.pwer(agreement.wer_matrix(panel)) for panel in panels]
+
+    def naive() -> list[float]:
+        means = []
+        for panel in panels:
+            texts = [" ".join(words) for words in panel]
+            pairs = [
+                jiwer.wer(one, two)
+                for i, one in enumerate(texts)
+                for j, two in enumerate(texts)
+                if i != j
+            ]
+            means.append(sum(pairs) / len(pairs))
+        return means
+
+    if not np.allclose(np.array(ours(), float), naive()):
+        raise ArithmeticError("pWER differs from jiwer's")
+    return Measurement(
+        "pWER, panels of five, 25 words / jiwer", _best_s(naive) / _best_s(ours), "x", 30
+    )
+
+
+def _signal_chain() -> Measurement:
+    """Decode FLAC at 48 kHz, compress, normalise at 24 kHz, encode FLAC, tar: x real time."""
+    generator = np.random.default_rng(0)
+    envelope = np.abs(np.sin(np.arange(RECORDING_S * CORPUS_RATE) / CORPUS_RATE * 3))
+    waveform = 0.2 * envelope * generator.standard_normal(RECORDING_S * CORPUS_RATE)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "recording.flac"
+        soundfile.write(path, waveform, CORPUS_RATE)
+
+        def chain() -> bytes:
+            decoded, rate = audio.decode(str(path))
+            normalized = normalize(decoded, rate, NormalizeConfig())
+            return tar_bytes({"a.flac": audio.encode_flac(normalized.waveform, 24000)})
+
+        return Measurement(
+            "decode, resample, compress, normalise, FLAC, tar", RECORDING_S / _best_s(chain), "x real time", 500
+        )  # fmt: skip

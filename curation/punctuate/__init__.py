@@ -1,0 +1,1 @@
+"""Step 8: punctuation follows the measured pauses."""

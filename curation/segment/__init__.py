@@ -1,0 +1,1 @@
+"""Step 4: recordings become utterances of one speaker."""

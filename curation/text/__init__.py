@@ -1,0 +1,1 @@
+"""What counts as the same when hypotheses are compared. For scoring only."""

@@ -1,0 +1,92 @@
+"""Spelling variants that sound alike, language by language. For scoring only (see `units.py`).
+
+A rule stands here where recognisers write one spoken word in several ways and a listener could not
+tell which. Some rules join words that differ (Arabic علي and على, Hindi राज and राज़): recognisers
+mix these up in writing, so the difference says nothing about what was heard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+import regex
+from opencc import OpenCC
+
+# Characters, by language (ISO 639-1), of lower-case NFKC text.
+_CHARACTERS: dict[str, Mapping[int, int | str | None]] = {
+    # One alef, one yeh, one hamza; no vowel signs, no tatweel; signs of numbers as elsewhere.
+    "ar": str.maketrans("أإآٱىةکیؤئ٫٬٪", "اااايهكيءء.,%", "ـ\u0670")
+    | dict.fromkeys(range(0x64B, 0x653)),
+    "fr": {ord("œ"): "oe", ord("æ"): "ae"},
+    # One nasal sign, no nukta.
+    "hi": str.maketrans("ँ", "ं", "़"),
+    # Which accent stands where is taught, not heard.
+    "it": str.maketrans("áéíóú", "àèìòù"),
+    # Katakana as hiragana, which sounds the same; small ka and ke of counters are said か.
+    "ja": {katakana: katakana - 0x60 for katakana in range(0x30A1, 0x30F5)}
+    | str.maketrans("ヵヶ〇", "かか零"),
+    "ko": dict.fromkeys(range(0x1100, 0x1200)),  # letters alone, as in ㅋㅋ, are no syllables
+    "pt": str.maketrans("ü", "u"),  # before the reform of 1990: freqüente
+    "ru": str.maketrans("ё", "е", "\u0301"),
+    # Feminine and telephone forms, and what OpenCC leaves as both scripts have it.
+    "zh": str.maketrans("两〇幺妳著", "二零一你着") | {ord("廿"): "二十", ord("卅"): "三十"},
+}  # fmt: skip
+
+_LATIN_LOOK_ALIKES = str.maketrans("aceopxyk", "асеорхук")
+
+# Patterns in order, each with what takes its place.
+_PATTERNS: dict[str, tuple[tuple[str, str], ...]] = {
+    # "and" is written with the next word, num2words sets it apart; a hundred is مئة or مائة.
+    "ar": ((r"(?<!\S)و\s+", "و"), (r"ماء(?=(?:ه|تين|تان)\b)", "مء")),
+    # Accents that the reform of 2010 took away.
+    "es": (
+        (r"\bsólo\b", "solo"),
+        (r"\bé(st[aeo]s?|s[aeo]s?)\b", r"e\1"),
+        (r"\baquél", "aquel"),
+    ),
+    # A nasal before a consonant of its own place may be written as the nasal sign; the glide
+    # between two vowels at the end of a word may be left out (गये / गए, नयी / नई).
+    "hi": (
+        (r"ङ्(?=[क-घ])|ञ्(?=[च-झ])|ण्(?=[ट-ढ])|न्(?=[त-ध])|म्(?=[प-भ])", "ं"),
+        (r"(?<=[\p{L}\p{M}])ये(?![\p{L}\p{M}])", "ए"),
+        (r"\bछः", "छह"),
+        (r"(?<=[\p{L}\p{M}])यी(?![\p{L}\p{M}])", "ई"),
+    ),
+    "ja": ((r"(\p{Han})々", r"\1\1"),),
+    # The number before says which form it is.
+    "ru": (
+        (r"\bпроцент(?:а|ов)\b", "процент"),
+        (r"\bдоллар(?:а|ов)\b", "доллар"),
+        (r"\bруб(?:ля|лей|\b)", "рубль"),
+    ),
+    # Accents that the reform of 1990 took away: idéia, jibóia, vôo, lêem.
+    "pt": ((r"éi(?=a)", "ei"), (r"ói(?=a)", "oi"), (r"ôo", "oo"), (r"êe(?=m\b)", "ee")),
+    # Degrees below zero are minus.
+    "zh": ((r"零下(?=[\d一二三四五六七八九十])", "负"),),
+}
+
+
+def fold_spelling(text: str, language: str) -> str:
+    """`text` with each word in one of its spellings; lower-case NFKC text expected.
+
+    Folding twice gives the same as folding once.
+    """
+    if language in ("zh", "yue"):
+        text = _simplified().convert(text)
+    text = text.translate(_CHARACTERS.get(language, {}))
+    if language == "ru":
+        # Latin letters inside a Cyrillic word only look like its own.
+        text = regex.sub(
+            r"[\p{Cyrillic}a-z]*\p{Cyrillic}[\p{Cyrillic}a-z]*",
+            lambda word: word.group().translate(_LATIN_LOOK_ALIKES),
+            text,
+        )
+    for pattern, one_way in _PATTERNS.get(language, ()):
+        text = regex.sub(pattern, one_way, text)
+    return text
+
+
+@cache
+def _simplified() -> OpenCC:
+    return OpenCC("t2s")

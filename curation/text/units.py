@@ -1,0 +1,177 @@
+"""Agreement units: what counts as the same when hypotheses are compared. For scoring only.
+
+The text that is kept stays as its recogniser wrote it; here case, punctuation, full-width forms,
+numerals and spelling variants that sound alike are folded, and the rest is cut into units. Units
+follow the script, run by run: a character each of Chinese, Japanese, Korean, Thai and other
+scripts that need no spaces (Korean puts them, but recognisers put them differently), a word of
+everything else. So "我用GPT写" is four characters and one word, and "你好世界" equals "你好 世界".
+
+English goes through Whisper's normaliser, which also drops fillers ("um") and British spelling.
+For every other language numbers are in `numerals.py` and spelling in `spelling.py`: diacritics are
+kept where they tell words apart (ano / año, du / dû) and dropped where recognisers write them at
+will (Arabic vowel signs, Russian ё and stress, Italian è / é).
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+import regex
+from rapidfuzz.distance import Levenshtein
+from whisper_normalizer.english import EnglishTextNormalizer
+
+from gpa.curation.text.numerals import fold_numerals
+from gpa.curation.text.spelling import fold_spelling
+
+# One unit each: scripts whose words are not, or not reliably, set off by spaces.
+_CHARACTER = (
+    r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Myanmar}\p{Khmer}\p{Tibetan}]"
+)
+# The prolonged sound mark (ー) belongs to no one script, but stands among kana as their unit.
+_UNIT = regex.compile(
+    rf"(?:{_CHARACTER}|ー)[\p{{M}}]*|(?:(?!{_CHARACTER}|ー)[\p{{L}}\p{{M}}\p{{N}}])+"
+)
+_CHARACTER_UNIT = regex.compile(rf"{_CHARACTER}|ー")
+_ENGLISH_SIGNS = {"$": "dollars", "£": "pounds", "€": "euros", "¢": "cents"}
+_ENGLISH_CURRENCY = regex.compile(r"([$£€¢])(\d[\d.]*)")
+# What Whisper's normaliser does not know, in order; on lower-case text.
+_ENGLISH_BEFORE = (
+    (r"\b(?:\p{L}\.){2,}", lambda initials: initials.group().replace(".", "")),  # U.S., p.m.
+    (r"\bok\b", "okay"),
+    (r"\bno\. ?(?=\d)", "number "),
+    (r"\be-\s?mail", "email"),
+    (r"&", " and "),
+    (r"°\s?c\b", " degrees celsius"),
+    (r"°\s?f\b", " degrees fahrenheit"),
+    (r"°", " degrees"),
+    (r"(?<![\w.])[-−](?=\d)", "minus "),
+    (r"\b(\d{1,2}):(\d\d)\b", r"\1\2"),  # "ten thirty" becomes 1030
+    (r"(?<!\bhalf )\ba(?= (?:hundred|thousand|million|billion)\b)", "one"),
+)
+# What recognisers write for sounds that are no words: "[music]", "<noise>", "♪".
+_ANNOTATION = regex.compile(r"\[[^\[\]]*\]|<[^<>]*>|[♪♫]")
+# What can be taken out of written text: one character of a script as above or a stretch between
+# spaces, with the marks that follow it.
+_ATOM = regex.compile(
+    rf"\s*(?:{_CHARACTER}|ー)[\p{{M}}]*(?:(?!{_CHARACTER}|ー)[^\s\p{{L}}\p{{N}}])*"
+    rf"|\s*(?:(?!{_CHARACTER}|ー)\S)+"
+)
+
+
+def primary_language(code: str) -> str:
+    """The ISO 639 code alone, lower-case: "zh" of "zh-TW" or "ZH_hant"."""
+    return regex.split("[-_]", code.strip().lower())[0]
+
+
+@lru_cache(maxsize=65536)
+def units(text: str, language: str) -> tuple[str, ...]:
+    """Normalised words and characters of `text`, a recogniser's output in `language` (ISO 639-1).
+
+    Empty for silence, punctuation alone, annotations like "[music]", and English fillers alone.
+    """
+    return tuple(_UNIT.findall(_normalise(text, language)))
+
+
+def is_character(unit: str) -> bool:
+    """Whether a unit is a character of a script without spaces, not a word."""
+    return _CHARACTER_UNIT.match(unit) is not None
+
+
+def _normalise(text: str, language: str) -> str:
+    text = unicodedata.normalize("NFKC", _ANNOTATION.sub(" ", text))
+    # Joiners, soft hyphens and direction marks are invisible and inaudible.
+    text = regex.sub(r"\p{Cf}", "", text)
+    if language == "en":
+        return _normalise_english(text)
+    text = fold_spelling(text.casefold(), language)
+    # Folded again after numerals, which the libraries write with their own spelling.
+    return fold_spelling(fold_numerals(text, language).casefold(), language)
+
+
+def _normalise_english(text: str) -> str:
+    # The normaliser knows contractions by "'" alone, and would drop what stands in brackets.
+    text = text.casefold().translate(str.maketrans("’‘ʼ()", "'''  "))
+    for pattern, spoken in _ENGLISH_BEFORE:
+        text = regex.sub(pattern, spoken, text)
+    text = _english()(text)
+    # It writes 1 as "one" and other digits as digits, "five dollars" as "$5" and "minus five" as
+    # "-5".
+    text = regex.sub(r"\bone\b", "1", text)
+    text = _ENGLISH_CURRENCY.sub(lambda said: f"{said[2]} {_ENGLISH_SIGNS[said[1]]}", text)
+    text = regex.sub(r"(?<!\S)-(?=\d)", "minus ", text)
+    return text.replace("%", " percent ")
+
+
+@cache
+def _english() -> EnglishTextNormalizer:
+    return EnglishTextNormalizer()
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The shortest stretch of written text that has units of its own.
+
+    Mostly one word and its marks, one unit; "I'm" is one piece of two units, "twenty one" one piece
+    of one. `written` is as in the text, without outer spaces; `space_before` says whether a space
+    goes in front of it when it follows another piece.
+    """
+
+    units: tuple[str, ...]
+    written: str
+    space_before: bool
+
+
+def pieces(text: str, language: str) -> list[Piece]:
+    """Cut written text where its units can be cut.
+
+    The pieces' units joined are `units(text, language)`; their written forms joined are `text`,
+    up to spaces. Words without units (fillers, lone marks) stay with the piece before them.
+    """
+    atoms = [found.group() for found in _ATOM.finditer(text)]
+    whole = units(text, language)
+    if not whole:
+        return []
+    alone: list[str] = []
+    ends = []  # how many units the atoms up to this one have, each taken alone
+    for atom in atoms:
+        alone += units(atom, language)
+        ends.append(len(alone))
+    cut_at = _clean_cuts(alone, whole)
+
+    found: list[Piece] = []
+    first_atom = first_unit = 0
+    for index, end in enumerate(ends):
+        is_last = index == len(atoms) - 1
+        # Atoms that follow without units of their own belong to this piece: cut after them.
+        if not is_last and (ends[index + 1] == end or end not in cut_at):
+            continue
+        last_unit = len(whole) if is_last else cut_at[end]
+        if last_unit == first_unit and not is_last:
+            continue
+        own = whole[first_unit:last_unit]
+        written = "".join(atoms[first_atom : index + 1])
+        if own:
+            space = written[0].isspace() or (not found and not is_character(own[0]))
+            found.append(Piece(own, written.strip(), space))
+        else:
+            found[-1] = Piece(
+                found[-1].units, found[-1].written + written.rstrip(), found[-1].space_before
+            )
+        first_atom, first_unit = index + 1, last_unit
+    return found
+
+
+def _clean_cuts(alone: list[str], whole: tuple[str, ...]) -> dict[int, int]:
+    """Positions in `alone` where both sequences can be cut, with the position in `whole`.
+
+    Inside a stretch where atoms taken alone and the whole text normalise differently ("twenty",
+    "one" against "21") there is no clean cut.
+    """
+    cuts: dict[int, int] = {}
+    for block in Levenshtein.opcodes(alone, whole):
+        if block.tag == "equal":
+            for step in range(block.src_end - block.src_start + 1):
+                cuts.setdefault(block.src_start + step, block.dest_start + step)
+    return cuts

@@ -1,0 +1,1 @@
+"""Step 6: what each recogniser of the panel hears."""

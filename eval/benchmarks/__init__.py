@@ -1,0 +1,1 @@
+"""A checkpoint on test sets, in tables beside the published figures."""

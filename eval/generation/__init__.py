@@ -1,0 +1,1 @@
+"""The model at work: prompts in, text or speech out."""

@@ -1,0 +1,117 @@
+"""`gpa say`, `gpa transcribe` and `gpa convert`: the model's three tasks, for people."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+
+from gpa.curation.audio import DecodeError, Waveform, decode
+from gpa.eval.config import read_config
+from gpa.eval.generation.generate import Generator, Request
+from gpa.eval.generation.prompts import as_speech
+from gpa.runtime.errors import UserError
+from gpa.runtime.storage import Store
+from gpa.tokenize import run as tokenizing
+from gpa.tokenize.clips import SAMPLE_RATE
+from gpa.tokenize.small import NOTICE
+from gpa.train.command import use_all_cores
+
+# Takes a line for a person, or a piece of a transcript.
+Tell = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Model:
+    """Which model is to answer, not loaded yet, and who is told about it."""
+
+    checkpoint: Path
+    tokenizer: str  # a name under tokenize.tokenizers
+    config: Path
+    tell: Tell
+
+    def load(self) -> Generator:
+        """Load it on the device of its tokenizers; raises UserError."""
+        use_all_cores()
+        tokenizers = tokenizing.choose(tokenizing.read_config(self.config), self.tokenizer)
+        settings = read_config(self.config).generation
+        if not tokenizers.trained:
+            self.tell(f"WARNING: {NOTICE}, and what is heard or said with them means nothing")
+        return Generator.load(self.checkpoint, tokenizers, settings)
+
+
+def say(text: str, voice: Path, out: Path, model: Model) -> None:
+    """Write `text`, spoken in the voice of a recording, to the WAV file `out`."""
+    _check_out(out)
+    _write_answer(Request("tts", text=text, voice=read_speech(voice)), out, model)
+
+
+def convert(source: Path, voice: Path, out: Path, model: Model) -> None:
+    """Write what `source` says, spoken in the voice of a recording, to the WAV file `out`."""
+    _check_out(out)
+    request = Request("vc", audio=read_speech(source), voice=read_speech(voice))
+    _write_answer(request, out, model)
+
+
+def transcribe(recordings: Sequence[Path], model: Model, write: Tell) -> None:
+    """Write the text of each recording while it is recognised, after its name if it is not alone.
+
+    A recording that can't be transcribed does not stop the others; raises UserError about those
+    at the end.
+    """
+    audio: dict[Path, Waveform] = {}
+    failures = []
+    for recording in recordings:
+        try:
+            audio[recording] = read_speech(recording)
+        except UserError as error:
+            failures.append(str(error))
+    if audio:
+        generator = model.load()
+    for recording, waveform in audio.items():
+        try:
+            pieces = generator.stream(Request("asr", audio=waveform))
+        except UserError as error:
+            failures.append(f"{recording}: {error}")
+            continue
+        if len(recordings) > 1:
+            write(f"{recording}: ")
+        for piece in pieces:
+            write(str(piece))
+        write("\n")
+    if failures:
+        raise UserError(" ".join(failures))
+
+
+def read_speech(path: Path) -> Waveform:
+    """A recording in any format as mono at 16 kHz, (samples,); raises UserError."""
+    try:
+        return as_speech(*decode(str(path)))
+    except DecodeError as error:
+        raise UserError(f"{path} can't be used: {error}.") from None
+
+
+def _check_out(out: Path) -> None:
+    """What can be known before a model is loaded."""
+    if out.suffix.lower() != ".wav":
+        raise UserError(f"Speech is written as WAV; give {out} a name that ends in .wav.")
+
+
+def _write_answer(request: Request, out: Path, model: Model) -> None:
+    (result,) = model.load().generate([request])
+    if result.waveform is None or not len(result.waveform):
+        raise UserError("The model ended its answer before it said anything; nothing is written.")
+    if result.stopped == "length":
+        model.tell(f"WARNING: cut off at max_new_tokens of eval.generation.{request.task}")
+    if result.stopped == "context":
+        model.tell("WARNING: cut off where the model's context was full")
+    wav = io.BytesIO()
+    soundfile.write(wav, result.waveform, SAMPLE_RATE, format="WAV", subtype="PCM_16")
+    try:
+        Store(str(out.absolute().parent)).write(out.name, wav.getvalue())
+    except OSError as error:
+        raise UserError(f"{out} can't be written ({error.strerror}).") from None
+    model.tell(f"{out}: {len(result.waveform) / SAMPLE_RATE:.2f} s of speech")

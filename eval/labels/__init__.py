@@ -1,0 +1,1 @@
+"""A curation run against ground truth."""

@@ -1,0 +1,272 @@
+"""`gpa calibrate`: how good labels are, and how many hours stay, at every threshold of pWER.
+
+Nothing is run again. Consensus keeps a label for whatever it drops for disagreement, so another
+threshold is another cut through its table: `admitted` repeats its decision.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from gpa.curation.consensus.stage import ConsensusConfig
+from gpa.curation.report.samples import PWER_STRATA
+from gpa.eval.labels.judged import LABEL, JudgedText, judge_texts, match
+from gpa.eval.labels.outputs import Output, Utterance, read_output
+from gpa.eval.labels.truth import read_truth
+from gpa.runtime.errors import UserError
+from gpa.runtime.intervals import Estimate, ratio
+
+THRESHOLDS = tuple(percent / 100 for percent in range(51))
+VERDICTS = ("right", "wrong", "unsure")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One label and how wrong it is: `wrong` out of `total`, words or whole labels."""
+
+    utterance_id: str
+    wrong: float
+    total: float
+
+
+@dataclass(frozen=True)
+class Point:
+    """What a threshold of pWER gives."""
+
+    threshold: float
+    utterances: int
+    seconds: float
+    error: Estimate  # of the labels that were judged
+
+
+def admitted(utterance: Utterance, threshold: float, config: ConsensusConfig) -> bool:
+    """Whether consensus would keep an utterance under another `max_pwer`.
+
+    What fell for another reason stays out, as does what early exit settled; what fell for
+    disagreement must still satisfy the verifier of its language.
+    """
+    if utterance.reason is None:
+        return utterance.kept and (utterance.pwer is None or utterance.pwer < threshold)
+    if utterance.reason != "disagreement" or utterance.pwer is None or utterance.skipped:
+        return False
+    panel = config.panel(utterance.language)
+    if panel is None or utterance.pwer >= threshold:
+        return False
+    if panel.verifier is None:
+        return True
+    distance = utterance.verifier_distance
+    return distance is not None and distance <= panel.max_verifier_distance
+
+
+def curve(
+    utterances: Sequence[Utterance],
+    judged: Mapping[str, Judged],
+    config: ConsensusConfig,
+    thresholds: Sequence[float] = THRESHOLDS,
+) -> list[Point]:
+    """Labels' error and seconds kept at each threshold; a pure function of the tables.
+
+    Seconds are those of all utterances that would be kept, error that of those that were judged.
+    """
+    points = []
+    for threshold in thresholds:
+        kept = [each for each in utterances if admitted(each, threshold, config)]
+        known = [judged[each.utterance_id] for each in kept if each.utterance_id in judged]
+        points.append(
+            Point(
+                threshold=threshold,
+                utterances=len(kept),
+                seconds=sum(each.seconds for each in kept),
+                error=ratio([each.wrong for each in known], [each.total for each in known]),
+            )
+        )
+    return points
+
+
+def knee(points: Sequence[Point]) -> Point | None:
+    """Where more hours begin to cost more: the point furthest from the chord of the curve.
+
+    As in Kneedle (Satopaa et al. 2011): both axes from 0 to 1, and the greatest lead of hours
+    over error. None where the curve has no two different points.
+    """
+    known = [point for point in points if not math.isnan(point.error.value)]
+    if not known:
+        return None
+    seconds = [point.seconds for point in known]
+    error = [point.error.value for point in known]
+    seconds_range, error_range = max(seconds) - min(seconds), max(error) - min(error)
+    if not seconds_range:
+        return None
+
+    def lead(point: Point) -> float:
+        rise = (point.error.value - min(error)) / error_range if error_range else 0.0
+        return (point.seconds - min(seconds)) / seconds_range - rise
+
+    # `max` returns the first of equals: the strictest threshold.
+    return max(known, key=lead)
+
+
+def from_texts(judged: Sequence[JudgedText]) -> dict[str, Judged]:
+    """Errors of labels against the truth's words."""
+    return {
+        item.utterance.utterance_id: Judged(
+            item.utterance.utterance_id,
+            item.errors[LABEL].edits,
+            item.errors[LABEL].reference_units,
+        )
+        for item in judged
+    }
+
+
+def from_verdicts(
+    verdicts: Mapping[str, str], utterances: Sequence[Utterance], config: ConsensusConfig
+) -> dict[str, Judged]:
+    """Labels that people found right or wrong; those they were unsure of say nothing.
+
+    The report draws its samples by strata of pWER. So that they speak for all utterances, a
+    verdict weighs as many as its stratum has for each verdict. Utterances that no
+    threshold would keep have no weight.
+    """
+    known = {key: verdict for key, verdict in verdicts.items() if verdict != "unsure"}
+    strata: dict[int, list[str]] = {}
+    for utterance in utterances:
+        if not admitted(utterance, math.inf, config):
+            continue
+        strata.setdefault(_stratum(utterance.pwer), []).append(utterance.utterance_id)
+    judged = {}
+    for members in strata.values():
+        heard = [key for key in members if key in known]
+        for key in heard:
+            weight = len(members) / len(heard)
+            judged[key] = Judged(key, weight * (known[key] == "wrong"), weight)
+    return judged
+
+
+def _stratum(pwer: float | None) -> int:
+    return -1 if pwer is None else sum(pwer > edge for edge in PWER_STRATA)
+
+
+def read_verdicts(file: Path) -> dict[str, str]:
+    """Verdicts by utterance, the last one of each; raises UserError naming the line at fault."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} can't be read: {error}.") from None
+    verdicts = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            key, verdict = row["utterance_id"], row["verdict"]
+        except (ValueError, KeyError, TypeError):
+            raise UserError(
+                f"{file}, line {number} must be an object with utterance_id and verdict."
+            ) from None
+        if verdict not in VERDICTS:
+            raise UserError(
+                f"{file}, line {number}: a verdict is {', '.join(VERDICTS)}, not {verdict!r}."
+            )
+        verdicts[str(key)] = verdict
+    return verdicts
+
+
+def show(points: Sequence[Point], used: float, what: str, console: Console) -> None:
+    """Print the curve where it changes, the knee, and the threshold of the run in words."""
+    best = knee(points)
+    at_run = min(points, key=lambda point: abs(point.threshold - used))
+    table = Table(title=f"{what} by threshold of pWER", title_justify="left", box=None)
+    for column in ("pWER <", "kept", "minutes", what, "95 % interval", "judged", ""):
+        table.add_column(column, justify="right" if column else "left")
+    before: Point | None = None
+    for point in points:
+        marks = [mark for mark, other in (("this run", at_run), ("knee", best)) if point is other]
+        if marks or before is None or point.utterances != before.utterances:
+            error = point.error
+            known = not math.isnan(error.value)
+            has_interval = not math.isnan(error.low)
+            table.add_row(
+                f"{point.threshold:.0%}",
+                str(point.utterances),
+                f"{point.seconds / 60:.2f}",
+                f"{error.value:.1%}" if known else "–",
+                f"{error.low:.1%} to {error.high:.1%}" if has_interval else "",
+                str(error.count),
+                ", ".join(marks),
+            )
+        before = point
+    console.print(table)
+    error = at_run.error
+    if not math.isnan(error.value):
+        interval = f" [{error.low:.1%}, {error.high:.1%}]" if not math.isnan(error.low) else ""
+        console.print(
+            f"At pWER < {at_run.threshold:.0%}: {what} {error.value:.1%}{interval}, "
+            f"{at_run.seconds / 3600:.3f} h kept.",
+            soft_wrap=True,
+        )
+    if best is not None:
+        console.print(
+            f"The knee is at pWER < {best.threshold:.0%}: {best.seconds / 3600:.3f} h kept, "
+            f"{what} {best.error.value:.1%}.",
+            soft_wrap=True,
+        )
+
+
+def run(
+    out: str, truth: Path | None, verdicts: Path | None, json_file: Path | None, console: Console
+) -> None:
+    """`gpa calibrate OUT`, with truth or with verdicts; raises UserError without either."""
+    if (truth is None) == (verdicts is None):
+        raise UserError("gpa calibrate needs either a verdicts.jsonl or --truth DIR.")
+    output = read_output(out)
+    utterances: Sequence[Utterance] = output.utterances
+    if truth is not None:
+        matched = match(output, read_truth(truth))
+        utterances = [utterance for item in matched for utterance in item.utterances]
+        judged = from_texts(judge_texts(matched, output.asrs))
+        what = "label WER"
+    else:
+        judged = _verdicts_of(output, read_verdicts(verdicts or Path()))
+        what = "wrong labels"
+    thresholds = [each for each in THRESHOLDS if each <= output.exact_to]
+    points = curve(utterances, judged, output.consensus, thresholds)
+    show(points, output.consensus.max_pwer, what, console)
+    if json_file is not None:
+        json_file.write_text(as_json(points, what, output.consensus.max_pwer), encoding="utf-8")
+
+
+def _verdicts_of(output: Output, verdicts: Mapping[str, str]) -> dict[str, Judged]:
+    judged = from_verdicts(verdicts, output.utterances, output.consensus)
+    if not judged:
+        raise UserError("None of the verdicts is about an utterance of this run.")
+    return judged
+
+
+def as_json(points: Sequence[Point], what: str, used: float) -> str:
+    """The curve for machines."""
+    best = knee(points)
+    content = {
+        "error": what,
+        "max_pwer": used,
+        "knee": best.threshold if best else None,
+        "points": [
+            {
+                "threshold": point.threshold,
+                "utterances": point.utterances,
+                "seconds": round(point.seconds, 3),
+                **{
+                    key: None if math.isnan(value) else value
+                    for key, value in vars(point.error).items()
+                },
+            }
+            for point in points
+        ],
+    }
+    return json.dumps(content, indent=1)

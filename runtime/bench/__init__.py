@@ -1,0 +1,1 @@
+"""What the engine itself costs, and how all benches write their figures (`make bench`)."""

