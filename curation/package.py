@@ -1,4 +1,4 @@
-"""Step 8, package: WebDataset shards, their manifest, and a table of everything dropped.
+"""Step 9, package: WebDataset shards, their manifest, and a table of everything dropped.
 
 Two halves: a stage writes down, partition by partition, the metadata of what is kept (SELECTED);
 then shards are planned over all partitions and each is written whole, in parallel. A shard is

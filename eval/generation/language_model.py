@@ -1,6 +1,6 @@
 """A checkpoint as it answers prompts: ids in, tokens out. Neither audio nor a tokenizer of audio.
 
-Prompts come from requests (prompts.py), or from tokens that were made before (datasets.py).
+Prompts come from requests (prompts.py), or from tokens that were made before (benchmarks/datasets.py).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 `python -m gpa.eval.studies.pause_rule --speech DIR` transcribes the clips of DIR (a folder with a
 `manifest.jsonl` of `path`, `language`, `text`, `text_style`) whose text has punctuation, aligns
-them, and prints the table of docs/punctuation.md. Unlike `punctuation.py`, which judges whole
+them, and prints the table of docs/punctuation.md. Unlike `labels/punctuation.py`, which judges whole
 texts, it looks only between neighbouring words that both texts have: marks that a pause decides.
 """
 
