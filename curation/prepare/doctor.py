@@ -1,4 +1,8 @@
-"""`gpa doctor`: what the preflight of a run finds, a line each, and every model loaded once."""
+"""`gpa doctor`: what the preflight of a run finds, a line each, and every model loaded once.
+
+What is looked for is in `curation/preflight.py`, what is said of weights that are missing in
+`curation/models/weights.py`.
+"""
 
 from __future__ import annotations
 
