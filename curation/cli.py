@@ -128,3 +128,23 @@ def compare(
     from gpa.curation.report import compare as comparison
 
     comparison.run(before, after, table, console)
+
+
+@app.command()
+def export(
+    curated: Annotated[str, typer.Argument(help="The OUT of a finished run.")],
+    to: Annotated[str, typer.Option(help="parquet, lhotse, nemo, kaldi or emilia.")],
+    out: Annotated[str, typer.Option(help="Folder or fsspec URL for the export.")],
+    where: Annotated[
+        str | None,
+        typer.Option(help="SQL condition, such as \"language = 'en' and pwer < 0.05\"."),
+    ] = None,
+) -> None:
+    """Write curated utterances in the format of another trainer."""
+    try:
+        from gpa.curation.export.run import export as run_export
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"`gpa export` needs {error.name}; install it with `pip install 'gpa[export]'`."
+        ) from None
+    run_export(curated, to, out, where, console)

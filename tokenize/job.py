@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from gpa.curation.curated import CuratedUtterance, portions, read_shard
 from gpa.runtime.models import Facts
 from gpa.runtime.stage import Artifact, Attempts, Reject, Stage
 from gpa.tokenize.bicodec import BiCodecTokens
 from gpa.tokenize.clips import ClipError
-from gpa.tokenize.curated import CuratedUtterance, portions, read_shard
 from gpa.tokenize.shards import FACTS_SCHEMA, Utterance, UtteranceTokens, facts, members
 from gpa.tokenize.vocabulary import Vocabulary
 from gpa.tokenize.weights import TokenizerConfig, load_tokenizers, tokenizer_facts

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 from rich.console import Console
 
+from gpa.curation.curated import find_shards
 from gpa.curation.package import MANIFEST
 from gpa.runtime import attempts
 from gpa.runtime.artifacts import ArtifactStore, TarFiles, parquet_bytes
@@ -23,7 +24,6 @@ from gpa.runtime.recipe import Recipe, fingerprints
 from gpa.runtime.record import RunRecord
 from gpa.runtime.stage import rows
 from gpa.runtime.storage import Store
-from gpa.tokenize.curated import find_shards
 from gpa.tokenize.job import TokenizeStage
 from gpa.tokenize.report import card, check_books, show, totals
 from gpa.tokenize.shards import INDEX, TOKENS_SUFFIX, Provenance, TokenShards, index_table

@@ -25,12 +25,12 @@ from pathlib import Path
 import numpy as np
 
 from gpa.curation.audio import Waveform
+from gpa.curation.curated import CuratedUtterance, find_shards, read_shard
 from gpa.eval.benchmarks.recognition import Units
 from gpa.eval.benchmarks.seed_tts import SPOKEN_LANGUAGES
 from gpa.eval.generation.commands import read_speech
 from gpa.eval.generation.prompts import as_speech
 from gpa.runtime.errors import UserError
-from gpa.tokenize.curated import CuratedUtterance, find_shards, read_shard
 from gpa.tokenize.sequences import Task, choose_references
 from gpa.tokenize.shards import Provenance, TokenShards, UtteranceTokens
 from gpa.tokenize.shards import read_shard as read_token_shard

@@ -14,17 +14,17 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpa.curation.curated import CuratedUtterance, find_shards, portions
 from gpa.curation.package import CURATED, MANIFEST
 from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.errors import UserError
 from gpa.runtime.stage import Artifact, NoAttempts
 from gpa.runtime.storage import Store
-from gpa.tokenize.curated import CuratedUtterance, find_shards, portions
 from gpa.tokenize.job import TokenizeStage
 from gpa.tokenize.shards import TOKENS_SUFFIX, UtteranceTokens
 from gpa.tokenize.vocabulary import Vocabulary
 from gpa.tokenize.weights import TokenizerConfig
-from tests.tokenize.curated_out import SPOKEN, bad_entries, good_entries, write_curated
+from tests.curation.curated_out import SPOKEN, bad_entries, good_entries, write_curated
 
 
 @dataclasses.dataclass

@@ -20,8 +20,8 @@ from gpa.tokenize.shards import TokenShards, read_shard
 from gpa.tokenize.small import NOTICE
 from gpa.tokenize.vocabulary import GLM, SEMANTIC, Vocabulary
 from gpa.tokenize.weights import TokenizerConfig
+from tests.curation.curated_out import SPOKEN, bad_entries, good_entries, write_curated
 from tests.runs import ROOT, gpa
-from tests.tokenize.curated_out import SPOKEN, bad_entries, good_entries, write_curated
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import soundfile
 
 from gpa.eval.benchmarks.datasets import READERS, other_voices, read_sets
 from gpa.runtime.errors import UserError
+from tests.curation.curated_out import SPOKEN, good_entries, write_curated
 from tests.curation.models.asr.samples import sample_clip
-from tests.tokenize.curated_out import SPOKEN, good_entries, write_curated
 
 RATE = 16000
 

@@ -17,9 +17,9 @@ from gpa.runtime.execution import Resources
 from gpa.tokenize.run import tokenize
 from gpa.tokenize.weights import TokenizerConfig
 from gpa.train.command import read_config, train
+from tests.curation.curated_out import entry, write_curated
 from tests.curation.models.asr.samples import sample_clip, sample_text
 from tests.runs import ROOT, gpa
-from tests.tokenize.curated_out import entry, write_curated
 
 CLIPS = ("en/counting", "en/hello_world", "en/quick_brown_fox", "zh/jishu", "zh/nihao_shijie")
 CURATED_RATE = 24_000

@@ -1,0 +1,1 @@
+"""Curated shards in the formats that other trainers read (`gpa export`)."""
