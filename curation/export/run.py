@@ -14,7 +14,7 @@ from rich.console import Console
 
 from gpa.curation.curated import CuratedShards, find_shards, read_shard
 from gpa.curation.export.formats import FORMATS, Format
-from gpa.curation.export.selection import select
+from gpa.curation.selection import select
 from gpa.runtime.config import digest
 from gpa.runtime.errors import UserError
 from gpa.runtime.lock import only_run

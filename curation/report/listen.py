@@ -15,7 +15,7 @@ import soundfile
 
 from gpa.curation.audio import Waveform
 from gpa.curation.consensus.rover import align
-from gpa.curation.report.clips import bits_per_second, mp3_data_uri, outline
+from gpa.curation.report.clips import BEST_BPS, bits_per_second, mp3_data_uri, outline
 from gpa.curation.report.outputs import Run
 from gpa.curation.report.samples import Drawn, Stratum
 from gpa.curation.text.units import pieces
@@ -129,6 +129,12 @@ def read_samples(run: Run, chosen: Sequence[tuple[Stratum, Sequence[Drawn]]]) ->
         for number, stratum, share, one in members:
             found.append(reader.sample(number, stratum, stratum.population / share, one, bps))
     return sorted(found, key=lambda sample: sample.number)
+
+
+def read_sample(run: Run, drawn: Drawn) -> Sample:
+    """One utterance by itself, which stands for no stratum."""
+    reader = _Partition(run, drawn.partition, [drawn.utterance_id])
+    return reader.sample(0, Stratum(""), 1.0, drawn, BEST_BPS)
 
 
 class _Partition:

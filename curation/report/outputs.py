@@ -143,6 +143,13 @@ class Run:
             return None
         return self.artifacts.table(name, self.fingerprints[name], partition, columns)
 
+    def path(self, name: str, partition: str) -> str | None:
+        """Where the table lies that a stage made of a partition; None where it is not made yet."""
+        if partition not in self._done.get(name, ()):
+            return None
+        file = self.artifacts.name(name, self.fingerprints[name], partition)
+        return self.artifacts.store.path(file)
+
     def files(self, name: str, partition: str) -> Mapping[str, bytes] | None:
         """The files of an artifact, read when asked for; None where it is not made yet."""
         if partition not in self._done.get(name, ()):

@@ -34,21 +34,8 @@ def render(
     run: Run, found: Audit, samples: Sequence[Sample], overlaps: Sequence[ErrorOverlap] = ()
 ) -> str:
     """The whole page."""
-    environment = Environment(
-        loader=PackageLoader(PACKAGE, "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     in_hours = found.funnel.in_s >= 3600
-    environment.filters.update(
-        audio=lambda seconds: _audio(seconds, in_hours),
-        percent=_percent,
-        clock=_clock,
-        decimals=_decimals,
-        count=lambda value: f"{value:,}",
-    )
+    environment = templates(in_hours)
     source = environment.loader.get_source  # type: ignore[union-attr]
     script = source(environment, "page.js")[0]
     sha = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -73,6 +60,25 @@ def render(
         stages=_stages(run),
         lineage=lineage(run.content.get("models", {})),
     )
+
+
+def templates(in_hours: bool = False) -> Environment:
+    """The report's templates, which escape whatever they are given."""
+    environment = Environment(
+        loader=PackageLoader(PACKAGE, "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        audio=lambda seconds: _audio(seconds, in_hours),
+        percent=_percent,
+        clock=_clock,
+        decimals=_decimals,
+        count=lambda value: f"{value:,}",
+    )
+    return environment
 
 
 def _audio(seconds: float, in_hours: bool) -> str:

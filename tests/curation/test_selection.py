@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from gpa.curation.export.selection import select
+from gpa.curation.selection import select
 from gpa.runtime.errors import UserError
 
 MANIFEST = pa.table(
@@ -46,6 +46,6 @@ def test_a_condition_selects_rows(where, found):
     ],
 )
 def test_what_is_no_condition_on_its_columns_is_refused_in_one_sentence(where):
-    with pytest.raises(UserError, match="is no condition on the manifest's columns") as refused:
+    with pytest.raises(UserError, match="is no condition on the columns") as refused:
         select(MANIFEST, where)
     assert "\n" not in str(refused.value)

@@ -1,0 +1,1 @@
+"""A finished or running OUT as a workplace in the browser (`gpa explore`)."""

@@ -1,0 +1,75 @@
+"""`verdicts.jsonl`: what people say of labels, a line each, never lost and never rewritten.
+
+A line has `utterance_id`, `verdict` (right, wrong, unsure), `reviewer`, and `text` where somebody
+typed what is really said. The last line of a reviewer about an utterance counts; `gpa calibrate`
+reads the file as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+NAME = "verdicts.jsonl"
+
+
+class Verdict(BaseModel):
+    """One verdict; a corrected `text` says that the label is wrong."""
+
+    model_config = ConfigDict(extra="forbid")
+    utterance_id: str = Field(min_length=1, max_length=200)
+    verdict: Literal["right", "wrong", "unsure"]
+    reviewer: str = Field(default="", max_length=100)
+    text: str | None = Field(default=None, max_length=10_000)
+
+
+class Verdicts:
+    """The verdicts of an OUT; may be used from many threads of one process."""
+
+    def __init__(self, file: Path):
+        self._file = file
+        self._lock = threading.Lock()
+        self._latest: dict[str, dict[str, Verdict]] = {}
+        if not file.exists():
+            return
+        data = file.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        if whole != data:
+            # The last line of a process that was killed while it wrote: nobody was told it is kept.
+            os.truncate(file, len(whole))
+        for line in whole.decode().splitlines():
+            given = json.loads(line)
+            known = {name: given[name] for name in Verdict.model_fields if name in given}
+            self._keep(Verdict.model_validate(known))
+
+    def _keep(self, verdict: Verdict) -> None:
+        self._latest.setdefault(verdict.utterance_id, {})[verdict.reviewer] = verdict
+
+    def add(self, verdict: Verdict) -> None:
+        """On the disk before this returns."""
+        line = json.dumps(verdict.model_dump(exclude_none=True), ensure_ascii=False) + "\n"
+        with self._lock, self._file.open("ab") as file:
+            file.write(line.encode())
+            file.flush()
+            os.fsync(file.fileno())
+            self._keep(verdict)
+
+    def of(self, utterance_id: str) -> list[Verdict]:
+        """The last verdict of each reviewer about an utterance."""
+        return list(self._latest.get(utterance_id, {}).values())
+
+    def __len__(self) -> int:
+        return len(self._latest)
+
+    def differing(self) -> list[str]:
+        """Utterances on which two reviewers say different things."""
+        return [
+            utterance_id
+            for utterance_id, by_reviewer in self._latest.items()
+            if len({(each.verdict, each.text) for each in by_reviewer.values()}) > 1
+        ]

@@ -1,0 +1,64 @@
+"""How fast the explorer is over a million utterances: `python -m tests.curation.explore.bench_explore`."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gpa.curation.explore.catalogue import Catalogue
+from gpa.curation.explore.disputes import disputed
+from gpa.curation.report.outputs import open_run
+from tests.curation.report.bench_report import UTTERANCES, write_large
+
+
+def timed(what: str, work: Callable[[], Any]) -> Any:
+    """Do something and print how long it took."""
+    began = time.perf_counter()
+    made = work()
+    print(f"{what:<40} {time.perf_counter() - began:6.2f} s", flush=True)
+    return made
+
+
+def page(catalogue: Catalogue, where: str, sort: str = "") -> None:
+    """What the browser asks for a page."""
+    catalogue.rows(where, sort)
+    catalogue.count(where)
+
+
+def measure(out: str) -> None:
+    """Start, pages, and disputed words."""
+    catalogue = timed("start", lambda: Catalogue(open_run(out)))
+    print(f"{catalogue.count('').utterances:,} utterances")
+    timed("first page", lambda: page(catalogue, ""))
+    for where in ("not kept and pwer < 0.3", "regexp_matches(text, 'river.*water')", "snr_db > 20"):
+        timed(where, lambda where=where: page(catalogue, where))
+    for sort in ("pwer", "text"):
+        timed(f"sorted by {sort}", lambda sort=sort: page(catalogue, "", sort))
+    one = catalogue.rows("", "pwer", True, 1000, 1)[0]["utterance_id"]
+    timed(
+        "one utterance and its neighbours", lambda: (catalogue.find(one), catalogue.neighbours(one))
+    )
+    timed("disputed words", lambda: disputed(catalogue.texts(""), catalogue.asrs))
+    print(f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+
+
+def main() -> None:
+    """Write, and measure in another process, whose peak is the explorer's alone."""
+    if len(sys.argv) > 2:
+        measure(sys.argv[2])
+        return
+    utterances = int(sys.argv[1]) if len(sys.argv) > 1 else UTTERANCES
+    with tempfile.TemporaryDirectory() as folder:
+        write_large(Path(folder), utterances)
+        module = "tests.curation.explore.bench_explore"
+        subprocess.run([sys.executable, "-m", module, "measure", folder], check=True)
+
+
+if __name__ == "__main__":
+    main()
