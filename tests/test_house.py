@@ -30,9 +30,9 @@ FLOORS = (
     ("hypotheses",),
     STEPS,
     ("pipeline", "preflight"),
-    ("report",),
+    ("report", "curated", "selection"),
     ("run",),
-    ("prepare", "bench", "cli"),
+    ("prepare", "explore", "export", "bench", "cli"),
 )
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 
