@@ -6,7 +6,9 @@ is not disturbed, and what it adds is seen when the explorer is started again.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import duckdb
@@ -23,6 +25,8 @@ COLUMNS = (
     "utterance_id", "source", "speaker", "language", "start_s", "duration_s", "kept", "reason",
     "pwer", "verifier_distance", "confidence", "snr_db", "mos", "chosen_asr", "text",
 )  # fmt: skip
+# Rows of texts in memory at a time.
+BATCH_ROWS = 10_000
 _SELECT = """
     SELECT u.utterance_id, r.path AS source, u.speaker, coalesce(c.language, u.language) AS language,
         u.start_s, u.duration_s, coalesce(c.kept, false) AS kept, c.reason, c.pwer,
@@ -159,10 +163,19 @@ class Catalogue:
         names = [column[0] for column in found.description]
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
-    def texts(self, where: str) -> pa.Table:
-        """`utterance_id`, `language` and what each recogniser heard, of what `where` selects."""
+    def texts(self, where: str) -> Iterator[pa.RecordBatch]:
+        """`utterance_id`, `language` and what each recogniser heard, where any two texts differ."""
         names = ["utterance_id", "language", *(f"heard_{asr}" for asr in self.asrs)]
-        return fetch(self._where(where).project(_names(names)), where)
+        differing = " or ".join(
+            f'"heard_{one}" <> "heard_{other}"' for one, other in combinations(self.asrs, 2)
+        )
+        self.count(where)  # says what is wrong with a condition before the first row
+        yield from (
+            self._where(where)
+            .filter(differing or "false")
+            .project(_names(names))
+            .to_arrow_reader(BATCH_ROWS)
+        )
 
 
 def _names(columns: list[str]) -> str:

@@ -6,7 +6,7 @@ Counted over the alignments on which the WER between recognisers rests, in agree
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -32,11 +32,11 @@ class Dispute:
 
 
 def disputed(
-    texts: pa.Table, asrs: Sequence[str], most: int = 200, batch_rows: int = 10_000
+    texts: Iterable[pa.RecordBatch], asrs: Sequence[str], most: int = 200
 ) -> list[Dispute]:
     """The most frequent disputes of `Catalogue.texts`, most frequent first."""
     found: dict[tuple[str, str, str, str], Dispute] = {}
-    for batch in texts.to_batches(batch_rows):
+    for batch in texts:
         for row in batch.to_pylist():
             heard = {asr: row[f"heard_{asr}"] for asr in asrs if row[f"heard_{asr}"] is not None}
             for key in pairs(heard, row["language"]):

@@ -26,7 +26,7 @@ def test_the_most_frequent_come_first_with_their_utterances():
             "heard_b": ["Anne left", "Anne left", "he fails", "x"],
         }
     )
-    first, second = disputed(texts, ["a", "b"], batch_rows=2)
+    first, second = disputed(texts.to_batches(2), ["a", "b"])
     assert (first.heard_first, first.heard_second, first.count) == ("ann", "anne", 2)
     assert first.utterances == ["1", "2"]
     assert (second.heard_first, second.heard_second, second.utterances) == ("feels", "fails", ["3"])
