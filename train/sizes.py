@@ -6,6 +6,7 @@ head layout. `tiny` learns in minutes on two cores: most of it is the embedding 
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -18,6 +19,7 @@ from gpa.tokenize.vocabulary import PAD, VOCABULARY_SIZE
 Size = Literal["tiny", "0.3b", "3b"]
 SIZES: tuple[Size, ...] = get_args(Size)
 
+ARCHITECTURE = Qwen3ForCausalLM.__name__
 # Named as in Qwen3Config.
 SHAPES: dict[Size, dict[str, int]] = {
     "tiny": {
@@ -130,6 +132,12 @@ def _read_config(checkpoint: Path) -> Qwen3Config:
             "`make train` or a release wrote."
         )
     try:
+        found = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
+        if found.get("architectures", [ARCHITECTURE]) != [ARCHITECTURE]:
+            raise UserError(
+                f"{checkpoint} holds {', '.join(found['architectures'])}, and GPA is "
+                f"{ARCHITECTURE}. (GPA 1.5 is another model, with an encoder and a chat template.)"
+            )
         return Qwen3Config.from_pretrained(str(checkpoint), local_files_only=True)
     except (OSError, ValueError) as error:
         raise UserError(

@@ -38,6 +38,15 @@ def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
         load_model("tiny", tmp_path)
 
 
+def test_a_model_of_another_architecture_is_named(tmp_path):
+    config = model_config("tiny")
+    config.architectures = ["GPAForConditionalGeneration"]
+    config.save_pretrained(tmp_path)
+    refused = r"holds GPAForConditionalGeneration, and GPA is Qwen3ForCausalLM\. \(GPA 1\.5 is"
+    with pytest.raises(UserError, match=refused):
+        load_model("tiny", tmp_path)
+
+
 def test_a_checkpoint_without_weights_is_refused(tmp_path):
     model_config("tiny").save_pretrained(tmp_path)
     with pytest.raises(UserError, match=r"weights in .* can't be read"):
