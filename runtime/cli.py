@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from gpa.runtime.chatter import hush_libraries
 from gpa.runtime.errors import UserError
 from gpa.runtime.execution import QUIET
 from gpa.runtime.options import console, tell
@@ -20,6 +21,7 @@ from gpa.runtime.options import console, tell
 # Before any library that reads them is imported: the rooms' commands import theirs when called.
 os.environ.update(QUIET)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+hush_libraries()
 
 BENCHES = {bench.name: bench for bench in entry_points(group="gpa.benches")}
 # The exit status into which typer turns Ctrl-C.
