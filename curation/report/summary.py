@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gpa.curation.report.books import NON_SPEECH, QUARANTINED, Books
+from gpa.curation.report.funnel import STEPS
 from gpa.curation.report.outputs import Run
 from gpa.curation.report.recognisers import Agreement
 from gpa.runtime.progress import duration
@@ -53,13 +54,9 @@ def spared(run: Run) -> dict[str, dict[str, float]]:
     return found
 
 
-def summarise(
-    books: Books,
-    agreement: Mapping[str, Any],
-    early_exit: Mapping[str, Any],
-    record: Mapping[str, Any],
-) -> dict[str, Any]:
-    """The content of `report/summary.json`; seconds rounded to milliseconds."""
+def summarise(books: Books, agreement: Agreement, run: Run) -> dict[str, Any]:
+    """What a finished run amounts to, for `report/summary.json`; seconds rounded to milliseconds."""
+    pairs, record = pairwise_wer(agreement), run.content
     dropped = {
         reason: round(seconds, 3)
         for reason, seconds in sorted(books.dropped_s.items())
@@ -81,11 +78,11 @@ def summarise(
         },
         "recordings": dict(sorted(books.recordings.items())),
         "balanced": not books.differences,
-        "pairwise_wer": {pair: entry["wer"] for pair, entry in agreement.items()},
-        "pairwise_utterances": {pair: entry["utterances"] for pair, entry in agreement.items()},
+        "pairwise_wer": {pair: entry["wer"] for pair, entry in pairs.items()},
+        "pairwise_utterances": {pair: entry["utterances"] for pair, entry in pairs.items()},
         "early_exit": {
             asr: {**entry, "seconds": round(entry["seconds"], 3)}
-            for asr, entry in early_exit.items()
+            for asr, entry in spared(run).items()
         },
         "stages": record["stages"],
         "models": record["models"],
@@ -100,7 +97,8 @@ def show(summary: Mapping[str, Any], books: Books, out: str, console: Console) -
     for column, justify in (("", "left"), ("", "left"), ("audio", "right"), ("share", "right")):
         funnel.add_column(column, justify=justify)  # type: ignore[arg-type]
     funnel.add_row("in", "", duration(in_s), "")
-    for (step, reason), seconds in sorted(books.dropped_by_step_s.items(), key=_recipe_order):
+    lost = sorted(books.dropped_by_step_s.items(), key=lambda of: (STEPS.index(of[0][0]), -of[1]))
+    for (step, reason), seconds in lost:
         funnel.add_row(f"  {step}", reason, duration(seconds), f"{seconds / in_s:.1%}")
     funnel.add_row("kept", "", duration(books.kept_s), f"{books.kept_s / in_s:.1%}", style="bold")
     console.print(funnel)
@@ -134,12 +132,3 @@ def show(summary: Mapping[str, Any], books: Books, out: str, console: Console) -
         ("Report", f"{out}/report/index.html"),
     ):
         console.print(f"{what + ':':<18} {where}", markup=False)
-
-
-STEPS = ("ingest", "normalize", "denoise", "segment", "quality", "transcribe", "consensus",
-         "punctuate", "package")  # fmt: skip
-
-
-def _recipe_order(item: tuple[tuple[str, str], float]) -> tuple[int, float]:
-    (step, _), seconds = item
-    return STEPS.index(step), -seconds
