@@ -47,8 +47,8 @@ def bench(
     for section in sections or BENCHES:
         if section not in BENCHES:
             raise UserError(f"There is no bench {section!r}; there are {', '.join(BENCHES)}.")
-        measure = BENCHES[section].load()
-        measure(lambda line: console.print(line, markup=False))
+        for line in BENCHES[section].load()():
+            console.print(str(line), markup=False)
 
 
 def main() -> NoReturn:
