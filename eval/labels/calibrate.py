@@ -261,10 +261,7 @@ def as_json(points: Sequence[Point], what: str, used: float) -> str:
                 "threshold": point.threshold,
                 "utterances": point.utterances,
                 "seconds": round(point.seconds, 3),
-                **{
-                    key: None if math.isnan(value) else value
-                    for key, value in vars(point.error).items()
-                },
+                **point.error.as_json(),
             }
             for point in points
         ],
