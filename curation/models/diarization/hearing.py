@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,16 +47,18 @@ class DiarizerConfig(DeviceConfig):
 
 def voice_weights() -> Weights:
     """Those of the GE2E encoder; raises UserError where its wheel is missing."""
-    return wheel_weights(
-        "GE2E speaker encoder", wheel_file("Resemblyzer", "resemblyzer/pretrained.pt"), "Apache-2.0"
-    )
+    return wheel_weights("GE2E speaker encoder", _voice_file(), "Apache-2.0")
 
 
 def load_voice(device: str) -> GE2E:
     """The GE2E encoder, ready to embed."""
     from gpa.curation.models.diarization.ge2e import GE2E
 
-    return GE2E.from_checkpoint(wheel_file("Resemblyzer", "resemblyzer/pretrained.pt")).to(device)
+    return GE2E.from_checkpoint(_voice_file()).to(device)
+
+
+def _voice_file() -> Path:
+    return wheel_file("Resemblyzer", "resemblyzer/pretrained.pt")
 
 
 def embed(voice: GE2E, waveforms: Sequence[Waveform], sample_rate: int) -> NDArray[np.float32]:
