@@ -170,7 +170,7 @@ def _close(artifacts: ArtifactStore, run: RunRecord) -> tuple[dict, books.Books]
     manifest, _ = package.read_manifest(store)
     account = books.keep(artifacts, files, named, partitions, manifest, rejected)
     audited = audit(made, SAMPLES)
-    result = summary.summarise(account, audited.agreement, made)
+    result = summary.summarise(account, audited.agreement, run.content)
     write_report(made, audited, summarised=result)
     return result, account
 

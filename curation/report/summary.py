@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 
+from gpa.curation.consensus.stage import SKIPPED
 from gpa.curation.report.books import NON_SPEECH, QUARANTINED, Books
 from gpa.curation.report.funnel import STEPS
-from gpa.curation.report.outputs import Run
 from gpa.curation.report.recognisers import Agreement
 from gpa.runtime.progress import duration
 
@@ -36,27 +35,18 @@ def pairwise_wer(agreement: Agreement) -> dict[str, dict[str, float]]:
     }
 
 
-def spared(run: Run) -> dict[str, dict[str, float]]:
+def spared(agreement: Agreement) -> dict[str, dict[str, float]]:
     """Utterances, and their seconds, that early exit spared each ASR."""
-    found: dict[str, dict[str, float]] = {}
-    for partition in run.ahead("utterances", *(f"hypotheses/{asr}" for asr in run.asrs)):
-        cut = run.table("utterances", partition, ["utterance_id", "duration_s"])
-        for asr in run.asrs:
-            table = run.table(f"hypotheses/{asr}", partition, ["utterance_id", "pwer_at_least"])
-            if cut is None or table is None:
-                continue
-            skipped = table.filter(table["pwer_at_least"].is_valid())["utterance_id"]
-            if len(skipped):
-                lengths = cut.filter(pc.is_in(cut["utterance_id"], value_set=skipped))["duration_s"]
-                entry = found.setdefault(asr, {"utterances": 0, "seconds": 0.0})
-                entry["utterances"] += len(skipped)
-                entry["seconds"] += pc.sum(lengths).as_py()
-    return found
+    return {
+        asr: {"utterances": count, "seconds": round(agreement.struck_s[asr, reason], 3)}
+        for (asr, reason), count in sorted(agreement.struck.items())
+        if reason == SKIPPED
+    }
 
 
-def summarise(books: Books, agreement: Agreement, run: Run) -> dict[str, Any]:
+def summarise(books: Books, agreement: Agreement, record: Mapping[str, Any]) -> dict[str, Any]:
     """What a finished run amounts to, for `report/summary.json`; seconds rounded to milliseconds."""
-    pairs, record = pairwise_wer(agreement), run.content
+    pairs = pairwise_wer(agreement)
     dropped = {
         reason: round(seconds, 3)
         for reason, seconds in sorted(books.dropped_s.items())
@@ -80,10 +70,7 @@ def summarise(books: Books, agreement: Agreement, run: Run) -> dict[str, Any]:
         "balanced": not books.differences,
         "pairwise_wer": {pair: entry["wer"] for pair, entry in pairs.items()},
         "pairwise_utterances": {pair: entry["utterances"] for pair, entry in pairs.items()},
-        "early_exit": {
-            asr: {**entry, "seconds": round(entry["seconds"], 3)}
-            for asr, entry in spared(run).items()
-        },
+        "early_exit": spared(agreement),
         "stages": record["stages"],
         "models": record["models"],
         "versions": record["versions"],
