@@ -170,8 +170,7 @@ def _close(artifacts: ArtifactStore, run: RunRecord) -> tuple[dict, books.Books]
     manifest, _ = package.read_manifest(store)
     account = books.keep(artifacts, files, named, partitions, manifest, rejected)
     audited = audit(made, SAMPLES)
-    pairs, spared = summary.pairwise_wer(audited.agreement), summary.spared(made)
-    result = summary.summarise(account, pairs, spared, run.content)
+    result = summary.summarise(account, audited.agreement, run.content)
     write_report(made, audited, summarised=result)
     return result, account
 

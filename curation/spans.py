@@ -7,11 +7,13 @@ a span is `(start, end)` with `start < end`, the end not included.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Span = tuple[int, int]
+Number = TypeVar("Number", int, float)
 
 
 def runs(mask: NDArray[np.bool_]) -> list[Span]:
@@ -22,9 +24,12 @@ def runs(mask: NDArray[np.bool_]) -> list[Span]:
     )
 
 
-def union(spans: Iterable[Span]) -> list[Span]:
-    """Sorted, disjoint spans that cover the same samples; spans that touch become one."""
-    fused: list[Span] = []
+def union(spans: Iterable[tuple[Number, Number]]) -> list[tuple[Number, Number]]:
+    """Sorted, disjoint spans that cover the same samples; spans that touch become one.
+
+    Of spans in seconds those that touch to the last digit.
+    """
+    fused: list[tuple[Number, Number]] = []
     for start, end in sorted(spans):
         if start >= end:
             continue

@@ -1,10 +1,20 @@
-"""Keeps what C++ libraries write past Python off the terminal."""
+"""Keeps off the terminal what libraries have to say to their developers."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import warnings
 from collections.abc import Iterator
+
+
+def hush_libraries() -> None:
+    """Ignore what libraries say, when they are imported, of parts of them that nothing here uses."""
+    # pyannote, where it can't open files: it is handed waveforms.
+    warnings.filterwarnings("ignore", r"\s*torchcodec is not installed correctly", UserWarning)
+    # The telemetry of NeMo, which pyannote imports where it is installed: that it is off.
+    logging.getLogger("nv_one_logger").setLevel(logging.ERROR)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from gpa.runtime.chatter import hush_libraries
 from gpa.runtime.errors import UserError
 from gpa.runtime.execution import QUIET
 from gpa.runtime.options import console, tell
@@ -20,6 +21,7 @@ from gpa.runtime.options import console, tell
 # Before any library that reads them is imported: the rooms' commands import theirs when called.
 os.environ.update(QUIET)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+hush_libraries()
 
 BENCHES = {bench.name: bench for bench in entry_points(group="gpa.benches")}
 # The exit status into which typer turns Ctrl-C.
@@ -45,8 +47,8 @@ def bench(
     for section in sections or BENCHES:
         if section not in BENCHES:
             raise UserError(f"There is no bench {section!r}; there are {', '.join(BENCHES)}.")
-        measure = BENCHES[section].load()
-        measure(lambda line: console.print(line, markup=False))
+        for line in BENCHES[section].load()():
+            console.print(str(line), markup=False)
 
 
 def main() -> NoReturn:

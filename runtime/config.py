@@ -37,6 +37,25 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
+def read_text(path: Path) -> str:
+    """A file in UTF-8; raises UserError."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} can't be read: {error}.") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; raises UserError where there is none."""
+    try:
+        content = json.loads(read_text(path))
+    except ValueError as error:
+        raise UserError(f"{path} can't be read: {error}.") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} must hold an object, not {type(content).__name__}.")
+    return content
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping at the top of a YAML file; raises UserError where there is none."""
     try:

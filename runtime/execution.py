@@ -64,6 +64,13 @@ class Pool(Config):
     gpus: float = Field(0.0, ge=0)
     threads: int = Field(1, ge=1)  # of torch, OpenMP and the like, in each worker
 
+    def room(self, cpus: float, gpus: float) -> int:
+        """How many workers so many CPUs and GPUs hold; no more than it asks for."""
+        room = int(cpus // self.cpus)
+        if self.gpus > 0:
+            room = min(room, int(gpus // self.gpus))
+        return room if self.workers == "auto" else min(max(1, self.workers), room)
+
 
 class Resources(Config):
     """Where stages run."""
@@ -293,17 +300,14 @@ class Engine:
         import ray
 
         have = ray.cluster_resources()
-        room = int(have.get("CPU", 1) // pool.cpus)
-        if pool.gpus > 0:
-            room = min(room, int(have.get("GPU", 0) // pool.gpus))
+        room = pool.room(have.get("CPU", 1), have.get("GPU", 0))
         if room < 1:
             raise UserError(
                 f"A worker needs {pool.cpus:g} CPUs and {pool.gpus:g} GPUs, and Ray has "
                 f"{have.get('CPU', 0):g} and {have.get('GPU', 0):g}; lower resources in "
                 "pipelines.yaml or join a larger cluster."
             )
-        wanted = room if pool.workers == "auto" else min(pool.workers, room)
-        return max(1, min(wanted, items))
+        return max(1, min(room, items))
 
     def run(self, job: Job, partitions: Sequence[str], url: str, run_id: str) -> Iterator[Outcome]:
         """Make the artifacts of `partitions`, longest first if so ordered; yields as blocks end.

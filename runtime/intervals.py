@@ -32,6 +32,10 @@ class Estimate:
     high: float
     count: int
 
+    def as_json(self) -> dict[str, float | None]:
+        """For machines: null where there is no number."""
+        return {name: None if math.isnan(value) else value for name, value in vars(self).items()}
+
 
 def ratio(numerators: Iterable[float], denominators: Iterable[float], seed: int = 0) -> Estimate:
     """Sum of numerators over sum of denominators, one pair a unit, with a percentile bootstrap.

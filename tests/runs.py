@@ -16,13 +16,28 @@ ROOT = Path(__file__).resolve().parents[1]
 GPA = Path(sys.executable).with_name("gpa")
 
 
-def pipelines(folder: Path, change: Callable[[dict[str, Any]], None] | None = None) -> Path:
+def pipelines(folder: Path, change: Callable[[dict[str, Any]], None] = lambda _: None) -> Path:
     """A copy of pipelines.yaml with `change` applied to `laptop`."""
-    content = yaml.safe_load((ROOT / "pipelines.yaml").read_text())
-    if change is not None:
-        change(content["pipelines"]["laptop"])
+    return configured(folder, lambda content: change(content["pipelines"]["laptop"]))
+
+
+def short_answers(folder: Path, **most_tokens: int) -> Path:
+    """A copy of pipelines.yaml with answers of at most so many tokens, by task."""
+
+    def shorten(content: dict[str, Any]) -> None:
+        for task, tokens in most_tokens.items():
+            content["eval"]["generation"][task]["max_new_tokens"] = tokens
+
+    return configured(folder, shorten)
+
+
+def configured(folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """A copy of pipelines.yaml, changed."""
+    content = yaml.safe_load((ROOT / "pipelines.yaml").read_text(encoding="utf-8"))
+    change(content)
     file = folder / "pipelines.yaml"
-    file.write_text(yaml.safe_dump(content, allow_unicode=True, sort_keys=False))
+    written = yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
+    file.write_text(written, encoding="utf-8")
     return file
 
 

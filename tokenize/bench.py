@@ -6,7 +6,7 @@ Batches against one utterance at a time, and what is done utterance by utterance
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ HOUR_S = 3600.0
 Waveform = NDArray[np.float32]
 
 
-def bench(say: Callable[[str], None] = print) -> list[Measurement]:
+def bench() -> Iterator[Measurement]:
     """All measurements, with small tokenizers and the default batches, on one thread.
 
     A core is busy with one utterance already, so that a batch gains there only what calls cost
@@ -34,9 +34,7 @@ def bench(say: Callable[[str], None] = print) -> list[Measurement]:
     """
     with one_torch_thread(), torch.inference_mode():
         lines = _measure()
-    for line in lines:
-        say(str(line))
-    return lines
+    yield from lines
 
 
 def made_up_speech(count: int) -> list[Waveform]:

@@ -7,7 +7,7 @@ All on one thread and in processor seconds, so that other programs on the machin
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -47,11 +47,11 @@ AUTHORS_BATCH = 2
 Loss = Callable[[Qwen3ForCausalLM, Mapping[str, Any]], Tensor]
 
 
-def bench(say: Callable[[str], None] = print) -> list[Measurement]:
+def bench() -> Iterator[Measurement]:
     """All measurements on made-up tokens of the lengths of read speech, on one thread."""
     with one_torch_thread(), TemporaryDirectory() as scratch:
         shards = made_up_shards(Path(scratch) / "tokens", 600)
-        return _measure(shards, Path(scratch), say)
+        yield from _measure(shards, Path(scratch))
 
 
 def made_up_shards(folder: Path, count: int) -> TokenShards:
@@ -77,7 +77,7 @@ def made_up_shards(folder: Path, count: int) -> TokenShards:
     return TokenShards(folder)
 
 
-def _measure(shards: TokenShards, scratch: Path, say: Callable[[str], None]) -> list[Measurement]:
+def _measure(shards: TokenShards, scratch: Path) -> list[Measurement]:
     config = TrainConfig.model_validate(
         {
             "save_every_steps": 10_000,
@@ -110,7 +110,7 @@ def _measure(shards: TokenShards, scratch: Path, say: Callable[[str], None]) -> 
     packed_all, padded_all = _packed_and_padded(pretraining, _loss)
     packed_layers, padded_layers = _packed_and_padded(pretraining, _layers_alone)
     authors = _as_the_authors(pretraining)
-    lines = [
+    return [
         Measurement("packed / as the authors, all supervised", packed_all / authors, "x", 2.0),
         Measurement("packed / padded, the layers alone", packed_layers / padded_layers, "x", 2.0),
         Measurement("packed / padded, all supervised", packed_all / padded_all, "x"),
@@ -119,9 +119,6 @@ def _measure(shards: TokenShards, scratch: Path, say: Callable[[str], None]) -> 
         Measurement("loader / model, useful tokens a second", reading / packed, "x", 10.0),
         Measurement("reading and composing", 1e6 / reading, "s per million tokens"),
     ]
-    for line in lines:
-        say(str(line))
-    return lines
 
 
 def _with(rows: PackedRows, count: int, supervise_all: bool) -> PackedRows:

@@ -12,9 +12,13 @@ from typing import Any, Literal, get_args
 
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM, set_seed
+from transformers.utils import logging
 
 from gpa.runtime.errors import UserError
 from gpa.tokenize.vocabulary import PAD, VOCABULARY_SIZE
+
+# Its bars over the files of a model, which would break into ours: training has one of its own.
+logging.set_tqdm_hook(lambda bar, given, named: bar(*given, **{**named, "disable": True}))
 
 Size = Literal["tiny", "0.3b", "3b"]
 SIZES: tuple[Size, ...] = get_args(Size)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ PIPELINES, NAME = Path("pipelines.yaml"), "laptop"
 WORKERS = 1
 
 
-def bench(say: Callable[[str], None] = print) -> list[Measurement]:
+def bench() -> Iterator[Measurement]:
     """All measurements; they run every model, and take about four minutes."""
     config = read_pipeline(PIPELINES, NAME)
     resources = config.resources.model_copy(update={"cpus": WORKERS})
@@ -44,11 +44,8 @@ def bench(say: Callable[[str], None] = print) -> list[Measurement]:
         run.curate(str(corpus), out, NAME, config, Console(quiet=True))
         wall_s = time.perf_counter() - began
         with one_torch_thread():
-            lines = _against_bare_calls(out, config, wall_s)
-            lines.append(_batched_against_single(out, config))
-    for line in lines:
-        say(str(line))
-    return lines
+            yield from _against_bare_calls(out, config, wall_s)
+            yield _batched_against_single(out, config)
 
 
 class _ModelClock:
@@ -79,7 +76,7 @@ class _ModelClock:
         return timed
 
 
-def _against_bare_calls(out: str, config: PipelineConfig, wall_s: float) -> list[Measurement]:
+def _against_bare_calls(out: str, config: PipelineConfig, wall_s: float) -> Iterator[Measurement]:
     content = record.require(Store(out))
     artifacts, named = ArtifactStore(Store(out)), content["fingerprints"]
     clock = _ModelClock()
@@ -95,19 +92,14 @@ def _against_bare_calls(out: str, config: PipelineConfig, wall_s: float) -> list
             stage.process(partition, inputs, NoAttempts())
     spent = content["stages"].values()
     worked_s = sum(stage["worker_s"] for stage in spent)
-    return [
-        Measurement(
-            "workers' time, models loaded / bare model calls", worked_s / clock.seconds, "x", at_most=1.05
-        ),
-        Measurement(
-            "pipeline's wall time x workers / bare model calls, on 2.6 minutes of audio",
-            wall_s * WORKERS / clock.seconds,
-            "x",
-        ),
-        Measurement(
-            "of that wall time, loading models and waiting for Ray", wall_s - worked_s / WORKERS, "s"
-        ),
-    ]  # fmt: skip
+    bare = "bare model calls"
+    yield Measurement(
+        f"workers' time, models loaded / {bare}", worked_s / clock.seconds, "x", at_most=1.05
+    )
+    wall = f"pipeline's wall time x workers / {bare}, on 2.6 minutes of audio"
+    yield Measurement(wall, wall_s * WORKERS / clock.seconds, "x")
+    waiting = "of that wall time, loading models and waiting for Ray"
+    yield Measurement(waiting, wall_s - worked_s / WORKERS, "s")
 
 
 def _batched_against_single(out: str, config: PipelineConfig) -> Measurement:

@@ -12,7 +12,7 @@ import hashlib
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -39,25 +39,20 @@ class _Unlisted(ArtifactStore):
         return set()
 
 
-def bench(say: Callable[[str], None] = print) -> list[Measurement]:
+def bench() -> Iterator[Measurement]:
     """All measurements; they start Ray, take some minutes, and make a million files in memory."""
-    lines, driver_us = [], []
+    driver_us = []
     with Engine(Resources(cpus=2)) as engine:
         for size in SIZES:
             each_us = _driver_us(engine, size)
             highest_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             driver_us.append(sum(each_us.values()))
-            found = [
-                *(Measurement(f"{what}, of {size:,}", us, "us") for what, us in each_us.items()),
-                Measurement(f"memory of the driver, {size:,} partitions", highest_mb, "MB at most"),
-            ]
-            for line in found:
-                say(str(line))
-            lines += found
+            for what, us in each_us.items():
+                yield Measurement(f"{what}, of {size:,}", us, "us")
+            memory = f"memory of the driver, {size:,} partitions"
+            yield Measurement(memory, highest_mb, "MB at most")
     growth = max(after / before for before, after in pairwise(driver_us))
-    flat = Measurement("the driver's CPU a partition, ten times as many", growth, "x", at_most=1.2)
-    say(str(flat))
-    return [*lines, flat]
+    yield Measurement("the driver's CPU a partition, ten times as many", growth, "x", at_most=1.2)
 
 
 def _driver_us(engine: Engine, size: int) -> dict[str, float]:

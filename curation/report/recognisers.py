@@ -8,7 +8,7 @@ threshold, each bin holds pWER from its lower edge up to, and without, its upper
 from __future__ import annotations
 
 import heapq
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -118,7 +118,8 @@ class Agreement:
         self.vetoes = np.zeros(count, np.int64)
         self.vetoes_s = np.zeros(count)
         self.panel_sizes: Counter[int] = Counter()
-        self.struck: Counter[tuple[str, str]] = Counter()
+        self.struck: Counter[tuple[str, str]] = Counter()  # by recogniser and reason
+        self.struck_s: defaultdict[tuple[str, str], float] = defaultdict(float)
         self.languages: dict[str, Group] = {}
         self.lengths = [Group() for _ in LENGTHS_S]
         self.qualities = [Group() for _ in MOS_STEPS]
@@ -133,7 +134,9 @@ class Agreement:
         self._add_thresholds(utterances)
         self.early_exits += int(utterances.early_exit.sum())
         self.early_exits_s += float(utterances.duration_s[utterances.early_exit].sum())
-        self.struck.update(utterances.struck)
+        for key, (count, seconds) in utterances.struck.items():
+            self.struck[key] += count
+            self.struck_s[key] += seconds
         self.panel_sizes[0] += len(utterances)
         for votes in utterances.votes:
             self.panel_sizes[votes.voters.shape[1]] += len(votes.rows)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -91,90 +91,67 @@ class Sampler:
         place = np.where(by_pwer, np.searchsorted(PWER_STRATA, utterances.pwer, side="left"), -1)
         # Of what is dropped for disagreement, what is here would not pass the verifier either.
         reasons = np.array(utterances.reasons.to_pylist(), object)
+
+        def drawn(row: int) -> Drawn:
+            return Drawn(
+                chance=float(chance[row]),
+                partition=partition,
+                recording_id=utterances.recordings[row].as_py(),
+                start_s=float(utterances.start_s[row]),
+                end_s=float(utterances.end_s[row]),
+                utterance_id=utterances.ids[row].as_py(),
+                step="consensus",
+                reason=utterances.reasons[row].as_py(),
+            )
+
         for stratum in np.unique(place[place >= 0]):
             rows = np.flatnonzero(place == stratum)
-            label = pwer_stratum(float(utterances.pwer[rows[0]]))
-            self._draw(label, partition, utterances, rows, chance)
+            self._draw(pwer_stratum(float(utterances.pwer[rows[0]])), rows, chance, drawn)
         settled = np.flatnonzero(utterances.early_exit)
-        if len(settled):
-            self._draw(
-                "consensus: disagreement, early exit", partition, utterances, settled, chance
-            )
+        self._draw("consensus: disagreement, early exit", settled, chance, drawn)
         rest = (place < 0) & ~utterances.early_exit
         for reason in sorted({reason for reason in reasons[rest] if reason is not None}):
-            rows = np.flatnonzero(rest & (reasons == reason))
             label = f"consensus: {reason}"
             if reason == "disagreement":
                 label += ", and unverified"
-            self._draw(label, partition, utterances, rows, chance)
+            self._draw(label, np.flatnonzero(rest & (reasons == reason)), chance, drawn)
         lone = np.flatnonzero((place < 0) & utterances.kept)
-        if len(lone):
-            self._draw("kept without pWER", partition, utterances, lone, chance)
-
-    def _draw(
-        self,
-        label: str,
-        partition: str,
-        utterances: Utterances,
-        rows: np.ndarray,
-        chance: np.ndarray,
-    ) -> None:
-        stratum = self.strata.setdefault(label, Stratum(label))
-        stratum.population += len(rows)
-        for row in self._candidates(stratum, rows, chance):
-            self._push(
-                stratum,
-                Drawn(
-                    chance=float(chance[row]),
-                    partition=partition,
-                    recording_id=utterances.recordings[row].as_py(),
-                    start_s=float(utterances.start_s[row]),
-                    end_s=float(utterances.end_s[row]),
-                    utterance_id=utterances.ids[row].as_py(),
-                    step="consensus",
-                    reason=utterances.reasons[row].as_py(),
-                ),
-            )
+        self._draw("kept without pWER", lone, chance, drawn)
 
     def _add_spans(self, partition: str, spans: pa.Table, chance: np.ndarray) -> None:
-        if not spans.num_rows:
-            return
         steps, reasons = spans["stage"].to_pylist(), spans["reason"].to_pylist()
         labels = np.array([f"{s}: {r}" for s, r in zip(steps, reasons, strict=True)], object)
-        for label in sorted(set(labels)):
-            stratum = self.strata.setdefault(label, Stratum(label))
-            rows = np.flatnonzero(labels == label)
-            stratum.population += len(rows)
-            for row in self._candidates(stratum, rows, chance):
-                span = spans.slice(row, 1).to_pylist()[0]
-                self._push(
-                    stratum,
-                    Drawn(
-                        chance=float(chance[row]),
-                        partition=partition,
-                        recording_id=span["recording_id"],
-                        start_s=span["start_s"],
-                        end_s=span["end_s"],
-                        step=span["stage"],
-                        reason=span["reason"],
-                        value=span["value"],
-                    ),
-                )
 
-    def _candidates(
-        self, stratum: Stratum, rows: np.ndarray, chance: np.ndarray
-    ) -> Iterator[np.int64]:
-        """Rows that may still get in, the luckiest first."""
+        def drawn(row: int) -> Drawn:
+            (span,) = spans.slice(row, 1).to_pylist()
+            return Drawn(
+                chance=float(chance[row]),
+                partition=partition,
+                recording_id=span["recording_id"],
+                start_s=span["start_s"],
+                end_s=span["end_s"],
+                step=span["stage"],
+                reason=span["reason"],
+                value=span["value"],
+            )
+
+        for label in sorted(set(labels)):
+            self._draw(label, np.flatnonzero(labels == label), chance, drawn)
+
+    def _draw(
+        self, label: str, rows: np.ndarray, chance: np.ndarray, drawn: Callable[[int], Drawn]
+    ) -> None:
+        """Let the luckiest of `rows`, if there are any, into a stratum."""
+        if not len(rows):
+            return
+        stratum = self.strata.setdefault(label, Stratum(label))
+        stratum.population += len(rows)
         worst = -stratum.heap[0][0] if len(stratum.heap) >= self._size else 1.0
         lucky = rows[chance[rows] <= worst]
-        return iter(lucky[np.argsort(chance[lucky], kind="stable")][: self._size])
-
-    def _push(self, stratum: Stratum, drawn: Drawn) -> None:
-        entry = (-drawn.chance, drawn)
-        if len(stratum.heap) < self._size:
-            heapq.heappush(stratum.heap, entry)
-        else:
-            heapq.heappushpop(stratum.heap, entry)
+        for row in lucky[np.argsort(chance[lucky], kind="stable")][: self._size]:
+            sample = drawn(int(row))
+            push = heapq.heappush if len(stratum.heap) < self._size else heapq.heappushpop
+            push(stratum.heap, (-sample.chance, sample))
 
     def chosen(self, longest_total_s: float) -> list[tuple[Stratum, list[Drawn]]]:
         """Samples by stratum, evenly: what a small stratum lacks, the others have more of.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 
+from gpa.curation.consensus.stage import SKIPPED
 from gpa.curation.report.books import NON_SPEECH, QUARANTINED, Books
-from gpa.curation.report.outputs import Run
+from gpa.curation.report.funnel import STEPS
 from gpa.curation.report.recognisers import Agreement
 from gpa.runtime.progress import duration
 
@@ -35,31 +35,18 @@ def pairwise_wer(agreement: Agreement) -> dict[str, dict[str, float]]:
     }
 
 
-def spared(run: Run) -> dict[str, dict[str, float]]:
+def spared(agreement: Agreement) -> dict[str, dict[str, float]]:
     """Utterances, and their seconds, that early exit spared each ASR."""
-    found: dict[str, dict[str, float]] = {}
-    for partition in run.ahead("utterances", *(f"hypotheses/{asr}" for asr in run.asrs)):
-        cut = run.table("utterances", partition, ["utterance_id", "duration_s"])
-        for asr in run.asrs:
-            table = run.table(f"hypotheses/{asr}", partition, ["utterance_id", "pwer_at_least"])
-            if cut is None or table is None:
-                continue
-            skipped = table.filter(table["pwer_at_least"].is_valid())["utterance_id"]
-            if len(skipped):
-                lengths = cut.filter(pc.is_in(cut["utterance_id"], value_set=skipped))["duration_s"]
-                entry = found.setdefault(asr, {"utterances": 0, "seconds": 0.0})
-                entry["utterances"] += len(skipped)
-                entry["seconds"] += pc.sum(lengths).as_py()
-    return found
+    return {
+        asr: {"utterances": count, "seconds": round(agreement.struck_s[asr, reason], 3)}
+        for (asr, reason), count in sorted(agreement.struck.items())
+        if reason == SKIPPED
+    }
 
 
-def summarise(
-    books: Books,
-    agreement: Mapping[str, Any],
-    early_exit: Mapping[str, Any],
-    record: Mapping[str, Any],
-) -> dict[str, Any]:
-    """The content of `report/summary.json`; seconds rounded to milliseconds."""
+def summarise(books: Books, agreement: Agreement, record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a finished run amounts to, for `report/summary.json`; seconds rounded to milliseconds."""
+    pairs = pairwise_wer(agreement)
     dropped = {
         reason: round(seconds, 3)
         for reason, seconds in sorted(books.dropped_s.items())
@@ -81,12 +68,9 @@ def summarise(
         },
         "recordings": dict(sorted(books.recordings.items())),
         "balanced": not books.differences,
-        "pairwise_wer": {pair: entry["wer"] for pair, entry in agreement.items()},
-        "pairwise_utterances": {pair: entry["utterances"] for pair, entry in agreement.items()},
-        "early_exit": {
-            asr: {**entry, "seconds": round(entry["seconds"], 3)}
-            for asr, entry in early_exit.items()
-        },
+        "pairwise_wer": {pair: entry["wer"] for pair, entry in pairs.items()},
+        "pairwise_utterances": {pair: entry["utterances"] for pair, entry in pairs.items()},
+        "early_exit": spared(agreement),
         "stages": record["stages"],
         "models": record["models"],
         "versions": record["versions"],
@@ -100,7 +84,8 @@ def show(summary: Mapping[str, Any], books: Books, out: str, console: Console) -
     for column, justify in (("", "left"), ("", "left"), ("audio", "right"), ("share", "right")):
         funnel.add_column(column, justify=justify)  # type: ignore[arg-type]
     funnel.add_row("in", "", duration(in_s), "")
-    for (step, reason), seconds in sorted(books.dropped_by_step_s.items(), key=_recipe_order):
+    lost = sorted(books.dropped_by_step_s.items(), key=lambda of: (STEPS.index(of[0][0]), -of[1]))
+    for (step, reason), seconds in lost:
         funnel.add_row(f"  {step}", reason, duration(seconds), f"{seconds / in_s:.1%}")
     funnel.add_row("kept", "", duration(books.kept_s), f"{books.kept_s / in_s:.1%}", style="bold")
     console.print(funnel)
@@ -134,12 +119,3 @@ def show(summary: Mapping[str, Any], books: Books, out: str, console: Console) -
         ("Report", f"{out}/report/index.html"),
     ):
         console.print(f"{what + ':':<18} {where}", markup=False)
-
-
-STEPS = ("ingest", "normalize", "denoise", "segment", "quality", "transcribe", "consensus",
-         "punctuate", "package")  # fmt: skip
-
-
-def _recipe_order(item: tuple[tuple[str, str], float]) -> tuple[int, float]:
-    (step, _), seconds = item
-    return STEPS.index(step), -seconds

@@ -65,7 +65,8 @@ class Utterances:
     # Whether pWER alone decides: the other gates let it through.
     eligible: Bools
     votes: tuple[Votes, ...]
-    struck: dict[tuple[str, str], int]  # (recogniser, reason) -> hypotheses
+    # (recogniser, reason) -> hypotheses, and the seconds of their utterances
+    struck: dict[tuple[str, str], tuple[int, float]]
     decided: bool
 
     def __len__(self) -> int:
@@ -86,7 +87,7 @@ def read_utterances(run: Run, partition: str) -> Utterances | None:
     kept = early_exit = np.zeros(len(ids), bool)
     languages = reasons = pa.chunked_array([empty.cast(pa.string())])
     votes: tuple[Votes, ...] = ()
-    struck: dict[tuple[str, str], int] = {}
+    struck: dict[tuple[str, str], tuple[int, float]] = {}
     if consensus is not None:
         consensus = _in_order(consensus, ids)
         pwer, languages, reasons = (
@@ -99,7 +100,7 @@ def read_utterances(run: Run, partition: str) -> Utterances | None:
         )
         eligible = _eligible(run, consensus, kept)
         votes = tuple(_read_votes(consensus, run.asrs))
-        struck = _struck(consensus["struck"])
+        struck = _struck(consensus["struck"], cuts["duration_s"])
     normalized = denoised = mos = np.full(len(ids), np.nan)
     if quality is not None:
         quality = _in_order(quality, ids)
@@ -195,16 +196,24 @@ def _read_votes(consensus: pa.Table, asrs: list[str]) -> Iterator[Votes]:
         )
 
 
-def _struck(column: pa.ChunkedArray) -> dict[tuple[str, str], int]:
-    flat = _array(column).flatten()
+def _struck(
+    column: pa.ChunkedArray, duration_s: pa.ChunkedArray
+) -> dict[tuple[str, str], tuple[int, float]]:
+    lists = _array(column)
+    flat = lists.flatten()
     if not len(flat):
         return {}
-    counts = pa.table({"asr": flat.field("asr"), "reason": flat.field("reason")}).group_by(
-        ["asr", "reason"]
+    table = pa.table(
+        {
+            "asr": flat.field("asr"),
+            "reason": flat.field("reason"),
+            "seconds": duration_s.take(pc.list_parent_indices(lists)),
+        }
     )
+    sums = table.group_by(["asr", "reason"]).aggregate([("seconds", "count"), ("seconds", "sum")])
     return {
-        (row["asr"], row["reason"]): row["asr_count"]
-        for row in counts.aggregate([("asr", "count")]).to_pylist()
+        (row["asr"], row["reason"]): (row["seconds_count"], row["seconds_sum"])
+        for row in sums.to_pylist()
     }
 
 

@@ -30,6 +30,7 @@ from gpa.eval.benchmarks.recognition import Units
 from gpa.eval.benchmarks.seed_tts import SPOKEN_LANGUAGES
 from gpa.eval.generation.commands import read_speech
 from gpa.eval.generation.prompts import as_speech
+from gpa.runtime.config import read_text
 from gpa.runtime.errors import UserError
 from gpa.tokenize.sequences import Task, choose_references
 from gpa.tokenize.shards import Provenance, TokenShards, UtteranceTokens
@@ -248,11 +249,7 @@ def _curated_item(utterance: CuratedUtterance) -> Item:
 
 def _lines(path: Path) -> Iterable[str]:
     """Lines of a list that say something; raises UserError."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} can't be read: {error}.") from None
-    return (line.strip() for line in io.StringIO(text) if line.strip())
+    return (line.strip() for line in io.StringIO(read_text(path)) if line.strip())
 
 
 def _drawn(items: tuple[Item, ...], limit: int | None, seed: int) -> tuple[Item, ...]:

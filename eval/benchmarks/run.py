@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -157,13 +156,6 @@ def as_json(measured: Measured) -> dict[str, Any]:
         "published_utterances": measured.test_set.published_size,
         "failed": dict(measured.failed),
         "figures": [
-            asdict(figure)
-            | {
-                "estimate": {
-                    name: None if math.isnan(value) else value
-                    for name, value in asdict(figure.estimate).items()
-                }
-            }
-            for figure in measured.figures
+            asdict(figure) | {"estimate": figure.estimate.as_json()} for figure in measured.figures
         ],
     }

@@ -22,7 +22,7 @@ from pydantic import Field
 
 from gpa.curation.audio import Waveform
 from gpa.curation.models.device import require_device
-from gpa.curation.models.weights import wheel_file
+from gpa.curation.models.diarization.hearing import load_voice
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
 from gpa.tokenize.clips import SAMPLE_RATE
@@ -67,9 +67,7 @@ class GE2EEncoder:
     name = "GE2E (Resemblyzer)"
 
     def __init__(self) -> None:
-        from gpa.curation.models.diarization.ge2e import GE2E
-
-        self._network = GE2E.from_checkpoint(wheel_file("Resemblyzer", "resemblyzer/pretrained.pt"))
+        self._network = load_voice("cpu")
 
     def embed(self, waveform: Waveform) -> NDArray[np.float32]:
         """A vector of 256."""

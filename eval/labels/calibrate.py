@@ -20,6 +20,7 @@ from gpa.curation.report.samples import PWER_STRATA
 from gpa.eval.labels.judged import LABEL, JudgedText, judge_texts, match
 from gpa.eval.labels.outputs import Output, Utterance, read_output
 from gpa.eval.labels.truth import read_truth
+from gpa.runtime.config import read_text
 from gpa.runtime.errors import UserError
 from gpa.runtime.intervals import Estimate, ratio
 
@@ -155,12 +156,8 @@ def _stratum(pwer: float | None) -> int:
 
 def read_verdicts(file: Path) -> dict[str, str]:
     """Verdicts by utterance, the last one of each; raises UserError naming the line at fault."""
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} can't be read: {error}.") from None
     verdicts = {}
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_text(file).splitlines(), start=1):
         if not line.strip():
             continue
         try:
@@ -261,10 +258,7 @@ def as_json(points: Sequence[Point], what: str, used: float) -> str:
                 "threshold": point.threshold,
                 "utterances": point.utterances,
                 "seconds": round(point.seconds, 3),
-                **{
-                    key: None if math.isnan(value) else value
-                    for key, value in vars(point.error).items()
-                },
+                **point.error.as_json(),
             }
             for point in points
         ],

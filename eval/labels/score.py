@@ -10,7 +10,7 @@ import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
@@ -305,16 +305,9 @@ def show(result: Score, console: Console) -> None:
 
 def as_json(result: Score) -> str:
     """The figures for machines; null where there was nothing to measure."""
-
-    def plain(estimate: Estimate) -> dict[str, float | int | None]:
-        return {
-            key: None if isinstance(value, float) and math.isnan(value) else value
-            for key, value in asdict(estimate).items()
-        }
-
     content = {
         "figures": {
-            section: {name: plain(estimate) for name, estimate in figures.items()}
+            section: {name: estimate.as_json() for name, estimate in figures.items()}
             for section, figures in result.figures.items()
         },
         "judged": result.judged,

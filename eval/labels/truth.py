@@ -28,6 +28,7 @@ from praatio import textgrid
 
 from gpa.curation.models.protocols import Word
 from gpa.curation.text.units import primary_language
+from gpa.runtime.config import read_text
 from gpa.runtime.errors import UserError
 
 Seconds = tuple[float, float]
@@ -179,7 +180,7 @@ def _language(row: Mapping[str, Any]) -> str | None:
 def _rttm(path: Path) -> dict[str, tuple[TruthTurn, ...]]:
     """Turns of an RTTM file: under the file's stem, or by the names in it where it has several."""
     by_name: dict[str, list[TruthTurn]] = {}
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         fields = line.split()
         if not fields or fields[0] != "SPEAKER":
             continue
@@ -210,14 +211,14 @@ def _words(path: Path) -> tuple[Word, ...]:
 def _noise(path: Path) -> tuple[Seconds, ...]:
     try:
         return tuple(
-            (span["start"], span["end"]) for span in json.loads(_text(path)).get("noise", [])
+            (span["start"], span["end"]) for span in json.loads(read_text(path)).get("noise", [])
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path} has no list `noise` of spans with start and end.") from None
 
 
 def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         if not line.strip():
             continue
         try:
@@ -227,10 +228,3 @@ def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
         if not isinstance(row, dict):
             raise UserError(f"{path}, line {number} is no JSON object.")
         yield row
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} can't be read: {error}.") from None

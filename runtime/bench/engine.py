@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -49,17 +49,14 @@ class Work(Stage):
         return Artifact(pa.table({"partition": [partition]}))
 
 
-def bench(say: Callable[[str], None] = print) -> list[Measurement]:
+def bench() -> Iterator[Measurement]:
     """All measurements; they start Ray, and take about eight minutes."""
-    lines = []
-    for measure in (_partitions_done, _no_work, _two_workers):
-        for line in measure():
-            say(str(line))
-            lines.append(line)
-    return lines
+    yield from _partitions_done()
+    yield from _no_work()
+    yield from _two_workers()
 
 
-def _partitions_done() -> list[Measurement]:
+def _partitions_done() -> Iterator[Measurement]:
     with tempfile.TemporaryDirectory() as folder:
         artifacts = ArtifactStore(Store(folder))
         artifacts.write("stage", "fingerprint", "part-0", Artifact(pa.table({"row": [1]})))
@@ -69,12 +66,12 @@ def _partitions_done() -> list[Measurement]:
         began = time.perf_counter()
         artifacts.done("stage", "fingerprint")
         each_ms = (time.perf_counter() - began) / DONE * 1000
-    return [Measurement(f"a partition of {DONE:,} that is done already", each_ms, "ms", at_most=5)]
+    yield Measurement(f"a partition of {DONE:,} that is done already", each_ms, "ms", at_most=5)
 
 
-def _no_work() -> list[Measurement]:
+def _no_work() -> Iterator[Measurement]:
     """Time and the driver's memory at more and more partitions: both should be flat."""
-    each_ms, growth_mb = [], []
+    each_ms = []
     with Engine(Resources(cpus=2)) as engine:
         for size in SIZES:
             with tempfile.TemporaryDirectory(dir=IN_MEMORY) as folder:
@@ -89,20 +86,11 @@ def _no_work() -> list[Measurement]:
                     if number % 100 == 0:
                         peak = max(peak, _resident_bytes())
             each_ms.append((ended - began) / (size - 1) * 1000)
-            growth_mb.append((peak - before) / 2**20)
-    lines = [
-        line
-        for size, ms, mb in zip(SIZES, each_ms, growth_mb, strict=True)
-        for line in (
-            Measurement(f"a no-op partition of {size:,}", ms, "ms"),
-            Measurement(f"memory of the driver, {size:,} no-op partitions", mb, "MB more"),
-        )
-    ]
+            yield Measurement(f"a no-op partition of {size:,}", each_ms[-1], "ms")
+            memory = f"memory of the driver, {size:,} no-op partitions"
+            yield Measurement(memory, (peak - before) / 2**20, "MB more")
     growth = max(after / before for before, after in pairwise(each_ms))
-    return [
-        *lines,
-        Measurement("time of a no-op partition, ten times as many", growth, "x", at_most=1.2),
-    ]
+    yield Measurement("time of a no-op partition, ten times as many", growth, "x", at_most=1.2)
 
 
 def _resident_bytes() -> int:
@@ -111,7 +99,7 @@ def _resident_bytes() -> int:
     return int(pages) * resource.getpagesize()
 
 
-def _two_workers() -> list[Measurement]:
+def _two_workers() -> Iterator[Measurement]:
     """The same work on one worker and on two, with their start."""
     names = [f"part-{number}" for number in range(BUSY_PARTITIONS)]
     seconds = []
@@ -126,4 +114,4 @@ def _two_workers() -> list[Measurement]:
             for _ in engine.run(job, names, folder, "bench"):
                 pass
             seconds.append(time.perf_counter() - began)
-    return [Measurement("two workers / one worker", seconds[0] / seconds[1], "x", at_least=1.8)]
+    yield Measurement("two workers / one worker", seconds[0] / seconds[1], "x", at_least=1.8)

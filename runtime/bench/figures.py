@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-
-# One section of a bench: prints each line as it comes, and returns all of them.
-Bench = Callable[[Callable[[str], None]], "list[Measurement]"]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
@@ -62,7 +62,7 @@ def _slow_to_answer() -> Iterator[str]:
         serving.kill()
 
 
-def bench(say: Callable[[str], None] = print) -> list[Measurement]:
+def bench() -> Iterator[Measurement]:
     """Tables of some hundred partitions, one by one and together; takes half a minute."""
     partitions = [f"part-{number:05d}" for number in range(PARTITIONS)]
     with _slow_to_answer() as url:
@@ -74,19 +74,14 @@ def bench(say: Callable[[str], None] = print) -> list[Measurement]:
         for _ in artifacts.tables("utterances", "1", partitions):
             pass
         together = time.perf_counter()
-    lines = [
-        Measurement(
-            "tables off an object store, one by one / fetched together",
-            (alone - began) / (together - alone),
-            "x",
-            at_least=20,
-        ),
-        Measurement(
-            "a table off an object store that answers in 30 ms",
-            (together - alone) / PARTITIONS * 1000,
-            "ms",
-        ),
-    ]
-    for line in lines:
-        say(str(line))
-    return lines
+    yield Measurement(
+        "tables off an object store, one by one / fetched together",
+        (alone - began) / (together - alone),
+        "x",
+        at_least=20,
+    )
+    yield Measurement(
+        "a table off an object store that answers in 30 ms",
+        (together - alone) / PARTITIONS * 1000,
+        "ms",
+    )

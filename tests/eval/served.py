@@ -18,7 +18,6 @@ from typing import Any
 import httpx2
 import numpy as np
 import soundfile
-import yaml
 
 from gpa.curation.audio import Waveform
 from gpa.eval.config import read_config
@@ -26,7 +25,7 @@ from gpa.eval.generation.generate import Generator
 from gpa.eval.generation.prompts import Request
 from gpa.tokenize.weights import TokenizerConfig
 from gpa.train.sizes import new_model
-from tests.runs import ROOT, start
+from tests.runs import configured, start
 
 PATIENCE_S = 120
 
@@ -41,14 +40,14 @@ def checkpoint(folder: Path, context: int) -> Path:
 
 def config_file(folder: Path, longest: dict[str, int], **limits: float) -> Path:
     """pipelines.yaml with answers of at most so many tokens, all drawn at random."""
-    content = yaml.safe_load((ROOT / "pipelines.yaml").read_text())
-    for task, tokens in longest.items():
-        content["eval"]["generation"][task] = {"temperature": 1.0, "max_new_tokens": tokens}
-    content["eval"]["serve"] |= limits
-    content["eval"]["latency"] |= {"at_once": [1, 3], "sustained_requests": 4}
-    file = folder / "pipelines.yaml"
-    file.write_text(yaml.safe_dump(content, sort_keys=False))
-    return file
+
+    def change(content: dict[str, Any]) -> None:
+        for task, tokens in longest.items():
+            content["eval"]["generation"][task] = {"temperature": 1.0, "max_new_tokens": tokens}
+        content["eval"]["serve"] |= limits
+        content["eval"]["latency"] |= {"at_once": [1, 3], "sustained_requests": 4}
+
+    return configured(folder, change)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gpa.runtime import cli
+from gpa.runtime.bench.figures import Measurement
 from gpa.tokenize import bench as benchmark
 from gpa.tokenize.bench import CURATED_RATE, bench, made_up_speech
 
@@ -15,9 +17,11 @@ def test_made_up_speech_has_the_lengths_of_utterances():
     assert 1 <= durations_s.min() < durations_s.max() <= 25
 
 
-def test_every_measurement_is_printed_and_is_one(monkeypatch):
+def test_every_measurement_is_printed_and_is_one(monkeypatch, capsys):
     monkeypatch.setattr(benchmark, "UTTERANCES", 3)
-    printed: list[str] = []
-    lines = bench(printed.append)
-    assert printed == [str(line) for line in lines]
+    lines: list[Measurement] = []
+    monkeypatch.setattr(benchmark, "bench", lambda: lines)
+    lines += bench()
+    cli.bench(["tokenize"])
+    assert capsys.readouterr().out.splitlines() == [str(line) for line in lines]
     assert all(np.isfinite(line.value) and line.value > 0 for line in lines)

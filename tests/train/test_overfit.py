@@ -6,6 +6,7 @@ import jiwer
 import numpy as np
 import pytest
 import torch
+import yaml
 from transformers import Qwen3ForCausalLM
 
 from gpa.tokenize.sequences import asr_prompt
@@ -16,6 +17,7 @@ from gpa.train.loss import with_packed_loss
 from gpa.train.packing import collate
 from gpa.train.sizes import new_model
 from gpa.train.trainer import TrainConfig
+from tests.runs import ROOT
 
 STEPS = 270
 # Of the first loss, what synthesis and conversion may have left: most steps go to recognition.
@@ -34,27 +36,12 @@ def mean_loss(model, task, shards, vocabulary) -> float:
 def test_a_tiny_model_learns_sixteen_utterances_by_heart(speech_shards, vocabulary, tmp_path):
     shards = speech_shards
     assert len(shards) == 16
-    config = TrainConfig.model_validate(
-        {
-            # Everybody is trained on, and evaluated on with the same sentences below.
-            "held_back_share": 0,
-            "save_every_steps": STEPS,
-            "loader_workers": 0,
-            "batches": {"tiny": {"row_tokens": 768, "rows_per_step": 1, "rows_at_once": 1}},
-            "phases": {
-                "pretrain": {
-                    "supervise": "answer",
-                    "mixture": {"tasks": {"asr": 0.84, "tts": 0.08, "vc": 0.08}},
-                    "steps": {"tiny": STEPS},
-                    "learning_rate": {"tiny": 3e-3},
-                    "warmup_share": 0.1,
-                    "weight_decay": 0,
-                }
-            },
-        }
-    )
-    out = tmp_path / "out"
-    checkpoint = train(config, model="tiny", phase="pretrain", tokens=shards.folder, out=out)
+    recipe = yaml.safe_load((ROOT / "train" / "by_heart.yaml").read_text(encoding="utf-8"))["train"]
+    recipe["batches"]["tiny"]["row_tokens"] = 768
+    recipe["phases"]["pretrain"]["mixture"]["tasks"] = {"asr": 0.84, "tts": 0.08, "vc": 0.08}
+    config = TrainConfig.model_validate(recipe)
+    where = {"tokens": shards.folder, "out": tmp_path / "out"}
+    checkpoint = train(config, model="tiny", phase="pretrain", steps=STEPS, **where)
 
     model = Qwen3ForCausalLM.from_pretrained(checkpoint).eval()
     structure = vocabulary.structure

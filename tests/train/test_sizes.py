@@ -22,6 +22,12 @@ def test_a_seed_gives_the_same_weights():
     assert all((first[name] == second[name]).all() for name in first)
 
 
+def test_a_checkpoint_is_written_and_read_without_bars(tmp_path, capfd):
+    new_model("tiny", 7).save_pretrained(tmp_path)
+    load_model("tiny", tmp_path)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_an_unknown_size_is_refused():
     with pytest.raises(UserError, match=r"no MODEL '7b'; choose one of tiny, 0.3b, 3b"):
         model_config("7b")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
+from gpa.runtime.config import read_json
 from gpa.runtime.errors import UserError
 from gpa.tokenize.bicodec.padding import silence_padding, valid_mask
 from gpa.tokenize.checkpoint import load_strictly, read_tensors
@@ -107,11 +107,7 @@ def load_features(folder: Path) -> FeatureExtractor:
 def _read_wav2vec2_config(folder: Path) -> Wav2Vec2Config:
     """The folder's `config.json`; raises UserError where our exact batching would not hold."""
     path = folder / "config.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} can't be read: {error}.") from None
-    config = Wav2Vec2Config.from_dict(content, attn_implementation="sdpa")
+    config = Wav2Vec2Config.from_dict(read_json(path), attn_implementation="sdpa")
     geometry = (tuple(config.conv_kernel), tuple(config.conv_stride))
     if geometry != ((10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2)):
         raise UserError(f"{path}: conv_kernel and conv_stride are not those of wav2vec 2.0.")

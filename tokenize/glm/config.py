@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from gpa.runtime.config import Config, parse
+from gpa.runtime.config import Config, parse, read_json
 from gpa.runtime.errors import UserError
 
 # What the log-mel is made with; the network was trained on nothing else.
@@ -42,25 +41,15 @@ class GLMConfig(Config):
 def read_config(folder: Path) -> GLMConfig:
     """Read `config.json`, and check `preprocessor_config.json`; raises UserError."""
     path = folder / "config.json"
-    config = parse(GLMConfig, _read_json(path), str(path))
+    config = parse(GLMConfig, read_json(path), str(path))
     if config.pooling_position != config.quantize_position:
         raise UserError(
             f"{path}: pooling_position is {config.pooling_position} and quantize_position "
             f"{config.quantize_position}; only equal ones are supported."
         )
     path = folder / "preprocessor_config.json"
-    features = _read_json(path)
+    features = read_json(path)
     for key, value in {**FEATURE_SETTINGS, "feature_size": config.num_mel_bins}.items():
         if features.get(key) != value:
             raise UserError(f"{path}: {key} is {features.get(key)}, the model needs {value}.")
     return config
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} can't be read: {error}.") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path} must hold an object, not {type(content).__name__}.")
-    return content

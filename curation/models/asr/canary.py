@@ -8,12 +8,11 @@ checkpoint of v2 brings along, and 1B has none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 from gpa.curation.models.asr.config import BatchedASRConfig
-from gpa.curation.models.asr.hearing import SAMPLE_RATE, hear_in_batches, rising_words
+from gpa.curation.models.asr.hearing import SAMPLE_RATE, Recogniser, rising_words
 from gpa.curation.models.nemo import (
     GRANARY_LANGUAGES,
     change_decoding,
@@ -51,12 +50,11 @@ class CanaryConfig(BatchedASRConfig):
     weights: str = "nvidia/canary-1b-v2"
 
 
-class Canary:
+class Canary(Recogniser):
     """The ASR protocol over an `EncDecMultiTaskModel`."""
 
-    def __init__(self, config: CanaryConfig):
-        self.config = config
-        self._model: Any = None
+    config: CanaryConfig
+    _longest_s = LONGEST_S
 
     def sources(self) -> tuple[Source, ...]:
         """The checkpoint."""
@@ -83,14 +81,6 @@ class Canary:
         greedy = {"strategy": "greedy", "greedy": {"max_generation_delta": 50}}
         # NeMo's confidence of words fails on texts with an unknown token.
         change_decoding(self._model, greedy, word_confidence=False)
-
-    def transcribe(
-        self, waveforms: Sequence[Waveform], sample_rate: int, languages: Sequence[str | None]
-    ) -> list[Hypothesis | Exception]:
-        """One hypothesis a waveform; an utterance that fails, or without a language, an exception."""
-        return hear_in_batches(
-            self._hear, waveforms, sample_rate, languages, self.config.batch_size, LONGEST_S
-        )
 
     def _hear(self, clips: list[Waveform], language: str | None) -> list[Hypothesis]:
         from nemo.collections.asr.models.aed_multitask_models import MultiTaskTranscriptionConfig

@@ -1,18 +1,21 @@
 """What every recogniser does around its network: prepare clips, batch them, contain a failure,
 keep word times in order.
 
-An adapter hands its network in as `hear`, which gets clips of 16 kHz in one language. Around it
-stand the promises that `tests/curation/models/asr/test_conformance.py` holds all adapters to.
+An adapter's network gets clips of 16 kHz in one language. Around it stand the promises that
+`tests/curation/models/asr/test_conformance.py` holds all adapters to.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from gpa.curation.audio import resample
+from gpa.curation.models.asr.config import ASRConfig, BatchedASRConfig
 from gpa.curation.models.protocols import Hypothesis, Waveform, Word
 
 SAMPLE_RATE = 16000
@@ -21,6 +24,30 @@ SAMPLE_RATE = 16000
 SILENCE_PEAK = 1 / 32768
 
 Hear = Callable[[list[Waveform], str | None], list[Hypothesis]]
+
+
+class Recogniser(ABC):
+    """An adapter of the ASR protocol: its network is in `_hear`, `transcribe` is around it."""
+
+    config: ASRConfig
+    _longest_s: float | None = None  # what a clip may last; None: any length
+
+    def __init__(self, config: ASRConfig):
+        self.config = config
+        self._model: Any = None
+
+    def transcribe(
+        self, waveforms: Sequence[Waveform], sample_rate: int, languages: Sequence[str | None]
+    ) -> list[Hypothesis | Exception]:
+        """One hypothesis a waveform; an utterance that fails yields its exception."""
+        at_once = self.config.batch_size if isinstance(self.config, BatchedASRConfig) else 1
+        return hear_in_batches(
+            self._hear, waveforms, sample_rate, languages, at_once, self._longest_s
+        )
+
+    @abstractmethod
+    def _hear(self, clips: list[Waveform], language: str | None) -> list[Hypothesis]:
+        """Hypotheses of clips of 16 kHz that have sound and one language, in order."""
 
 
 def hear_in_batches(

@@ -11,17 +11,15 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from gpa.curation.models.asr.config import BatchedASRConfig
-from gpa.curation.models.asr.hearing import SAMPLE_RATE, hear_in_batches
+from gpa.curation.models.asr.hearing import SAMPLE_RATE, Recogniser
 from gpa.curation.models.protocols import Facts, Hypothesis, Source, Waveform, Weights
-from gpa.curation.models.weights import resolve
+from gpa.curation.models.weights import library, resolve
 from gpa.runtime.errors import UserError
 
 # The library refuses more; its "Unlimited" models take any length.
@@ -32,120 +30,30 @@ DOWNLOADS = "https://dl.fbaipublicfiles.com/mms"
 # The model's own codes, by those of Whisper, which names the language: ISO 639-1 where a language
 # has one. Where the model knows several scripts it is the one that most is written in.
 LANGUAGES = {
-    "af": "afr_Latn",
-    "am": "amh_Ethi",
-    "ar": "arb_Arab",
-    "as": "asm_Beng",
-    "ast": "ast_Latn",
-    "az": "aze_Latn",
-    "ba": "bak_Cyrl",
-    "be": "bel_Cyrl",
-    "bg": "bul_Cyrl",
-    "bn": "ben_Beng",
-    "bo": "bod_Tibt",
-    "br": "bre_Latn",
-    "bs": "bos_Latn",
-    "ca": "cat_Latn",
-    "cs": "ces_Latn",
-    "cy": "cym_Latn",
-    "da": "dan_Latn",
-    "de": "deu_Latn",
-    "el": "ell_Grek",
-    "en": "eng_Latn",
-    "eo": "epo_Latn",
-    "es": "spa_Latn",
-    "et": "ekk_Latn",
-    "eu": "eus_Latn",
-    "fa": "fas_Arab",
-    "fi": "fin_Latn",
-    "fo": "fao_Latn",
-    "fr": "fra_Latn",
-    "ga": "gle_Latn",
-    "gl": "glg_Latn",
-    "gu": "guj_Gujr",
-    "ha": "hau_Latn",
-    "haw": "haw_Latn",
-    "he": "heb_Hebr",
-    "hi": "hin_Deva",
-    "hr": "hrv_Latn",
-    "ht": "hat_Latn",
-    "hu": "hun_Latn",
-    "hy": "hye_Armn",
-    "id": "ind_Latn",
-    "ig": "ibo_Latn",
-    "is": "isl_Latn",
-    "it": "ita_Latn",
-    "ja": "jpn_Jpan",
-    "jv": "jav_Latn",
-    "jw": "jav_Latn",
-    "ka": "kat_Geor",
-    "kk": "kaz_Cyrl",
-    "km": "khm_Khmr",
-    "kn": "kan_Knda",
-    "ko": "kor_Hang",
-    "ky": "kir_Cyrl",
-    "la": "lat_Latn",
-    "lb": "ltz_Latn",
-    "lg": "lug_Latn",
-    "ln": "lin_Latn",
-    "lo": "lao_Laoo",
-    "lt": "lit_Latn",
-    "lv": "lav_Latn",
-    "mg": "mlg_Latn",
-    "mi": "mri_Latn",
-    "mk": "mkd_Cyrl",
-    "ml": "mal_Mlym",
-    "mn": "mon_Cyrl",
-    "mr": "mar_Deva",
-    "ms": "zsm_Latn",
-    "mt": "mlt_Latn",
-    "my": "mya_Mymr",
-    "ne": "nep_Deva",
-    "nl": "nld_Latn",
-    "no": "nob_Latn",
-    "ny": "nya_Latn",
-    "oc": "oci_Latn",
-    "om": "orm_Latn",
-    "or": "ory_Orya",
-    "pa": "pan_Guru",
-    "pl": "pol_Latn",
-    "ps": "pus_Arab",
-    "pt": "por_Latn",
-    "ro": "ron_Latn",
-    "ru": "rus_Cyrl",
-    "rw": "kin_Latn",
-    "sd": "snd_Arab",
-    "si": "sin_Sinh",
-    "sk": "slk_Latn",
-    "sl": "slv_Latn",
-    "sn": "sna_Latn",
-    "so": "som_Latn",
-    "sq": "als_Latn",
-    "sr": "srp_Cyrl",
-    "su": "sun_Latn",
-    "sv": "swe_Latn",
-    "sw": "swh_Latn",
-    "ta": "tam_Taml",
-    "te": "tel_Telu",
-    "tg": "tgk_Cyrl",
-    "th": "tha_Thai",
-    "tk": "tuk_Latn",
-    "tl": "tgl_Latn",
-    "tr": "tur_Latn",
-    "tt": "tat_Cyrl",
-    "ug": "uig_Arab",
-    "uk": "ukr_Cyrl",
-    "ur": "urd_Arab",
-    "uz": "uzb_Latn",
-    "vi": "vie_Latn",
-    "wo": "wol_Latn",
-    "xh": "xho_Latn",
-    "yi": "ydd_Hebr",
-    "yo": "yor_Latn",
-    "yue": "yue_Hant",
-    "zh": "cmn_Hans",
-    "zu": "zul_Latn",
-}
+    "af": "afr_Latn", "am": "amh_Ethi", "ar": "arb_Arab", "as": "asm_Beng", "ast": "ast_Latn",
+    "az": "aze_Latn", "ba": "bak_Cyrl", "be": "bel_Cyrl", "bg": "bul_Cyrl", "bn": "ben_Beng",
+    "bo": "bod_Tibt", "br": "bre_Latn", "bs": "bos_Latn", "ca": "cat_Latn", "cs": "ces_Latn",
+    "cy": "cym_Latn", "da": "dan_Latn", "de": "deu_Latn", "el": "ell_Grek", "en": "eng_Latn",
+    "eo": "epo_Latn", "es": "spa_Latn", "et": "ekk_Latn", "eu": "eus_Latn", "fa": "fas_Arab",
+    "fi": "fin_Latn", "fo": "fao_Latn", "fr": "fra_Latn", "ga": "gle_Latn", "gl": "glg_Latn",
+    "gu": "guj_Gujr", "ha": "hau_Latn", "haw": "haw_Latn", "he": "heb_Hebr", "hi": "hin_Deva",
+    "hr": "hrv_Latn", "ht": "hat_Latn", "hu": "hun_Latn", "hy": "hye_Armn", "id": "ind_Latn",
+    "ig": "ibo_Latn", "is": "isl_Latn", "it": "ita_Latn", "ja": "jpn_Jpan", "jv": "jav_Latn",
+    "jw": "jav_Latn", "ka": "kat_Geor", "kk": "kaz_Cyrl", "km": "khm_Khmr", "kn": "kan_Knda",
+    "ko": "kor_Hang", "ky": "kir_Cyrl", "la": "lat_Latn", "lb": "ltz_Latn", "lg": "lug_Latn",
+    "ln": "lin_Latn", "lo": "lao_Laoo", "lt": "lit_Latn", "lv": "lav_Latn", "mg": "mlg_Latn",
+    "mi": "mri_Latn", "mk": "mkd_Cyrl", "ml": "mal_Mlym", "mn": "mon_Cyrl", "mr": "mar_Deva",
+    "ms": "zsm_Latn", "mt": "mlt_Latn", "my": "mya_Mymr", "ne": "nep_Deva", "nl": "nld_Latn",
+    "no": "nob_Latn", "ny": "nya_Latn", "oc": "oci_Latn", "om": "orm_Latn", "or": "ory_Orya",
+    "pa": "pan_Guru", "pl": "pol_Latn", "ps": "pus_Arab", "pt": "por_Latn", "ro": "ron_Latn",
+    "ru": "rus_Cyrl", "rw": "kin_Latn", "sd": "snd_Arab", "si": "sin_Sinh", "sk": "slk_Latn",
+    "sl": "slv_Latn", "sn": "sna_Latn", "so": "som_Latn", "sq": "als_Latn", "sr": "srp_Cyrl",
+    "su": "sun_Latn", "sv": "swe_Latn", "sw": "swh_Latn", "ta": "tam_Taml", "te": "tel_Telu",
+    "tg": "tgk_Cyrl", "th": "tha_Thai", "tk": "tuk_Latn", "tl": "tgl_Latn", "tr": "tur_Latn",
+    "tt": "tat_Cyrl", "ug": "uig_Arab", "uk": "ukr_Cyrl", "ur": "urd_Arab", "uz": "uzb_Latn",
+    "vi": "vie_Latn", "wo": "wol_Latn", "xh": "xho_Latn", "yi": "ydd_Hebr", "yo": "yor_Latn",
+    "yue": "yue_Hant", "zh": "cmn_Hans", "zu": "zul_Latn",
+}  # fmt: skip
 
 # GiB on a GPU in bfloat16, one clip of 30 s, as the authors measured them.
 MEMORY_GIB = {
@@ -169,12 +77,14 @@ class OmnilingualConfig(BatchedASRConfig):
     weights: str
 
 
-class Omnilingual:
+class Omnilingual(Recogniser):
     """The ASR protocol over `ASRInferencePipeline`."""
 
+    config: OmnilingualConfig
+
     def __init__(self, config: OmnilingualConfig):
-        self.config = config
-        self._pipeline: Any = None
+        super().__init__(config)
+        self._longest_s = None if "Unlimited" in config.card else LONGEST_S
 
     def sources(self) -> tuple[Source, ...]:
         """Checkpoint and tokenizer in one folder."""
@@ -183,20 +93,16 @@ class Omnilingual:
 
     def facts(self) -> Facts:
         """What the model needs; raises UserError where weights or library lack."""
-        try:
-            library = " ".join(
-                f"{name} {metadata.version(name)}" for name in ("omnilingual-asr", "fairseq2")
-            )
-        except metadata.PackageNotFoundError as missing:
-            raise UserError(
-                f"{missing.name} is not installed; `pip install omnilingual-asr` in an environment "
-                "of its own and name its python in this model's `environment`."
-            ) from None
+        libraries = library(
+            *("omnilingual-asr", "fairseq2"),
+            remedy="`pip install omnilingual-asr` in an environment of its own and name its python"
+            " in this model's `environment`",
+        )
         weights = self._weights()
         _, head, *_, size = self.config.card.removesuffix("_v2").split("_")
         return Facts(
             model=self.config.card,
-            library=library,
+            library=libraries,
             licence="Apache-2.0",
             weights=(weights,),
             languages=frozenset(LANGUAGES),
@@ -204,7 +110,7 @@ class Omnilingual:
             gpu_share=self.config.gpu_share,
             # On a CPU in float32, twice as wide.
             memory_mb=MEMORY_GIB[head][size] * (1024 if self.config.device == "cuda" else 2048),
-            longest_input_s=self._longest_s(),
+            longest_input_s=self._longest_s,
             batch_size=self.config.batch_size,
             runs_code=True,  # a pickle, and how fairseq2 reads it was not looked into
         )
@@ -227,32 +133,16 @@ class Omnilingual:
             import torch
             from omnilingual_asr.models.inference.pipeline import ASRInferencePipeline
 
-            self._pipeline = ASRInferencePipeline(
+            self._model = ASRInferencePipeline(
                 local_name(self.config.card),
                 device=self.config.device,
                 dtype=torch.bfloat16 if self.config.device == "cuda" else torch.float32,
             )
 
-    def transcribe(
-        self, waveforms: Sequence[Waveform], sample_rate: int, languages: Sequence[str | None]
-    ) -> list[Hypothesis | Exception]:
-        """One hypothesis a waveform; an utterance that fails yields its exception."""
-        return hear_in_batches(
-            self._hear,
-            waveforms,
-            sample_rate,
-            languages,
-            self.config.batch_size,
-            self._longest_s(),
-        )
-
-    def _longest_s(self) -> float | None:
-        return None if "Unlimited" in self.config.card else LONGEST_S
-
     def _hear(self, clips: list[Waveform], language: str | None) -> list[Hypothesis]:
         # A CTC model takes no language, and only says that it ignores one.
         told = None if "CTC" in self.config.card else [model_language(language)] * len(clips)
-        texts = self._pipeline.transcribe(
+        texts = self._model.transcribe(
             [{"waveform": clip, "sample_rate": SAMPLE_RATE} for clip in clips],
             lang=told,
             batch_size=len(clips),

@@ -12,17 +12,14 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from gpa.curation.models.asr.config import ASRConfig
-from gpa.curation.models.asr.hearing import SAMPLE_RATE, hear_in_batches
+from gpa.curation.models.asr.hearing import SAMPLE_RATE, Recogniser
 from gpa.curation.models.device import DeviceConfig, require_device
 from gpa.curation.models.protocols import Facts, Hypothesis, Source, Waveform
-from gpa.curation.models.weights import resolve
-from gpa.runtime.errors import UserError
+from gpa.curation.models.weights import library, resolve
 
 WEIGHTS = "model.pt"
 FILES = (WEIGHTS, "config.yaml", "tokens.json", "am.mvn")
@@ -39,12 +36,10 @@ class ParaformerConfig(ASRConfig, DeviceConfig):
     weights: str = "funasr/paraformer-zh"
 
 
-class Paraformer:
+class Paraformer(Recogniser):
     """The ASR protocol over FunASR's `AutoModel`."""
 
-    def __init__(self, config: ParaformerConfig):
-        self.config = config
-        self._model: Any = None
+    config: ParaformerConfig
 
     def sources(self) -> tuple[Source, ...]:
         """The checkpoint."""
@@ -54,14 +49,10 @@ class Paraformer:
     def facts(self) -> Facts:
         """What the model needs; raises UserError where the weights or FunASR lack."""
         (source,) = self.sources()
-        try:
-            library = f"funasr {metadata.version('funasr')}"
-        except metadata.PackageNotFoundError:
-            raise UserError("funasr is not installed; run `pip install 'gpa[paper]'`.") from None
-        weights = resolve(source)
+        funasr, weights = library("funasr"), resolve(source)
         return Facts(
             model=f"paraformer {self.config.weights}",
-            library=library,
+            library=funasr,
             licence=weights.licence,
             weights=(weights,),
             languages=frozenset({"zh"}),
@@ -91,12 +82,6 @@ class Paraformer:
                 disable_pbar=True,
                 log_level="ERROR",
             )
-
-    def transcribe(
-        self, waveforms: Sequence[Waveform], sample_rate: int, languages: Sequence[str | None]
-    ) -> list[Hypothesis | Exception]:
-        """One hypothesis a waveform; an utterance that fails yields its exception."""
-        return hear_in_batches(self._hear, waveforms, sample_rate, languages)
 
     def _hear(self, clips: list[Waveform], language: str | None) -> list[Hypothesis]:
         import torch

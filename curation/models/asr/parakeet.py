@@ -7,12 +7,11 @@ pipeline knew before.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 from gpa.curation.models.asr.config import BatchedASRConfig
-from gpa.curation.models.asr.hearing import SAMPLE_RATE, hear_in_batches, rising_words
+from gpa.curation.models.asr.hearing import SAMPLE_RATE, Recogniser, rising_words
 from gpa.curation.models.nemo import (
     GRANARY_LANGUAGES,
     change_decoding,
@@ -34,12 +33,11 @@ class ParakeetConfig(BatchedASRConfig):
     weights: str = "nvidia/parakeet-tdt-0.6b-v3"
 
 
-class Parakeet:
+class Parakeet(Recogniser):
     """The ASR protocol over an `EncDecRNNTBPEModel`."""
 
-    def __init__(self, config: ParakeetConfig):
-        self.config = config
-        self._model: Any = None
+    config: ParakeetConfig
+    _longest_s = LONGEST_S
 
     def sources(self) -> tuple[Source, ...]:
         """The checkpoint."""
@@ -64,14 +62,6 @@ class Parakeet:
         (source,) = self.sources()
         self._model = restore("EncDecRNNTBPEModel", source, self.config.device)
         change_decoding(self._model, {"compute_timestamps": True}, word_confidence=True)
-
-    def transcribe(
-        self, waveforms: Sequence[Waveform], sample_rate: int, languages: Sequence[str | None]
-    ) -> list[Hypothesis | Exception]:
-        """One hypothesis a waveform; an utterance that fails yields its exception."""
-        return hear_in_batches(
-            self._hear, waveforms, sample_rate, languages, self.config.batch_size, LONGEST_S
-        )
 
     def _hear(self, clips: list[Waveform], language: str | None) -> list[Hypothesis]:
         heard = self._model.transcribe(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from importlib import metadata
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpa.curation.models.protocols import Waveform, Weights
-from gpa.curation.models.weights import wheel_file, wheel_weights
+from gpa.curation.models.weights import library, wheel_file, wheel_weights
 
 SAMPLE_RATE = 16000
 FRAME_S = 0.02  # the network halves the rate of a 160-sample spectrogram
@@ -28,7 +27,7 @@ def phoneme_weights() -> Weights:
 
 def hama_library() -> str:
     """Name and version, for facts."""
-    return f"hama {metadata.version('hama')}"
+    return library("hama", remedy="run `make setup`")
 
 
 class PhonemeRecogniser:

@@ -10,18 +10,16 @@ clips, and write other texts for them than alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
 from gpa.curation.models.asr.config import ASRConfig
-from gpa.curation.models.asr.hearing import SAMPLE_RATE, hear_in_batches
+from gpa.curation.models.asr.hearing import SAMPLE_RATE, Recogniser
 from gpa.curation.models.device import DeviceConfig, prepare_torch
 from gpa.curation.models.protocols import Facts, Hypothesis, Source, Waveform
-from gpa.curation.models.weights import files_of, resolve
+from gpa.curation.models.weights import files_of, library, resolve
 
 # The authors' own demonstration takes no more; utterances end at 30 s anyway.
 LONGEST_S = 60
@@ -69,14 +67,13 @@ class SeamlessConfig(ASRConfig, DeviceConfig):
     beam_size: int = Field(default=5, gt=0)
 
 
-class Seamless:
+class Seamless(Recogniser):
     """The ASR protocol over `SeamlessM4Tv2ForSpeechToText`."""
 
-    def __init__(self, config: SeamlessConfig):
-        self.config = config
-        self._model: Any = None
-        self._features: Any = None
-        self._tokenizer: Any = None
+    config: SeamlessConfig
+    _longest_s = LONGEST_S
+    _features: Any = None
+    _tokenizer: Any = None
 
     def sources(self) -> tuple[Source, ...]:
         """The checkpoint."""
@@ -90,7 +87,7 @@ class Seamless:
         size_mb = sum(f.stat().st_size for f in files if f.suffix == ".safetensors") // 1_000_000
         return Facts(
             model=f"seamless {self.config.weights}",
-            library=f"transformers {metadata.version('transformers')}",
+            library=library("transformers"),
             licence=weights.licence,
             weights=(weights,),
             languages=frozenset(CODES),
@@ -121,12 +118,6 @@ class Seamless:
         dtype = torch.float16 if self.config.device == "cuda" else torch.float32
         self._model = SeamlessM4Tv2ForSpeechToText.from_pretrained(folder, dtype=dtype).eval()
         self._model.to(self.config.device)
-
-    def transcribe(
-        self, waveforms: Sequence[Waveform], sample_rate: int, languages: Sequence[str | None]
-    ) -> list[Hypothesis | Exception]:
-        """One hypothesis a waveform; an utterance that fails, or without a language, an exception."""
-        return hear_in_batches(self._hear, waveforms, sample_rate, languages, longest_s=LONGEST_S)
 
     def _hear(self, clips: list[Waveform], language: str | None) -> list[Hypothesis]:
         import torch

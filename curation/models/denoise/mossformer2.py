@@ -11,7 +11,6 @@ and GPU are, leaves random what a checkpoint lacks, and of recordings over 20 s 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -22,7 +21,7 @@ import yaml
 from gpa.curation.audio import Waveform, resample
 from gpa.curation.models.device import DeviceConfig, prepare_torch
 from gpa.curation.models.protocols import Facts, Source
-from gpa.curation.models.weights import resolve
+from gpa.curation.models.weights import library, resolve
 from gpa.curation.models.windows import own_spans, window_spans
 from gpa.runtime.errors import UserError
 
@@ -63,18 +62,16 @@ class MossFormer2:
 
     def facts(self) -> Facts:
         """What the model needs; raises UserError where weights or library lack."""
-        try:
-            library = f"clearvoice {metadata.version('clearvoice')}"
-        except metadata.PackageNotFoundError:
-            raise UserError(
-                "clearvoice is not installed; `pip install clearvoice` in an environment of its own "
-                "and name its python in denoise.environment."
-            ) from None
+        clearvoice = library(
+            "clearvoice",
+            remedy="`pip install clearvoice` in an environment of its own and name its python in"
+            " denoise.environment",
+        )
         (source,) = self.sources()
         weights = resolve(source)
         return Facts(
             model="MossFormer2_SE_48K",
-            library=library,
+            library=clearvoice,
             licence=weights.licence,
             weights=(weights,),
             sample_rate=SAMPLE_RATE,

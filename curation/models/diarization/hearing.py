@@ -1,6 +1,6 @@
 """What every diarizer does around its network: a recording in windows, and everybody's voice.
 
-A diarizer hands its network in as `hear`, which gets one window. Around it stand the promises that
+A diarizer's network gets one window. Around it stand the promises that
 `tests/curation/models/diarization/test_conformance.py` holds all diarizers to. Whatever a diarizer
 tells voices apart with, the voices handed on are GE2E's: the thresholds of joining speakers and of
 `gpa.curation.segment.voices` were measured on its scale.
@@ -8,8 +8,10 @@ tells voices apart with, the voices handed on are GE2E's: the thresholds of join
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,16 +47,18 @@ class DiarizerConfig(DeviceConfig):
 
 def voice_weights() -> Weights:
     """Those of the GE2E encoder; raises UserError where its wheel is missing."""
-    return wheel_weights(
-        "GE2E speaker encoder", wheel_file("Resemblyzer", "resemblyzer/pretrained.pt"), "Apache-2.0"
-    )
+    return wheel_weights("GE2E speaker encoder", _voice_file(), "Apache-2.0")
 
 
 def load_voice(device: str) -> GE2E:
     """The GE2E encoder, ready to embed."""
     from gpa.curation.models.diarization.ge2e import GE2E
 
-    return GE2E.from_checkpoint(wheel_file("Resemblyzer", "resemblyzer/pretrained.pt")).to(device)
+    return GE2E.from_checkpoint(_voice_file()).to(device)
+
+
+def _voice_file() -> Path:
+    return wheel_file("Resemblyzer", "resemblyzer/pretrained.pt")
 
 
 def embed(voice: GE2E, waveforms: Sequence[Waveform], sample_rate: int) -> NDArray[np.float32]:
@@ -71,18 +75,34 @@ def embed(voice: GE2E, waveforms: Sequence[Waveform], sample_rate: int) -> NDArr
     return rows
 
 
-def diarize_in_windows(
-    hear: Hear, voice: GE2E, waveform: Waveform, sample_rate: int, config: DiarizerConfig
-) -> Diarization:
-    """Who speaks when in a recording of any length; speakers of windows are joined by voice."""
-    audio = resample(waveform, sample_rate, SAMPLE_RATE)
-    spans = window_spans(len(audio) / SAMPLE_RATE, config.window_s, config.window_overlap_s)
-    windows = [
-        _window(hear, voice, audio, span, own)
-        for span, own in zip(spans, own_spans(spans), strict=True)
-    ]
-    turns, overlaps = join_windows(windows, config.clustering_threshold)
-    return Diarization(turns, overlaps, _voices(voice, audio, turns, overlaps))
+class WindowedDiarizer(ABC):
+    """A diarizer: its network is in `_hear`, windows and voices are around it.
+
+    A subclass's `load` sets `_voice`.
+    """
+
+    config: DiarizerConfig
+    _voice: Any = None
+
+    def diarize(self, waveform: Waveform, sample_rate: int) -> Diarization:
+        """Who speaks when in a recording of any length; speakers of windows are joined by voice."""
+        audio = resample(waveform, sample_rate, SAMPLE_RATE)
+        duration_s = len(audio) / SAMPLE_RATE
+        spans = window_spans(duration_s, self.config.window_s, self.config.window_overlap_s)
+        windows = [
+            _window(self._hear, self._voice, audio, span, own)
+            for span, own in zip(spans, own_spans(spans), strict=True)
+        ]
+        turns, overlaps = join_windows(windows, self.config.clustering_threshold)
+        return Diarization(turns, overlaps, _voices(self._voice, audio, turns, overlaps))
+
+    def embed(self, waveforms: Sequence[Waveform], sample_rate: int) -> NDArray[np.float32]:
+        """One unit-length embedding a clip, NaN for clips under 0.6 s."""
+        return embed(self._voice, waveforms, sample_rate)
+
+    @abstractmethod
+    def _hear(self, clip: Waveform) -> tuple[Sequence[Turn], Sequence[Span]]:
+        """Turns and overlapped speech in a clip of 16 kHz that has sound, in its seconds."""
 
 
 def _window(hear: Hear, voice: GE2E, audio: Waveform, span: Span, own: Span) -> Window:

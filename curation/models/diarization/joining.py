@@ -17,6 +17,7 @@ from scipy.spatial.distance import pdist
 
 from gpa.curation.models.protocols import Turn
 from gpa.curation.models.windows import Span
+from gpa.curation.spans import union
 
 # Distance between speakers of one window: no average over windows brings it under a threshold.
 _NEVER_THE_SAME = 1e6
@@ -77,7 +78,7 @@ def join_windows(
     turns = sorted(turns, key=lambda turn: (turn.start_s, turn.end_s, turn.speaker))
     order = {speaker: n for n, speaker in enumerate(dict.fromkeys(t.speaker for t in turns))}
     renumbered = [Turn(turn.start_s, turn.end_s, order[turn.speaker]) for turn in turns]
-    return tuple(_heal_seams(renumbered)), tuple(_fuse(overlaps))
+    return tuple(_heal_seams(renumbered)), tuple(union(overlaps))
 
 
 def _clip(span: Span, limits: Span) -> Span | None:
@@ -90,16 +91,5 @@ def _heal_seams(turns: Sequence[Turn]) -> list[Turn]:
     healed: list[Turn] = []
     for speaker in sorted({turn.speaker for turn in turns}):
         own = [(turn.start_s, turn.end_s) for turn in turns if turn.speaker == speaker]
-        healed.extend(Turn(start, end, speaker) for start, end in _fuse(own))
+        healed.extend(Turn(start, end, speaker) for start, end in union(own))
     return sorted(healed, key=lambda turn: (turn.start_s, turn.end_s, turn.speaker))
-
-
-def _fuse(spans: Sequence[Span]) -> list[Span]:
-    """Union of spans that touch or overlap, sorted."""
-    fused: list[Span] = []
-    for start, end in sorted(spans):
-        if fused and start <= fused[-1][1]:
-            fused[-1] = (fused[-1][0], max(end, fused[-1][1]))
-        else:
-            fused.append((start, end))
-    return fused

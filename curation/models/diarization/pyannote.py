@@ -13,29 +13,24 @@ can't load.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from gpa.curation.models.device import prepare_torch
 from gpa.curation.models.diarization.hearing import (
     SAMPLE_RATE,
     DiarizerConfig,
-    diarize_in_windows,
-    embed,
+    WindowedDiarizer,
     load_voice,
     voice_weights,
 )
 from gpa.curation.models.diarization.pipeline_folder import load_pipeline, pipeline_sources
-from gpa.curation.models.protocols import Diarization, Facts, Source, Turn, Waveform, Weights
-from gpa.curation.models.weights import resolve, wheel_file, wheel_weights
+from gpa.curation.models.protocols import Facts, Source, Turn, Waveform, Weights
+from gpa.curation.models.weights import library, resolve, wheel_file, wheel_weights
 from gpa.curation.models.windows import Span
-from gpa.runtime.errors import UserError
 
 
 class PyannoteConfig(DiarizerConfig):
@@ -53,13 +48,14 @@ class PyannoteConfig(DiarizerConfig):
     overlap_threshold: float = Field(0.15, gt=0, lt=1)
 
 
-class Pyannote:
+class Pyannote(WindowedDiarizer):
     """Diarizer on top of `pyannote.audio.pipelines.SpeakerDiarization`."""
+
+    config: PyannoteConfig
 
     def __init__(self, config: PyannoteConfig):
         self.config = config
         self._pipeline: Any = None
-        self._voice: Any = None
 
     def sources(self) -> tuple[Source, ...]:
         """The pipeline that the config names, and models of it that lie elsewhere."""
@@ -67,13 +63,9 @@ class Pyannote:
 
     def facts(self) -> Facts:
         """Weights and needs; raises UserError where the wheels or the folder are missing."""
-        try:
-            version = metadata.version("pyannote.audio")
-        except metadata.PackageNotFoundError:
-            raise UserError("pyannote.audio is not installed; run `make setup`.") from None
         return Facts(
             model=self.config.pipeline or "PyanNet segmentation, GE2E embedding",
-            library=f"pyannote.audio {version}",
+            library=library("pyannote.audio", remedy="run `make setup`"),
             licence="MIT",  # of the library
             weights=self._weights(),
             sample_rate=SAMPLE_RATE,
@@ -96,14 +88,6 @@ class Pyannote:
             else load_pipeline(Path(resolve(self.sources()[0]).path))
         )
         self._pipeline = pipeline.to(torch.device(self.config.device))
-
-    def diarize(self, waveform: Waveform, sample_rate: int) -> Diarization:
-        """Speaker turns of one recording; windows above `window_s` are joined by voice."""
-        return diarize_in_windows(self._hear, self._voice, waveform, sample_rate, self.config)
-
-    def embed(self, waveforms: Sequence[Waveform], sample_rate: int) -> NDArray[np.float32]:
-        """One unit-length embedding a clip, NaN for clips under 0.6 s."""
-        return embed(self._voice, waveforms, sample_rate)
 
     def _hear(self, clip: Waveform) -> tuple[list[Turn], list[Span]]:
         """Turns and overlapped speech of one window, by the pipeline."""

@@ -7,7 +7,6 @@ some of them under one name, or not at all. Overlapped speech is where two are h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -18,13 +17,12 @@ from pydantic import Field
 from gpa.curation.models.diarization.hearing import (
     SAMPLE_RATE,
     DiarizerConfig,
-    diarize_in_windows,
-    embed,
+    WindowedDiarizer,
     load_voice,
     voice_weights,
 )
 from gpa.curation.models.nemo import nemo_facts, nemo_source, padded, restore
-from gpa.curation.models.protocols import Diarization, Facts, Source, Turn, Waveform
+from gpa.curation.models.protocols import Facts, Source, Turn, Waveform
 from gpa.curation.models.windows import Span
 from gpa.curation.spans import runs
 from gpa.runtime.errors import UserError
@@ -49,13 +47,14 @@ class SortformerConfig(DiarizerConfig):
     activity_threshold: float = Field(0.5, gt=0, lt=1)
 
 
-class Sortformer:
+class Sortformer(WindowedDiarizer):
     """The diarizer protocol over a `SortformerEncLabelModel`."""
+
+    config: SortformerConfig
 
     def __init__(self, config: SortformerConfig):
         self.config = config
         self._model: Any = None
-        self._voice: Any = None
 
     def sources(self) -> tuple[Source, ...]:
         """The checkpoint."""
@@ -84,14 +83,6 @@ class Sortformer:
             for name, frames in STEPS.items():
                 setattr(self._model.sortformer_modules, name, frames)
         self._voice = load_voice(self.config.device)
-
-    def diarize(self, waveform: Waveform, sample_rate: int) -> Diarization:
-        """Speaker turns of one recording; windows above `window_s` are joined by voice."""
-        return diarize_in_windows(self._hear, self._voice, waveform, sample_rate, self.config)
-
-    def embed(self, waveforms: Sequence[Waveform], sample_rate: int) -> NDArray[np.float32]:
-        """One unit-length embedding a clip, NaN for clips under 0.6 s."""
-        return embed(self._voice, waveforms, sample_rate)
 
     def _hear(self, clip: Waveform) -> tuple[list[Turn], list[Span]]:
         """Turns and overlapped speech of one window."""

@@ -156,7 +156,7 @@ def test_early_exit_changes_no_step_of_the_slider_and_says_where_it_ends(tmp_pat
         "utterances": len(settled),
         "seconds": pytest.approx(sum(row["duration_s"] for row in settled), abs=1e-3),
     }
-    saved = summary.spared(open_run(str(tmp_path / "spared")))
+    saved = summary.spared(audit(open_run(str(tmp_path / "spared")), 0).agreement)
     assert saved["epsilon"]["utterances"] == len(settled)
     assert saved["epsilon"]["seconds"] == pytest.approx(spared["early_exit"]["seconds"], abs=1e-3)
 

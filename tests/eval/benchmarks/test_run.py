@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import soundfile
-import yaml
 from rich.console import Console
 
 from gpa.curation.audio import encode_flac, resample
@@ -19,7 +18,7 @@ from gpa.tokenize.weights import TokenizerConfig
 from gpa.train.command import read_config, train
 from tests.curation.curated_out import entry, write_curated
 from tests.curation.models.asr.samples import sample_clip, sample_text
-from tests.runs import ROOT, gpa
+from tests.runs import ROOT, gpa, short_answers
 
 CLIPS = ("en/counting", "en/hello_world", "en/quick_brown_fox", "zh/jishu", "zh/nihao_shijie")
 CURATED_RATE = 24_000
@@ -44,16 +43,6 @@ def learn_by_heart(tokens: Path, out: Path) -> Path:
     return train(config, model="tiny", phase="pretrain", tokens=tokens, out=out, steps=STEPS)
 
 
-def recipe(folder: Path) -> Path:
-    """pipelines.yaml with answers of a second of speech at most: this model never learnt to stop."""
-    content = yaml.safe_load((ROOT / "pipelines.yaml").read_text(encoding="utf-8"))
-    for task in ("tts", "vc"):
-        content["eval"]["generation"][task]["max_new_tokens"] = 50
-    file = folder / "pipelines.yaml"
-    file.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
-    return file
-
-
 @pytest.mark.slow
 def test_what_was_learnt_by_heart_is_recognised_without_an_error(tmp_path):
     out = curated(tmp_path / "out")
@@ -63,7 +52,8 @@ def test_what_was_learnt_by_heart_is_recognised_without_an_error(tmp_path):
 
     printed = gpa(
         *("eval", "--checkpoint", checkpoint, "--set", f"curated={out}"),
-        *("--out", tmp_path / "run", "--config", recipe(tmp_path)),
+        # A second of speech at most: this model never learnt to stop.
+        *("--out", tmp_path / "run", "--config", short_answers(tmp_path, tts=50, vc=50)),
     )
     assert "tables.md" in printed
     results = json.loads((tmp_path / "run" / "eval" / "results.json").read_text(encoding="utf-8"))

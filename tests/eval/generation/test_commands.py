@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import yaml
 
 from gpa.runtime import cli
 from tests.models import make_speech
-from tests.runs import ROOT
+from tests.runs import short_answers
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +29,7 @@ def folder(tiny_model, tmp_path_factory) -> Path:
     soundfile.write(folder / "silent.wav", np.zeros(16_000), 16_000)
     soundfile.write(folder / "short.wav", make_speech(300), 16_000)
     (folder / "rubbish.wav").write_bytes(b"RIFF no recording")
-    content = yaml.safe_load((ROOT / "pipelines.yaml").read_text())
-    for task in ("asr", "tts", "vc"):
-        content["eval"]["generation"][task]["max_new_tokens"] = 20
-    (folder / "pipelines.yaml").write_text(yaml.safe_dump(content))
+    short_answers(folder, asr=20, tts=20, vc=20)
     return folder
 
 

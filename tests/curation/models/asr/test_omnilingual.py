@@ -113,7 +113,7 @@ def test_a_library_that_is_not_here_is_sent_to_its_own_environment(checkpoint):
 
 
 def test_weights_that_are_nowhere_name_the_authors_addresses(monkeypatch):
-    monkeypatch.setattr("gpa.curation.models.asr.omnilingual.metadata.version", lambda name: "1")
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "1")
     with pytest.raises(UserError, match=r"omniASR-CTC-300M\.pt and .*omniASR_tokenizer\.model"):
         Omnilingual(OmnilingualConfig(weights="/nowhere", card="omniASR_CTC_300M")).facts()
 
