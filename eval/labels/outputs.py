@@ -9,7 +9,6 @@ from functools import lru_cache
 from gpa.curation.audio import Waveform, decode_flac
 from gpa.curation.consensus.stage import ConsensusConfig
 from gpa.curation.models.protocols import MOS
-from gpa.curation.package import read_manifest
 from gpa.curation.report.outputs import Run
 from gpa.curation.segment.stage import SegmentConfig
 from gpa.curation.transcribe.stage import TranscribeConfig
@@ -94,7 +93,6 @@ def read_output(out: str) -> Output:
     content = record.require(store)
     artifacts, named = ArtifactStore(store), content["fingerprints"]
     run = Run(artifacts, content, partial=False)
-    kept = set(read_manifest(store)[0]["utterance_id"].to_pylist())
     heard = [name for name in named if name.startswith("hypotheses/")]
     utterances: list[Utterance] = []
     recordings: list[Recording] = []
@@ -115,7 +113,7 @@ def read_output(out: str) -> Output:
                     cut,
                     paths[cut["recording_id"]],
                     partition,
-                    key in kept,
+                    key in alignment,
                     consensus[key],
                     alignment.get(key, {}),
                     quality.get(key, {}),
