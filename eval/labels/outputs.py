@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -87,8 +87,11 @@ class Output:
         return decode_flac(files[f"{utterance.utterance_id}.{version}.flac"])
 
 
-def read_output(out: str) -> Output:
-    """Read the tables of a finished run; raises UserError where there is none."""
+def read_output(out: str, names: Container[str] | None = None) -> Output:
+    """Read the tables of a finished run; raises UserError where there is none.
+
+    Where `names` are given (`truth.stem`), utterances of other recordings are left out.
+    """
     store = Store(out)
     content = record.require(store)
     artifacts, named = ArtifactStore(store), content["fingerprints"]
@@ -105,9 +108,13 @@ def read_output(out: str) -> Output:
         paths = {key: row["path"] for key, row in table("recordings", "recording_id").items()}
         for key, row in table("normalized", "recording_id").items():
             recordings.append(Recording(key, stem(paths[key]), row["duration_s"], partition))
+        if names is not None and not any(stem(path) in names for path in paths.values()):
+            continue
         consensus, alignment, quality = table("consensus"), table("alignment"), table("quality")
         said = {name.removeprefix("hypotheses/"): table(name) for name in heard}
         for key, cut in table("utterances").items():
+            if names is not None and stem(paths[cut["recording_id"]]) not in names:
+                continue
             utterances.append(
                 _utterance(
                     cut,
