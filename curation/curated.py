@@ -16,7 +16,7 @@ import pyarrow as pa
 import soundfile
 from numpy.typing import NDArray
 
-from gpa.curation.package import CURATED, read_manifest
+from gpa.curation.shards import CURATED, read_manifest
 from gpa.runtime.errors import UserError
 from gpa.runtime.storage import Store
 

@@ -1,38 +1,22 @@
-"""Step 9, package: WebDataset shards, their manifest, and a table of everything dropped.
+"""Step 9, package: the metadata of what is kept, partition by partition (SELECTED).
 
-Two halves: a stage writes down, partition by partition, the metadata of what is kept (SELECTED);
-then shards are planned over all partitions and each is written whole, in parallel. A shard is
-`KEY.flac` beside `KEY.json`, adjacent; `curated/manifest.parquet` comes last, so that where it
-is, all is there.
+Shards are made of it: `gpa.curation.shards`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 from pydantic import Field
 
-from gpa.runtime.artifacts import (
-    ArtifactStore,
-    DamageError,
-    TarFiles,
-    parquet_bytes,
-    read_parquet,
-    tar_bytes,
-)
-from gpa.runtime.config import Config, digest
+from gpa.runtime.config import Config
 from gpa.runtime.stage import Artifact, Attempts, Stage, rows
-from gpa.runtime.storage import Store
 
 # Version of the fields of KEY.json (docs/dataset.md); raised when one changes its meaning.
 SCHEMA_VERSION = 2
-CURATED = "curated"
-MANIFEST = f"{CURATED}/manifest.parquet"
 
 SELECTED = pa.schema(
     [
@@ -54,9 +38,6 @@ SELECTED = pa.schema(
         pa.field("bytes", pa.int64(), nullable=False),  # of the FLAC
         pa.field("json", pa.string(), nullable=False),  # KEY.json
     ]
-)
-MANIFEST_SCHEMA = pa.schema(
-    [*(field for field in SELECTED if field.name != "json"), pa.field("shard", pa.string())]
 )
 
 
@@ -165,181 +146,3 @@ def _metadata(
         "snr_db": utterance["snr_db"],
         "models": models,
     }
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A shard to write: its name and the rows of SELECTED in it, as (partition, first, last)."""
-
-    name: str
-    parts: tuple[tuple[str, int, int], ...]
-
-    @property
-    def identity(self) -> str:
-        """Names the content, given the fingerprint under which the parts were selected."""
-        return digest([self.name, self.parts])
-
-
-def plan_shards(sizes: Sequence[tuple[str, Sequence[int]]], shard_bytes: float) -> list[Shard]:
-    """Cut utterances, in the order of partitions and rows, into shards of about one size.
-
-    `sizes` holds, for each partition, the bytes of its utterances. Each utterance is in exactly
-    one shard; a shard ends with the utterance that fills it.
-    """
-    shards: list[Shard] = []
-    parts: list[tuple[str, int, int]] = []
-    filled = 0.0
-
-    def close() -> None:
-        nonlocal parts, filled
-        if parts:
-            shards.append(Shard(f"shard-{len(shards):06d}", tuple(parts)))
-        parts, filled = [], 0.0
-
-    for partition, row_bytes in sizes:
-        first = 0
-        for index, size in enumerate(row_bytes):
-            filled += size
-            if filled >= shard_bytes:
-                parts.append((partition, first, index + 1))
-                first = index + 1
-                close()
-        if first < len(row_bytes):
-            parts.append((partition, first, len(row_bytes)))
-    close()
-    return shards
-
-
-class ShardWriter:
-    """The actor that writes shards; see `gpa.runtime.execution.Engine.map`."""
-
-    def __init__(self, url: str, selected: str, utterances: str, fingerprint: str):
-        self._artifacts = ArtifactStore(Store(url))
-        self._selected = selected  # fingerprints of the stages of these names
-        self._utterances = utterances
-        self._fingerprint = fingerprint
-
-    def __call__(self, block: dict[str, Any]) -> dict[str, list[Any]]:
-        shards = [
-            Shard(str(name), tuple(map(tuple, json.loads(parts))))
-            for name, parts in zip(block["name"], block["parts"], strict=True)
-        ]
-        utterances = [self._write(shard).num_rows for shard in shards]
-        return {"name": [shard.name for shard in shards], "utterances": utterances}
-
-    def _write(self, shard: Shard) -> pa.Table:
-        files: dict[str, bytes] = {}
-        index = []
-        for partition, first, last in shard.parts:
-            selected = self._artifacts.table("packaged", self._selected, partition)
-            audio = self._artifacts.read("utterances", self._utterances, partition).files
-            for row in rows(selected.slice(first, last - first)):
-                key = row["utterance_id"]
-                files[f"{key}.flac"] = audio[audio_name(key, row)]
-                files[f"{key}.json"] = row.pop("json").encode()
-                index.append({**row, "shard": shard.name})
-        data = tar_bytes(files)
-        table = pa.Table.from_pylist(index, MANIFEST_SCHEMA).replace_schema_metadata(
-            {"gpa.shard_sha256": hashlib.sha256(data).hexdigest()}
-        )
-        store = self._artifacts.store
-        store.write(f"{CURATED}/{shard.name}.tar", data)
-        store.write(index_name(self._fingerprint, shard), parquet_bytes(table))
-        return table
-
-
-def index_name(fingerprint: str, shard: Shard) -> str:
-    """Where a written shard's rows and checksum lie; its presence says the shard is whole."""
-    return f"shards/{fingerprint}/{shard.name}-{shard.identity}.parquet"
-
-
-def missing_shards(store: Store, fingerprint: str, shards: Sequence[Shard]) -> list[Shard]:
-    """Shards still to write, after clearing away what another plan left in their place.
-
-    A shard's name is the same under every plan, so the marks of other plans must go before a
-    shard is overwritten: a mark always speaks of the bytes that lie there now.
-    """
-    wanted = {index_name(fingerprint, shard) for shard in shards}
-    marks = {
-        f"shards/{folder}/{name}"
-        for folder in store.folders("shards")
-        for name in store.names(f"shards/{folder}")
-    }
-    tars = set(store.names(CURATED))
-    missing = [
-        shard
-        for shard in shards
-        if index_name(fingerprint, shard) not in marks or f"{shard.name}.tar" not in tars
-    ]
-    stale_marks = marks - wanted
-    stale_tars = {name for name in tars if name.endswith(".tar")} - {
-        f"{shard.name}.tar" for shard in shards
-    }
-    if missing or stale_marks or stale_tars:
-        store.remove(MANIFEST)
-    for mark in sorted(stale_marks):
-        store.remove(mark)
-    for name in sorted(stale_tars):
-        store.remove(f"{CURATED}/{name}")
-    return missing
-
-
-def forget_shards(store: Store) -> None:
-    """Let the next run write all shards again, which costs little: nothing is decoded for it."""
-    store.remove("shards")
-
-
-def write_manifest(store: Store, fingerprint: str, shards: Sequence[Shard]) -> int:
-    """Put the shards' rows together in `curated/manifest.parquet`; returns how many there are."""
-    indexes = [
-        read_parquet(store.read(index_name(fingerprint, shard)))
-        for shard in store.ahead(shards, lambda shard: [index_name(fingerprint, shard)])
-    ]
-    checksums = {
-        shard.name: index.schema.metadata[b"gpa.shard_sha256"].decode()
-        for shard, index in zip(shards, indexes, strict=True)
-    }
-    table = pa.concat_tables(
-        [MANIFEST_SCHEMA.empty_table(), *(i.replace_schema_metadata(None) for i in indexes)]
-    )
-    metadata = {"gpa.shards": json.dumps(checksums), "gpa.schema_version": str(SCHEMA_VERSION)}
-    store.write(MANIFEST, parquet_bytes(table.replace_schema_metadata(metadata)))
-    return table.num_rows
-
-
-def read_manifest(store: Store) -> tuple[pa.Table, dict[str, str]]:
-    """The manifest and the checksum of each shard; raises FileNotFoundError where there is none."""
-    table = read_parquet(store.read(MANIFEST))
-    return table, json.loads((table.schema.metadata or {}).get(b"gpa.shards", b"{}"))
-
-
-def sizes_of(
-    artifacts: ArtifactStore, fingerprint: str, partitions: Sequence[str]
-) -> Iterator[tuple[str, list[int]]]:
-    """Bytes of the kept utterances, by partition."""
-    tables = artifacts.tables("packaged", fingerprint, partitions, ["bytes"])
-    for partition, table in zip(partitions, tables, strict=True):
-        yield partition, table.column("bytes").to_pylist()
-
-
-def shard_problems(store: Store, manifest: pa.Table, shards: Mapping[str, str]) -> list[str]:
-    """What is wrong with the shards, in words: bytes, members and keys against the manifest."""
-    problems = []
-    names = {name.removesuffix(".tar") for name in store.names(CURATED) if name.endswith(".tar")}
-    problems += [
-        f"{CURATED}/{name}.tar is in no manifest" for name in sorted(names - shards.keys())
-    ]
-    listed: dict[str, list[str]] = {name: [] for name in shards}
-    for name, key in zip(
-        *(manifest[c].to_pylist() for c in ("shard", "utterance_id")), strict=True
-    ):
-        listed.setdefault(name, []).extend(f"{key}.{kind}" for kind in ("flac", "json"))
-    for name, checksum in shards.items():
-        try:
-            members = list(TarFiles(store, f"{CURATED}/{name}.tar", checksum))
-        except DamageError as damage:
-            problems.append(str(damage))
-            continue
-        if members != listed[name]:
-            problems.append(f"{CURATED}/{name}.tar holds other utterances than the manifest says")
-    return problems

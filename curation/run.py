@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 from rich.console import Console
 
-from gpa.curation import package
+from gpa.curation import close as closing
+from gpa.curation import shards
 from gpa.curation.ingest import corpus
 from gpa.curation.ingest import stage as ingest
 from gpa.curation.pipeline import (
@@ -22,10 +23,10 @@ from gpa.curation.pipeline import (
 from gpa.curation.preflight import examine
 from gpa.curation.report import books, summary
 from gpa.curation.report.audit import audit
-from gpa.curation.report.outputs import CORPUS_TABLE, DROPPED, Run
+from gpa.curation.report.outputs import CORPUS_TABLE, Run
 from gpa.curation.report.write import SAMPLES, write_report
 from gpa.runtime import attempts, record
-from gpa.runtime.artifacts import ArtifactStore, parquet_bytes, read_parquet
+from gpa.runtime.artifacts import ArtifactStore, parquet_bytes
 from gpa.runtime.errors import UserError
 from gpa.runtime.execution import Engine
 from gpa.runtime.lock import only_run
@@ -33,8 +34,6 @@ from gpa.runtime.recipe import Recipe, fingerprints
 from gpa.runtime.record import RunRecord
 from gpa.runtime.stage import rows
 from gpa.runtime.storage import Store
-
-REJECTED_TABLE = "rejected.parquet"
 
 
 def curate(corpus_url: str, out: str, name: str, config: PipelineConfig, console: Console) -> dict:
@@ -79,7 +78,9 @@ def curate(corpus_url: str, out: str, name: str, config: PipelineConfig, console
             for stage in stages:
                 recipe.make(stage, named, seconds)
             _write_shards(engine, artifacts, config, named, list(found.partitions))
-        result, account = _close(artifacts, run)
+            made = Run(artifacts, run.content, partial=False)
+            account = closing.close(made, engine, config.resources.pool("package"))
+        result = _report(made, account)
         run.finish()
     summary.show(result, account, out, console)
     return result
@@ -134,45 +135,25 @@ def _write_shards(
     named: Mapping[str, str],
     partitions: Sequence[str],
 ) -> None:
-    """Write the shards that are missing, then the manifest."""
-    selected = named["packaged"]
-    sizes = list(package.sizes_of(artifacts, selected, partitions))
-    shards = package.plan_shards(sizes, config.package.shard_mb * 1e6)
-    store = artifacts.store
-    missing = package.missing_shards(store, selected, shards)
+    """Write the shards that are missing, each with its part of the manifest."""
+    store, selected = artifacts.store, named["packaged"]
+    shard_bytes = config.package.shard_mb * 1e6
+    planned = shards.extended_plan(artifacts, selected, partitions, shard_bytes)
+    missing = shards.missing_shards(store, selected, planned)
     names = [shard.name for shard in missing]
     items = pa.table({"name": names, "parts": [json.dumps(shard.parts) for shard in missing]})
-    arguments = (store.url, selected, named["utterances"], selected)
+    arguments = (store.url, selected, named["utterances"])
     pool = config.resources.pool("package")
-    for _ in engine.map(package.ShardWriter, arguments, items, pool):
+    for _ in engine.map(shards.ShardWriter, arguments, items, pool):
         pass
-    if missing or not store.exists(package.MANIFEST):
-        package.write_manifest(store, selected, shards)
 
 
-def _close(artifacts: ArtifactStore, run: RunRecord) -> tuple[dict, books.Books]:
-    """Write `rejected.parquet` and the report; returns what the run amounts to."""
-    store = artifacts.store
-    named, partitions = run.content["fingerprints"], run.content["partitions"]
-    files = read_parquet(store.read(CORPUS_TABLE))
-    made = Run(artifacts, run.content, partial=False)
-    rejected = pa.concat_tables(
-        [
-            books.corpus_rejects(files),
-            *(
-                table
-                for partition in made.ahead("recordings", DROPPED)
-                for table in made.dropped(partition)
-            ),
-        ]
-    )
-    store.write(REJECTED_TABLE, parquet_bytes(rejected))
-    manifest, _ = package.read_manifest(store)
-    account = books.keep(artifacts, files, named, partitions, manifest, rejected)
+def _report(made: Run, account: books.Books) -> dict:
+    """Write the report; returns what the run amounts to."""
     audited = audit(made, SAMPLES)
-    result = summary.summarise(account, audited.agreement, run.content)
+    result = summary.summarise(account, audited.agreement, made.content)
     write_report(made, audited, summarised=result)
-    return result, account
+    return result
 
 
 def verify(out: str, repair: bool = False) -> list[str]:
@@ -184,27 +165,41 @@ def verify(out: str, repair: bool = False) -> list[str]:
     store = Store(out)
     content = record.require(store)
     artifacts = ArtifactStore(store)
-    named, partitions = content["fingerprints"], content["partitions"]
     problems = []
-    for name, fingerprint in named.items():
-        for partition, problem in artifacts.damaged(name, fingerprint, partitions):
+    for name, fingerprint in content["fingerprints"].items():
+        for partition, problem in artifacts.damaged(name, fingerprint, content["partitions"]):
             problems.append(problem)
             if repair:
                 artifacts.remove(name, fingerprint, partition)
-    try:
-        files = read_parquet(store.read(CORPUS_TABLE))
-        rejected = read_parquet(store.read(REJECTED_TABLE))
-        manifest, shards = package.read_manifest(store)
-        of_shards = package.shard_problems(store, manifest, shards)
-        kept_s = json.loads(store.read(summary.NAME))["seconds"]["kept"]
-    except (OSError, pa.ArrowException, ValueError, KeyError) as error:
-        of_shards = [f"a table of {out} can't be read: {error}"]
-    if of_shards and repair:
-        package.forget_shards(store)
-    problems += of_shards
+    problems += _damaged_shards(store, repair)
     if not problems:
-        account = books.keep(artifacts, files, named, partitions, manifest, rejected)
-        problems += account.differences
-        if abs(kept_s - account.kept_s) > books.TOLERANCE_S:
-            problems.append(f"{summary.NAME} says {kept_s} s kept, not {account.kept_s}")
+        problems += _differences(Run(artifacts, content, partial=False))
     return problems
+
+
+def _damaged_shards(store: Store, repair: bool) -> Iterator[str]:
+    """What is wrong with the shards, in words; with `repair` those are forgotten."""
+    try:
+        planned, _ = shards.read_plan(store)
+    except (OSError, pa.ArrowException) as error:
+        yield f"{shards.PLAN} can't be read ({type(error).__name__})"
+        return
+    yield from shards.stray_files(store, planned)
+    for shard in planned:
+        if problem := shards.shard_problem(store, shard):
+            yield problem
+            if repair:
+                store.remove(shard.index)
+
+
+def _differences(made: Run) -> Iterator[str]:
+    """Where the books of a whole OUT do not balance, in words."""
+    try:
+        account = closing.recount(made)
+        kept_s = json.loads(made.artifacts.store.read(summary.NAME))["seconds"]["kept"]
+    except (OSError, pa.ArrowException, ValueError, KeyError) as error:
+        yield f"a table of {made.artifacts.store.url} can't be read: {error}"
+        return
+    yield from account.differences
+    if abs(kept_s - account.kept_s) > books.TOLERANCE_S:
+        yield f"{summary.NAME} says {kept_s} s kept, not {account.kept_s}"

@@ -21,7 +21,7 @@ from gpa.runtime.storage import Store
 
 NAME = "run.json"
 # Version of the layout of OUT; a later program refuses what it does not understand.
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 LIBRARIES = ("ray", "torch", "numpy", "pyarrow", "soundfile", "soxr", "av", "webdataset")
 
 # What workers spent on a stage: seconds that loading models took; without those, seconds by the

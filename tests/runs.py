@@ -78,5 +78,5 @@ def ran(out: Path) -> set[str]:
 
 def products(out: Path) -> dict[str, bytes]:
     """Everything that a user takes away, by name."""
-    names = ["rejected.parquet", *(f"curated/{p.name}" for p in (out / "curated").iterdir())]
-    return {name: (out / name).read_bytes() for name in sorted(names)}
+    files = [path for name in ("curated", "rejected.parquet") for path in (out / name).rglob("*")]
+    return {str(f.relative_to(out)): f.read_bytes() for f in sorted(files) if f.is_file()}

@@ -30,8 +30,8 @@ FLOORS = (
     ("hypotheses",),
     STEPS,
     ("pipeline", "preflight"),
-    ("report", "curated", "selection"),
-    ("run",),
+    ("report", "curated", "selection", "shards"),
+    ("close", "run"),
     ("prepare", "explore", "export", "bench", "cli"),
 )
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}

@@ -13,7 +13,7 @@ import pyarrow as pa
 from rich.console import Console
 
 from gpa.curation.curated import find_shards
-from gpa.curation.package import MANIFEST
+from gpa.curation.shards import PLAN
 from gpa.runtime import attempts
 from gpa.runtime.artifacts import ArtifactStore, TarFiles, parquet_bytes
 from gpa.runtime.config import Config, parse, read_yaml
@@ -70,7 +70,7 @@ def tokenize(
     is there.
     """
     store = Store(str(out))
-    if store.exists(MANIFEST):
+    if store.exists(PLAN):
         raise UserError(f"{out} is the OUT of a curation; choose another folder for the tokens.")
     shards = find_shards(curated)
     if resources.offline:

@@ -22,7 +22,7 @@ import soundfile
 from rich.console import Console
 from rich.table import Table
 
-from gpa.curation import package, run
+from gpa.curation import run, shards
 from gpa.curation.audio import DecodeError, decode, probe
 from gpa.curation.ingest import corpus
 from gpa.curation.ingest import stage as ingest
@@ -287,7 +287,7 @@ def _rates(
     for name, stage in content["stages"].items():
         upto = STEPS[: STEPS.index(stage["step"]) + 1]
         lost_s = sum(row["seconds"] for row in dropped if row["step"] in upto)
-        folders = [name, *([package.CURATED] if stage["step"] == "package" else [])]
+        folders = [name, *([shards.CURATED] if stage["step"] == "package" else [])]
         workers = engine.workers(config.resources.pool(stage["step"]), stage["partitions"])
         load_s = stage["load_s"] / workers
         yield Rate(
@@ -304,7 +304,7 @@ def _rates(
 
 def _kept(scratch: Path, sample: Mapping[str, float]) -> Estimate:
     """Share of the audio that is kept, over excerpts."""
-    manifest, _ = package.read_manifest(Store(str(scratch)))
+    manifest, _ = shards.read_manifest(Store(str(scratch)))
     kept_s: Counter[str] = Counter()
     for path, seconds in zip(
         manifest["source"].to_pylist(), manifest["duration_s"].to_pylist(), strict=True

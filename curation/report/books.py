@@ -1,7 +1,7 @@
 """The books of a run: every file, utterance and second that went in has one place to be.
 
-`keep` reads the tables of a finished run and adds up; `differences` says in words where the sums
-do not meet. Seconds in = kept + dropped by reason + non-speech + quarantined, for each recording
+`keep` reads the tables of some partitions and adds up; `differences` says in words where the sums
+do not meet. Books of other partitions are added. Seconds in = kept + dropped by reason + non-speech + quarantined, for each recording
 and over all; every utterance is in `curated` or in `rejected`, once.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +19,8 @@ from gpa.runtime.stage import rows
 
 # Spans are whole samples at 24 kHz; what is allowed is the rounding of times to float.
 TOLERANCE_S = 1e-3
+# Of differences so many are told at most.
+TOLD = 1000
 NON_SPEECH, QUARANTINED = "non_speech", "quarantined"
 DECODED = ("recording_id", "duration_s")
 
@@ -60,6 +62,16 @@ class Books:
     dropped_by_step_s: Counter[tuple[str, str]] = field(default_factory=Counter)
     recordings: Counter[str] = field(default_factory=Counter)  # by state
     differences: list[str] = field(default_factory=list)
+
+    def __add__(self, other: Books) -> Books:
+        return Books(
+            **{
+                each.name: getattr(self, each.name) + getattr(other, each.name)
+                for each in fields(Books)
+                if each.name != "differences"
+            },
+            differences=[*self.differences, *other.differences][:TOLD],
+        )
 
     @property
     def non_speech_s(self) -> float:
@@ -130,9 +142,10 @@ def keep(
     manifest: pa.Table,
     rejected: pa.Table,
 ) -> Books:
-    """Add up a run, and note every difference.
+    """Add up some partitions, and note every difference.
 
-    `manifest` is that of the shards, `rejected` the table of all that was dropped.
+    `corpus` holds the files of these partitions, `manifest` what of them is in the shards,
+    `rejected` all that was dropped of them.
     """
     books = Books(kept_utterances=manifest.num_rows)
     by_reason = rejected.group_by(["stage", "reason"]).aggregate(

@@ -7,24 +7,36 @@ cut was made they are in one of the runs only, and only their seconds can be com
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from gpa.curation.report.outputs import Run, open_run
-from gpa.runtime.artifacts import parquet_bytes
 from gpa.runtime.errors import UserError
 
 # What became of an utterance, in the words of the tables.
 KEPT, NOT_CUT = "kept", "not cut"
 STATE_COLUMNS = ("utterance_id", "kept", "reason", "pwer", "text")
+# One row an utterance of one run.
+STATES = pa.schema(
+    [
+        pa.field("utterance_id", pa.string()),
+        pa.field("recording_id", pa.string()),
+        pa.field("duration_s", pa.float64()),
+        pa.field("state", pa.string()),  # "kept" or the reason why not
+        pa.field("pwer", pa.float64()),
+        pa.field("text", pa.string()),
+    ]
+)
 # One row an utterance that changed sides.
 CHANGES = pa.schema(
     [
@@ -55,12 +67,8 @@ class Comparison:
     moves: Counter[tuple[str, str]] = field(default_factory=Counter)
     moved_s: Counter[tuple[str, str]] = field(default_factory=Counter)
     other_text: int = 0  # kept in both, with another text
-    changes: list[pa.Table] = field(default_factory=list)
-
-    def changed(self) -> pa.Table:
-        """CHANGES, the longest first."""
-        table = pa.concat_tables([CHANGES.empty_table(), *self.changes])
-        return table.sort_by([("duration_s", "descending"), ("utterance_id", "ascending")])
+    changed: int = 0  # that are kept in one of them only
+    longest: pa.Table = field(default_factory=CHANGES.empty_table)  # SHOWN of those
 
 
 def differences(
@@ -78,16 +86,24 @@ def differences(
             yield f"{prefix}{key}", one, other
 
 
-def compare(before: Run, after: Run) -> Comparison:
-    """Compare two runs, a few partitions at a time."""
+def compare(
+    before: Run, after: Run, changes: Callable[[pa.Table], object] = lambda table: None
+) -> Comparison:
+    """Compare two runs, a partition at a time; `changes` is handed CHANGES as they are found."""
     found = Comparison(
         config=list(differences(before.content["config"], after.content["config"])),
         models=list(
             differences(_identities(before.content["models"]), _identities(after.content["models"]))
         ),
     )
-    for ours, theirs in _pairs(before.partitions, after.partitions):
-        _add(found, _states(before, ours), _states(after, theirs))
+    for ours, theirs in _pairs(before, after):
+        changed = _add(found, ours, theirs)
+        if len(changed):
+            changes(changed)
+            found.changed += len(changed)
+            order = [("duration_s", "descending"), ("utterance_id", "ascending")]
+            longest = pa.concat_tables([found.longest, changed]).sort_by(order)
+            found.longest = longest.slice(0, SHOWN).combine_chunks()
     return found
 
 
@@ -100,51 +116,60 @@ def _identities(models: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _pairs(
-    before: Sequence[str], after: Sequence[str]
-) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
-    """Partitions that hold the same recordings: those of one name, then all the others at once."""
-    common = set(before) & set(after)
-    for name in before:
+def _pairs(before: Run, after: Run) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """What became of the utterances of the same recordings in both runs, in STATES.
+
+    Partitions of one name hold the same ones. Those of any other partition are looked up where
+    they lie in the other run: next to one another, as both runs are in the order of paths.
+    """
+    common = set(before.partitions) & set(after.partitions)
+    for name in before.partitions:
         if name in common:
-            yield [name], [name]
-    yield [n for n in before if n not in common], [n for n in after if n not in common]
+            yield _states(before, name), _states(after, name)
+    ours = [name for name in before.partitions if name not in common]
+    theirs = [name for name in after.partitions if name not in common]
+    places = {key: name for name in theirs for key in _recordings(after, name)}
+    near = lru_cache(maxsize=4)(partial(_states, after))
+    for name in ours:
+        keys = _recordings(before, name)
+        found = dict.fromkeys(places.pop(key) for key in keys if key in places)
+        tables = [STATES.empty_table(), *(_only(near(other), keys) for other in found)]
+        yield _states(before, name), pa.concat_tables(tables)
+    alone: dict[str, list[str]] = {}
+    for key, name in places.items():
+        alone.setdefault(name, []).append(key)
+    for name, keys in alone.items():
+        yield STATES.empty_table(), _only(_states(after, name), keys)
 
 
-def _states(run: Run, partitions: Sequence[str]) -> pa.Table:
-    """What became of every utterance of some partitions."""
-    tables = []
-    for partition in partitions:
-        cuts = run.table("utterances", partition, ["utterance_id", "duration_s"])
-        decided = run.table("consensus", partition, STATE_COLUMNS)
-        if cuts is None or decided is None:
-            continue
-        places = pc.index_in(cuts["utterance_id"], value_set=decided["utterance_id"])
-        decided = decided.take(places)
-        tables.append(
-            pa.table(
-                {
-                    "utterance_id": cuts["utterance_id"],
-                    "duration_s": cuts["duration_s"],
-                    "state": pc.if_else(decided["kept"], KEPT, decided["reason"]),
-                    "pwer": decided["pwer"],
-                    "text": decided["text"],
-                }
-            )
-        )
-    empty = pa.table(
-        {
-            "utterance_id": pa.array([], pa.string()),
-            "duration_s": pa.array([], pa.float64()),
-            "state": pa.array([], pa.string()),
-            "pwer": pa.array([], pa.float64()),
-            "text": pa.array([], pa.string()),
-        }
-    )
-    return pa.concat_tables([empty, *tables])
+def _recordings(run: Run, partition: str) -> list[str]:
+    listed = run.table("recordings", partition, ["recording_id"])
+    return [] if listed is None else listed["recording_id"].to_pylist()
 
 
-def _add(found: Comparison, before: pa.Table, after: pa.Table) -> None:
+def _only(states: pa.Table, recordings: Sequence[str]) -> pa.Table:
+    keys = pa.array(recordings, pa.string())
+    return states.filter(pc.is_in(states["recording_id"], value_set=keys))
+
+
+def _states(run: Run, partition: str) -> pa.Table:
+    """What became of every utterance of a partition, in STATES."""
+    cuts = run.table("utterances", partition, ["utterance_id", "recording_id", "duration_s"])
+    decided = run.table("consensus", partition, STATE_COLUMNS)
+    if cuts is None or decided is None:
+        return STATES.empty_table()
+    places = pc.index_in(cuts["utterance_id"], value_set=decided["utterance_id"])
+    decided = decided.take(places)
+    columns = {
+        "state": pc.if_else(decided["kept"], KEPT, decided["reason"]),
+        **{name: cuts[name] for name in cuts.column_names},
+        **{name: decided[name] for name in ("pwer", "text")},
+    }
+    return pa.table({name: columns[name] for name in STATES.names}, STATES)
+
+
+def _add(found: Comparison, before: pa.Table, after: pa.Table) -> pa.Table:
+    """Count two tables of STATES; returns CHANGES."""
     for table, when in ((before, "before"), (after, "after")):
         kept = table.filter(pc.equal(table["state"], KEPT))["duration_s"]
         setattr(found, f"kept_{when}", getattr(found, f"kept_{when}") + len(kept))
@@ -181,7 +206,7 @@ def _add(found: Comparison, before: pa.Table, after: pa.Table) -> None:
     was_kept, is_kept = pc.equal(rows["before"], KEPT), pc.equal(rows["after"], KEPT)
     other = pc.not_equal(rows["text_before"], rows["text_after"])
     found.other_text += pc.sum(pc.and_(pc.and_(was_kept, is_kept), other)).as_py() or 0
-    found.changes.append(rows.filter(pc.xor(was_kept, is_kept)))
+    return rows.filter(pc.xor(was_kept, is_kept))
 
 
 def show(found: Comparison, console: Console) -> None:
@@ -213,15 +238,14 @@ def show(found: Comparison, console: Console) -> None:
         ):
             table.add_row(one, other, f"{count:,}", f"{found.moved_s[one, other] / 60:.2f}")
         console.print(table)
-    changed = found.changed()
-    if changed.num_rows:
-        title = f"Changed sides: {changed.num_rows:,} utterances"
-        if changed.num_rows > SHOWN:
+    if found.changed:
+        title = f"Changed sides: {found.changed:,} utterances"
+        if found.changed > SHOWN:
             title += f", the longest {SHOWN} of them"
         table = Table(title=title, title_justify="left", box=None)
         for column in ("utterance", "before", "after", "pWER", "text"):
             table.add_column(column, overflow="fold")
-        for row in changed.slice(0, SHOWN).to_pylist():
+        for row in found.longest.to_pylist():
             pwer = " -> ".join(
                 "–" if value is None else f"{value:.1%}"
                 for value in (row["pwer_before"], row["pwer_after"])
@@ -239,20 +263,24 @@ def _plain(value: Any) -> str:
 
 def run(before: str, after: str, table: Path | None, console: Console) -> None:
     """`gpa compare`: print, and write CHANGES to `table`; raises UserError for an unfit OUT."""
-    runs = []
-    for out in (before, after):
-        found = open_run(out)
-        if "consensus" not in found.fingerprints:
-            raise UserError(
-                f"The run in {out} has decided on no utterance yet; `gpa curate` goes on with it."
-            )
-        if found.partial:
-            console.print(
-                f"{out} is not finished: what is done is compared.", style="yellow", markup=False
-            )
-        runs.append(found)
-    comparison = compare(*runs)
+    first, second = (_open(out, console) for out in (before, after))
+    if table is None:
+        show(compare(first, second), console)
+        return
+    with pq.ParquetWriter(table, CHANGES) as writer:
+        comparison = compare(first, second, writer.write_table)
     show(comparison, console)
-    if table is not None:
-        table.write_bytes(parquet_bytes(comparison.changed()))
-        console.print(f"All that changed sides: {table}", markup=False)
+    console.print(f"All that changed sides: {table}", markup=False)
+
+
+def _open(out: str, console: Console) -> Run:
+    found = open_run(out)
+    if "consensus" not in found.fingerprints:
+        raise UserError(
+            f"The run in {out} has decided on no utterance yet; `gpa curate` goes on with it."
+        )
+    if found.partial:
+        console.print(
+            f"{out} is not finished: what is done is compared.", style="yellow", markup=False
+        )
+    return found

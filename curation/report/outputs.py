@@ -130,7 +130,7 @@ class Run:
         name_of = self.artifacts.name
         for name in names:
             if name == DROPPED:
-                for stage in self._stages_dropping(partition):
+                for stage in self.dropping(partition):
                     yield name_of(stage.name, stage.fingerprint, partition, REJECTS)
             elif partition in self._done.get(name, ()):
                 yield name_of(name, self.fingerprints[name], partition)
@@ -164,12 +164,13 @@ class Run:
         """What the stages dropped of a partition, in `books.REJECTED`, stage by stage."""
         return stage_rejects(
             self.artifacts,
-            self._stages_dropping(partition),
+            self.dropping(partition),
             self.fingerprints["recordings"],
             partition,
         )
 
-    def _stages_dropping(self, partition: str) -> list[StageTables]:
+    def dropping(self, partition: str) -> list[StageTables]:
+        """The stages that dropped anything of a partition."""
         return [
             StageTables(step_of(name), name, self.fingerprints[name])
             for name, partitions in self._dropping.items()

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +19,9 @@ from rich.table import Table
 
 from gpa.curation.consensus.stage import ConsensusConfig
 from gpa.curation.report.samples import PWER_STRATA
+from gpa.eval.labels.decisions import Decided, Decisions, read_decisions
 from gpa.eval.labels.judged import LABEL, JudgedText, judge_texts, match
-from gpa.eval.labels.outputs import Output, Utterance, read_output
+from gpa.eval.labels.outputs import read_output
 from gpa.eval.labels.truth import read_truth
 from gpa.runtime.config import read_text
 from gpa.runtime.errors import UserError
@@ -47,7 +50,7 @@ class Point:
     error: Estimate  # of the labels that were judged
 
 
-def admitted(utterance: Utterance, threshold: float, config: ConsensusConfig) -> bool:
+def admitted(utterance: Decided, threshold: float, config: ConsensusConfig) -> bool:
     """Whether consensus would keep an utterance under another `max_pwer`.
 
     What fell for another reason stays out, as does what early exit settled; what fell for
@@ -67,7 +70,7 @@ def admitted(utterance: Utterance, threshold: float, config: ConsensusConfig) ->
 
 
 def curve(
-    utterances: Sequence[Utterance],
+    utterances: Iterable[Decided],
     judged: Mapping[str, Judged],
     config: ConsensusConfig,
     thresholds: Sequence[float] = THRESHOLDS,
@@ -75,17 +78,29 @@ def curve(
     """Labels' error and seconds kept at each threshold; a pure function of the tables.
 
     Seconds are those of all utterances that would be kept, error that of those that were judged.
+    `thresholds` ascend; utterances are gone through once.
     """
+    # By the first threshold that lets an utterance in: all above it do so, too.
+    count, seconds = [0] * len(thresholds), [0.0] * len(thresholds)
+    known: list[tuple[int, Judged]] = []
+    for each in utterances:
+        if not admitted(each, math.inf, config):
+            continue
+        first = 0 if each.pwer is None else bisect_right(thresholds, each.pwer)
+        if first < len(thresholds):
+            count[first] += 1
+            seconds[first] += each.seconds
+            if each.utterance_id in judged:
+                known.append((first, judged[each.utterance_id]))
     points = []
-    for threshold in thresholds:
-        kept = [each for each in utterances if admitted(each, threshold, config)]
-        known = [judged[each.utterance_id] for each in kept if each.utterance_id in judged]
+    for place, threshold in enumerate(thresholds):
+        kept = [item for first, item in known if first <= place]
         points.append(
             Point(
                 threshold=threshold,
-                utterances=len(kept),
-                seconds=sum(each.seconds for each in kept),
-                error=ratio([each.wrong for each in known], [each.total for each in known]),
+                utterances=sum(count[: place + 1]),
+                seconds=sum(seconds[: place + 1]),
+                error=ratio([each.wrong for each in kept], [each.total for each in kept]),
             )
         )
     return points
@@ -127,7 +142,7 @@ def from_texts(judged: Sequence[JudgedText]) -> dict[str, Judged]:
 
 
 def from_verdicts(
-    verdicts: Mapping[str, str], utterances: Sequence[Utterance], config: ConsensusConfig
+    verdicts: Mapping[str, str], utterances: Iterable[Decided], config: ConsensusConfig
 ) -> dict[str, Judged]:
     """Labels that people found right or wrong; those they were unsure of say nothing.
 
@@ -136,16 +151,19 @@ def from_verdicts(
     threshold would keep have no weight.
     """
     known = {key: verdict for key, verdict in verdicts.items() if verdict != "unsure"}
-    strata: dict[int, list[str]] = {}
+    members: Counter[int] = Counter()
+    heard: dict[int, list[str]] = {}
     for utterance in utterances:
         if not admitted(utterance, math.inf, config):
             continue
-        strata.setdefault(_stratum(utterance.pwer), []).append(utterance.utterance_id)
+        stratum = _stratum(utterance.pwer)
+        members[stratum] += 1
+        if utterance.utterance_id in known:
+            heard.setdefault(stratum, []).append(utterance.utterance_id)
     judged = {}
-    for members in strata.values():
-        heard = [key for key in members if key in known]
-        for key in heard:
-            weight = len(members) / len(heard)
+    for stratum, keys in heard.items():
+        weight = members[stratum] / len(keys)
+        for key in keys:
             judged[key] = Judged(key, weight * (known[key] == "wrong"), weight)
     return judged
 
@@ -222,25 +240,27 @@ def run(
     """`gpa calibrate OUT`, with truth or with verdicts; raises UserError without either."""
     if (truth is None) == (verdicts is None):
         raise UserError("gpa calibrate needs either a verdicts.jsonl or --truth DIR.")
-    output = read_output(out)
-    utterances: Sequence[Utterance] = output.utterances
+    decisions = read_decisions(out)
+    utterances: Iterable[Decided] = decisions
     if truth is not None:
-        matched = match(output, read_truth(truth))
+        truths = read_truth(truth)
+        output = read_output(out, truths)
+        matched = match(output, truths)
         utterances = [utterance for item in matched for utterance in item.utterances]
         judged = from_texts(judge_texts(matched, output.asrs))
         what = "label WER"
     else:
-        judged = _verdicts_of(output, read_verdicts(verdicts or Path()))
+        judged = _verdicts_of(decisions, read_verdicts(verdicts or Path()))
         what = "wrong labels"
-    thresholds = [each for each in THRESHOLDS if each <= output.exact_to]
-    points = curve(utterances, judged, output.consensus, thresholds)
-    show(points, output.consensus.max_pwer, what, console)
+    thresholds = [each for each in THRESHOLDS if each <= decisions.exact_to]
+    points = curve(utterances, judged, decisions.consensus, thresholds)
+    show(points, decisions.consensus.max_pwer, what, console)
     if json_file is not None:
-        json_file.write_text(as_json(points, what, output.consensus.max_pwer), encoding="utf-8")
+        json_file.write_text(as_json(points, what, decisions.consensus.max_pwer), encoding="utf-8")
 
 
-def _verdicts_of(output: Output, verdicts: Mapping[str, str]) -> dict[str, Judged]:
-    judged = from_verdicts(verdicts, output.utterances, output.consensus)
+def _verdicts_of(decisions: Decisions, verdicts: Mapping[str, str]) -> dict[str, Judged]:
+    judged = from_verdicts(verdicts, decisions, decisions.consensus)
     if not judged:
         raise UserError("None of the verdicts is about an utterance of this run.")
     return judged

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 from gpa.curation.audio import Waveform, decode_flac
 from gpa.curation.consensus.stage import ConsensusConfig
 from gpa.curation.models.protocols import MOS
-from gpa.curation.package import read_manifest
 from gpa.curation.report.outputs import Run
 from gpa.curation.segment.stage import SegmentConfig
 from gpa.curation.transcribe.stage import TranscribeConfig
@@ -88,13 +87,15 @@ class Output:
         return decode_flac(files[f"{utterance.utterance_id}.{version}.flac"])
 
 
-def read_output(out: str) -> Output:
-    """Read the tables of a finished run; raises UserError where there is none."""
+def read_output(out: str, names: Container[str] | None = None) -> Output:
+    """Read the tables of a finished run; raises UserError where there is none.
+
+    Where `names` are given (`truth.stem`), utterances of other recordings are left out.
+    """
     store = Store(out)
     content = record.require(store)
     artifacts, named = ArtifactStore(store), content["fingerprints"]
     run = Run(artifacts, content, partial=False)
-    kept = set(read_manifest(store)[0]["utterance_id"].to_pylist())
     heard = [name for name in named if name.startswith("hypotheses/")]
     utterances: list[Utterance] = []
     recordings: list[Recording] = []
@@ -107,15 +108,19 @@ def read_output(out: str) -> Output:
         paths = {key: row["path"] for key, row in table("recordings", "recording_id").items()}
         for key, row in table("normalized", "recording_id").items():
             recordings.append(Recording(key, stem(paths[key]), row["duration_s"], partition))
+        if names is not None and not any(stem(path) in names for path in paths.values()):
+            continue
         consensus, alignment, quality = table("consensus"), table("alignment"), table("quality")
         said = {name.removeprefix("hypotheses/"): table(name) for name in heard}
         for key, cut in table("utterances").items():
+            if names is not None and stem(paths[cut["recording_id"]]) not in names:
+                continue
             utterances.append(
                 _utterance(
                     cut,
                     paths[cut["recording_id"]],
                     partition,
-                    key in kept,
+                    key in alignment,
                     consensus[key],
                     alignment.get(key, {}),
                     quality.get(key, {}),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from pathlib import Path
@@ -13,8 +12,7 @@ import pyarrow as pa
 import soundfile
 
 from gpa.curation.models.weights import wheel_file
-from gpa.curation.package import CURATED, MANIFEST, MANIFEST_SCHEMA
-from gpa.runtime.artifacts import parquet_bytes, tar_bytes
+from gpa.curation.shards import MANIFEST_SCHEMA, Shard, missing_shards, write_shard
 from gpa.runtime.storage import Store
 
 SPOKEN = ("counting", "hello_world", "quick_brown_fox")
@@ -75,9 +73,14 @@ def bad_entries() -> list[tuple[str, dict[str, Any]]]:
 
 def write_curated(out: Path, shards: list[list[dict[str, Any]]]) -> Path:
     """A curated OUT, laid out as `gpa curate` leaves it."""
-    store, rows, checksums = Store(str(out)), [], {}
-    for number, entries in enumerate(shards):
-        name, files = f"shard-{number:06d}", {}
+    store = Store(str(out))
+    planned = [
+        Shard(f"shard-{number:06d}", ((f"part-{number}", 0, len(entries)),))
+        for number, entries in enumerate(shards)
+    ]
+    missing_shards(store, "1", planned)
+    for shard, entries in zip(planned, shards, strict=True):
+        rows, files = [], {}
         for each in entries:
             metadata = {key: value for key, value in each.items() if key != "flac"}
             files[f"{each['utterance_id']}.flac"] = each["flac"]
@@ -86,13 +89,8 @@ def write_curated(out: Path, shards: list[list[dict[str, Any]]]) -> Path:
                 {
                     **metadata, "pwer": None, "confidence": None, "snr_db": 30.0, "mos": None,
                     "kept_version": "normalized", "sample_rate": 24000,
-                    "bytes": len(each["flac"]), "shard": name,
+                    "bytes": len(each["flac"]), "shard": shard.name,
                 }
             )  # fmt: skip
-        data = tar_bytes(files)
-        checksums[name] = hashlib.sha256(data).hexdigest()
-        store.write(f"{CURATED}/{name}.tar", data)
-    manifest = pa.Table.from_pylist(rows, MANIFEST_SCHEMA)
-    about = {"gpa.shards": json.dumps(checksums), "gpa.schema_version": "1"}
-    store.write(MANIFEST, parquet_bytes(manifest.replace_schema_metadata(about)))
+        write_shard(store, shard, files, pa.Table.from_pylist(rows, MANIFEST_SCHEMA))
     return out

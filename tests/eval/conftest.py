@@ -13,14 +13,13 @@ from transformers import Qwen3ForCausalLM
 
 from gpa.curation.audio import encode_flac
 from gpa.curation.consensus.stage import ConsensusConfig, PanelConfig
-from gpa.curation.package import MANIFEST, MANIFEST_SCHEMA
 from gpa.curation.segment.stage import SegmentConfig
 from gpa.eval.generation.decoding import TransformersEngine
 from gpa.eval.generation.generate import Generator
 from gpa.eval.generation.language_model import GenerationConfig, LanguageModel
 from gpa.eval.labels.outputs import Output, read_output
 from gpa.runtime import record
-from gpa.runtime.artifacts import ArtifactStore, parquet_bytes
+from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.storage import Store
 from gpa.tokenize.bicodec import BiCodec
 from gpa.tokenize.glm import GLMTokenizer
@@ -32,7 +31,7 @@ from tests.models import (
     tiny_model,
     vocabulary,
 )
-from tests.tables import artifact, table
+from tests.tables import artifact
 
 __all__ = ["make_shards", "one_thread", "small_folders", "tiny_model", "vocabulary"]
 
@@ -116,8 +115,6 @@ def out(tmp_path: Path) -> Path:
         if after
     ]
     write("alignment", *aligned)
-    kept = table(MANIFEST_SCHEMA, *({"utterance_id": row["utterance_id"]} for row in aligned))
-    store.write(MANIFEST, parquet_bytes(kept))
     panels = {"en": PanelConfig(voters=asrs)}
     content = {
         "layout_version": record.LAYOUT_VERSION,

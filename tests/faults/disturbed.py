@@ -32,7 +32,7 @@ STAGES = (
     "hypotheses/whisper-tiny-en",
     "alignment",
 )
-LATER = ("consensus", "packaged", "curated", "shards", "report", "rejected.parquet")
+LATER = ("consensus", "packaged", "curated", "report", "rejected.parquet")
 PATIENCE_S = 300.0
 
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpa.curation.curated import CuratedUtterance, find_shards, portions
-from gpa.curation.package import CURATED, MANIFEST
+from gpa.curation.shards import CURATED, PLAN
 from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.errors import UserError
 from gpa.runtime.stage import Artifact, NoAttempts
@@ -163,7 +163,7 @@ def test_a_place_without_curated_shards_is_named(tmp_path):
         find_shards(str(tmp_path / "file"))
     with pytest.raises(UserError, match="nothing was kept"):
         find_shards(str(write_curated(tmp_path, [])))
-    (tmp_path / MANIFEST).write_bytes(b"PAR1 and no more")
+    (tmp_path / PLAN).write_bytes(b"PAR1 and no more")
     with pytest.raises(UserError, match="can't be read"):
         find_shards(str(tmp_path))
 

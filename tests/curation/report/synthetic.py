@@ -18,7 +18,7 @@ from gpa.curation.consensus.stage import ConsensusConfig, PanelConfig, decide
 from gpa.curation.hypotheses import Heard
 from gpa.curation.ingest.stage import CORPUS
 from gpa.curation.models.protocols import Hypothesis
-from gpa.curation.package import MANIFEST, MANIFEST_SCHEMA
+from gpa.curation.shards import MANIFEST_SCHEMA, Shard, missing_shards, write_shard
 from gpa.curation.tables import CONSENSUS
 from gpa.curation.transcribe.early_exit import EarlyExitConfig, early_exits
 from gpa.runtime.artifacts import ArtifactStore, parquet_bytes
@@ -144,6 +144,7 @@ class Builder:
         self.partitions: list[str] = []
         self.corpus: list[dict[str, Any]] = []
         self.manifest: list[dict[str, Any]] = []
+        self.parts: list[tuple[str, int, int]] = []
 
     def partition(self, name: str, paths: Sequence[str], utterances: int) -> dict[str, Artifact]:
         """Recordings of so many utterances each, with what every stage makes of them."""
@@ -204,6 +205,7 @@ class Builder:
             self.artifacts.write(stage, "1", name, one)
         self.partitions.append(name)
         self.manifest += tables["packaged"]
+        self.parts.append((name, 0, len(tables["packaged"])))
         return made
 
     def _utterance(self, cut, path, words, tables, heard, rejects) -> None:
@@ -286,8 +288,8 @@ class Builder:
         if self.early_exit is not None:
             content["config"]["transcribe"] = {"early_exit": self.early_exit.model_dump()}
         if finished:
-            manifest = table(MANIFEST_SCHEMA, *self.manifest)
-            store.write(MANIFEST, parquet_bytes(manifest))
+            (shard,) = missing_shards(store, "1", [Shard("shard-000000", tuple(self.parts))])
+            write_shard(store, shard, {}, table(MANIFEST_SCHEMA, *self.manifest))
         else:
             content |= {"finished": False}
             del content["fingerprints"], content["partitions"], content["finished_at"]

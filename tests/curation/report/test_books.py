@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 
 from gpa.curation.ingest.stage import CORPUS
-from gpa.curation.package import MANIFEST_SCHEMA
 from gpa.curation.report.books import Books, StageTables, corpus_rejects, keep, stage_rejects
+from gpa.curation.shards import MANIFEST_SCHEMA
 from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.stage import Reject
 from gpa.runtime.storage import Store

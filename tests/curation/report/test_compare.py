@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from gpa.curation.report.compare import compare, differences, run
+from gpa.curation.report.compare import SHOWN, compare, differences, run
 from gpa.curation.report.outputs import open_run
 from gpa.runtime.errors import UserError
 from gpa.runtime.stage import Artifact
@@ -27,13 +28,19 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def test_another_threshold_moves_what_lies_between(runs: tuple[Path, Path]):
     strict, lax = (open_run(str(out)) for out in runs)
-    found = compare(strict, lax)
+    tables: list[pa.Table] = []
+    found = compare(strict, lax, tables.append)
     assert found.config == [("consensus.max_pwer", 0.15, 0.4)]
     assert found.models == []
     assert set(found.moves) == {("disagreement", "kept")}
-    changed = found.changed().to_pylist()
+    changed = pa.concat_tables(tables).to_pylist()
+    by_length = sorted(changed, key=lambda row: (-row["duration_s"], row["utterance_id"]))
+    assert found.longest.to_pylist() == by_length[:SHOWN]
     assert (
-        len(changed) == found.moves["disagreement", "kept"] == found.kept_after - found.kept_before
+        len(changed)
+        == found.changed
+        == found.moves["disagreement", "kept"]
+        == found.kept_after - found.kept_before
     )
     assert len(changed) > 0
     assert all(0.15 <= row["pwer_after"] < 0.4 for row in changed)
@@ -45,7 +52,7 @@ def test_a_run_equals_itself(runs: tuple[Path, Path]):
     found = compare(open_run(str(runs[0])), open_run(str(runs[0])))
     assert not found.config
     assert not found.moves
-    assert found.changed().num_rows == 0
+    assert found.changed == found.longest.num_rows == 0
     assert found.other_text == 0
 
 
@@ -65,6 +72,32 @@ def test_recordings_that_moved_to_other_partitions_are_still_the_same(tmp_path: 
     found = compare(open_run(str(tmp_path / "one")), open_run(str(tmp_path / "other")))
     assert not found.moves
     assert found.kept_before == found.kept_after > 0
+
+
+def test_recordings_are_found_wherever_their_partition_begins(tmp_path: Path):
+    """The same recordings, cut off into partitions one earlier, and the first one left out."""
+    one, other = (Builder(tmp_path / name, audio=False) for name in ("one", "other"))
+    for name in ("a", "b", "c", "d"):
+        for builder in (one, other):
+            builder.partition(f"part-{name}", [f"{name}.wav"], 6)
+
+    def grouped(builder: Builder, groups: list[str]) -> None:
+        for group in groups:
+            for stage in ("recordings", "utterances", "consensus"):
+                tables = [builder.artifacts.table(stage, "1", f"part-{name}") for name in group]
+                table = pa.concat_tables(tables)
+                builder.artifacts.write(stage, "1", f"of-{group}", Artifact(table))
+        builder.partitions = [f"of-{group}" for group in groups]
+        builder.finish()
+
+    grouped(one, ["ab", "cd"])
+    grouped(other, ["bc", "d"])
+    found = compare(*(open_run(str(tmp_path / name)) for name in ("one", "other")))
+    assert {after for _, after in found.moves} == {"not cut"}
+    assert found.kept_before - found.kept_after == found.moves["kept", "not cut"] > 0
+    back = compare(*(open_run(str(tmp_path / name)) for name in ("other", "one")))
+    assert back.moves == {(after, before): n for (before, after), n in found.moves.items()}
+    assert sum(found.moves.values()) == 6
 
 
 def test_differences_name_the_key_and_both_values():

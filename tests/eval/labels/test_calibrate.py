@@ -23,7 +23,8 @@ from gpa.eval.labels.calibrate import (
     knee,
     read_verdicts,
 )
-from gpa.eval.labels.outputs import Output, Utterance
+from gpa.eval.labels.decisions import read_decisions
+from gpa.eval.labels.outputs import Output, Utterance, read_output
 from gpa.runtime.errors import UserError
 from gpa.runtime.intervals import Estimate
 
@@ -74,6 +75,21 @@ def test_at_the_threshold_of_the_run_the_curve_keeps_what_the_run_kept(output: O
         if admitted(u, output.consensus.max_pwer, output.consensus)
     ]  # fmt: skip
     assert kept == [u.utterance_id for u in output.utterances if u.kept] == ["a", "c"]
+
+
+def test_decisions_are_those_of_the_whole_output(out: Path, output: Output):
+    decisions = read_decisions(str(out))
+    assert [d.seconds for d in decisions] == [u.seconds for u in output.utterances]
+    for threshold in (0.0, 0.1, 0.15, 1.0):
+        assert [admitted(d, threshold, decisions.consensus) for d in decisions] == [
+            admitted(u, threshold, output.consensus) for u in output.utterances
+        ]
+
+
+def test_only_utterances_of_recordings_that_are_asked_for_are_read(out: Path, output: Output):
+    assert read_output(str(out), {"mix"}).utterances == output.utterances
+    others = read_output(str(out), {"another"})
+    assert (others.utterances, others.recordings) == ((), output.recordings)
 
 
 def test_what_fell_for_another_reason_stays_out():

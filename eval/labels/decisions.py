@@ -1,0 +1,91 @@
+"""What consensus decided of every utterance of a run, one partition in memory at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow.compute as pc
+
+from gpa.curation.consensus.stage import ConsensusConfig
+from gpa.curation.report.outputs import Run
+from gpa.runtime import record
+from gpa.runtime.artifacts import ArtifactStore
+from gpa.runtime.config import parse
+from gpa.runtime.storage import Store
+
+COLUMNS = (
+    "utterance_id", "kept", "reason", "language", "pwer", "verifier_distance", "early_exit",
+)  # fmt: skip
+
+
+class Decided(Protocol):
+    """An utterance as far as consensus decided on it; `Utterance` is one, too."""
+
+    @property
+    def utterance_id(self) -> str: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def kept(self) -> bool: ...
+    @property
+    def reason(self) -> str | None: ...
+    @property
+    def language(self) -> str: ...
+    @property
+    def pwer(self) -> float | None: ...
+    @property
+    def verifier_distance(self) -> float | None: ...
+    @property
+    def skipped(self) -> Collection[str] | bool:
+        """Whether early exit spared it any ASR."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One row of the table `consensus`, with its seconds."""
+
+    utterance_id: str
+    kept: bool
+    reason: str | None
+    language: str
+    pwer: float | None
+    verifier_distance: float | None
+    skipped: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """The decisions of a finished run, in the order of its partitions, as often as asked for."""
+
+    run: Run
+    consensus: ConsensusConfig
+
+    @property
+    def exact_to(self) -> float:
+        """The highest threshold of pWER that the tables can answer for."""
+        return self.run.exact_to
+
+    def __iter__(self) -> Iterator[Decision]:
+        for partition in self.run.ahead("consensus", "utterances"):
+            decided = self.run.table("consensus", partition, COLUMNS)
+            cuts = self.run.table("utterances", partition, ["utterance_id", "start_s", "end_s"])
+            if decided is None or cuts is None:
+                continue
+            places = pc.index_in(decided["utterance_id"], value_set=cuts["utterance_id"])
+            seconds = pc.subtract(cuts["end_s"], cuts["start_s"]).take(places)
+            columns = [decided[name].to_pylist() for name in COLUMNS]
+            for values in zip(*columns, seconds.to_pylist(), strict=True):
+                yield Decision(*values)
+
+
+def read_decisions(out: str) -> Decisions:
+    """Open a finished run; raises UserError where there is none."""
+    store = Store(out)
+    content = record.require(store)
+    return Decisions(
+        Run(ArtifactStore(store), content, partial=False),
+        parse(ConsensusConfig, content["config"]["consensus"], f"{out}/run.json"),
+    )
