@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 from rich.console import Console
@@ -77,9 +77,10 @@ def curate(corpus_url: str, out: str, name: str, config: PipelineConfig, console
             run.save()
             for stage in stages:
                 recipe.make(stage, named, seconds)
-            _write_shards(engine, artifacts, config, named, list(found.partitions))
+            pool, shard_bytes = config.resources.pool("package"), config.package.shard_mb * 1e6
+            shards.write(engine, artifacts, named, list(found.partitions), shard_bytes, pool)
             made = Run(artifacts, run.content, partial=False)
-            account = closing.close(made, engine, config.resources.pool("package"))
+            account = closing.close(made, engine, pool)
         result = _report(made, account)
         run.finish()
     summary.show(result, account, out, console)
@@ -126,26 +127,6 @@ def _ingest(
     )
     artifacts.store.write(CORPUS_TABLE, parquet_bytes(found.table))
     return found
-
-
-def _write_shards(
-    engine: Engine,
-    artifacts: ArtifactStore,
-    config: PipelineConfig,
-    named: Mapping[str, str],
-    partitions: Sequence[str],
-) -> None:
-    """Write the shards that are missing, each with its part of the manifest."""
-    store, selected = artifacts.store, named["packaged"]
-    shard_bytes = config.package.shard_mb * 1e6
-    planned = shards.extended_plan(artifacts, selected, partitions, shard_bytes)
-    missing = shards.missing_shards(store, selected, planned)
-    names = [shard.name for shard in missing]
-    items = pa.table({"name": names, "parts": [json.dumps(shard.parts) for shard in missing]})
-    arguments = (store.url, selected, named["utterances"])
-    pool = config.resources.pool("package")
-    for _ in engine.map(shards.ShardWriter, arguments, items, pool):
-        pass
 
 
 def _report(made: Run, account: books.Books) -> dict:

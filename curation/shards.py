@@ -24,6 +24,7 @@ from gpa.runtime.artifacts import (
     read_parquet,
     tar_bytes,
 )
+from gpa.runtime.execution import Engine, Pool
 from gpa.runtime.stage import rows
 from gpa.runtime.storage import Store
 
@@ -191,6 +192,25 @@ def _plan_table(fingerprint: str, shards: Sequence[Shard]) -> pa.Table:
 def _tars(store: Store) -> set[str]:
     """Names of the shards that lie there."""
     return {name.removesuffix(".tar") for name in store.names(CURATED) if name.endswith(".tar")}
+
+
+def write(
+    engine: Engine,
+    artifacts: ArtifactStore,
+    fingerprints: Mapping[str, str],
+    partitions: Sequence[str],
+    shard_bytes: float,
+    pool: Pool,
+) -> None:
+    """Write the shards of these partitions that are missing, each with its part of the manifest."""
+    store, selected = artifacts.store, fingerprints["packaged"]
+    planned = extended_plan(artifacts, selected, partitions, shard_bytes)
+    missing = missing_shards(store, selected, planned)
+    names = [shard.name for shard in missing]
+    items = pa.table({"name": names, "parts": [json.dumps(shard.parts) for shard in missing]})
+    arguments = (store.url, selected, fingerprints["utterances"])
+    for _ in engine.map(ShardWriter, arguments, items, pool):
+        pass
 
 
 class ShardWriter:
