@@ -222,8 +222,7 @@ def _close(out: str, engine: Engine) -> None:
     found = open_run(out)
     books = closing.close(found, engine, Pool())
     audited = audit(found, SAMPLES)
-    pairs, spared = summary.pairwise_wer(audited.agreement), summary.spared(found)
-    content = summary.summarise(books, pairs, spared, found.content)
+    content = summary.summarise(books, audited.agreement, found.content)
     found.artifacts.store.write(summary.NAME, json.dumps(content).encode())
 
 
