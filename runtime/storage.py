@@ -26,13 +26,28 @@ FETCHED_TOGETHER = 64
 Item = TypeVar("Item")
 
 
+def filesystem_of(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The file system that a URL or a local path names, and the path in it.
+
+    Only what holds "://" is a URL. A "::" chains file systems where fsspec's chains begin, as in
+    `simplecache::s3://`, and is part of a name elsewhere. Raises ValueError for a protocol that
+    nobody knows, ImportError where its package is not installed.
+    """
+    protocol, separator, _ = url.partition("://")
+    if "::" in protocol and separator:
+        return fsspec.core.url_to_fs(url)
+    kind = fsspec.get_filesystem_class(protocol if separator else "file")
+    options = kind._get_kwargs_from_urls(url) if separator else {}
+    return kind(**options), str(kind._strip_protocol(url))
+
+
 class Store:
     """Files under one root: a folder, or any URL that fsspec knows."""
 
     def __init__(self, url: str):
         self.url = url
         try:
-            self.filesystem, root = fsspec.core.url_to_fs(url)
+            self.filesystem, root = filesystem_of(url)
         except (ValueError, ImportError) as error:
             raise UserError(f"{url} is no place that fsspec can write to: {error}.") from None
         self.root = str(root).rstrip("/") or "/"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gpa.curation.ingest.corpus import find
 from gpa.curation.ingest.stage import (
+    PROBED,
     IngestConfig,
     ProbeConfig,
     ProbeStage,
@@ -32,13 +33,14 @@ def tone(path: Path, seconds: float, frequency_hz: float = 220.0) -> None:
     soundfile.write(path, 0.1 * np.sin(2 * np.pi * frequency_hz * time_s), 16000)
 
 
-def ingest(folder: Path):
+def ingest(corpus: Path):
     stage = ProbeStage("probed", ProbeConfig(), ["listing"])
-    probed = []
-    for chunk, listing in chunks(find(str(folder))).items():
-        artifact = stage.process(chunk, {"listing": Artifact(listing)}, NoAttempts())
-        probed += list(rows(artifact.table))
-    return arrange(probed, CONFIG)
+    files = find(str(corpus))
+    probed = [
+        stage.process(chunk, {"listing": Artifact(listing)}, NoAttempts()).table
+        for chunk, listing in chunks(files).items()
+    ]
+    return arrange(files, pa.concat_tables([PROBED.empty_table(), *probed]), {}, CONFIG)
 
 
 def test_every_file_has_one_state(tmp_path: Path):
