@@ -43,6 +43,7 @@ from gpa.curation.consensus.rover import RoverConfig, Voter, rover, unit_confide
 from gpa.curation.hypotheses import Heard, Skipped, read_hypotheses
 from gpa.curation.models.protocols import Hypothesis
 from gpa.curation.tables import CONSENSUS, LANGUAGE, languages_given
+from gpa.curation.text.languages import ByLanguage
 from gpa.curation.text.units import pieces, primary_language, units
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
@@ -79,8 +80,8 @@ class PanelConfig(Config):
 class ConsensusConfig(Config):
     """Who votes, and what is kept."""
 
-    # By ISO 639-1 code; "default" is for all languages that have no panel of their own.
-    panels: dict[str, PanelConfig] = Field(min_length=1)
+    # By language code; "default" is for all languages that have no panel of their own.
+    panels: ByLanguage[PanelConfig] = Field(min_length=1)
     # The ASR that says what language an utterance is in where the manifest does not.
     identifier: str | None = None
     min_language_probability: float = Field(0.5, ge=0, le=1)
@@ -307,10 +308,7 @@ def _elect(
 
 
 class ConsensusStage(Stage):
-    """One row an utterance in CONSENSUS, and a reject for each that is not kept.
-
-    Inputs: `recordings`, `utterances`, and `hypotheses/<asr>` for every ASR that the config names.
-    """
+    """recordings, utterances, hypotheses/<asr> of all panels -> consensus: one row an utterance."""
 
     step = "consensus"
     version = 4

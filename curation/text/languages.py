@@ -6,8 +6,9 @@ one language here, since no recogniser is asked for a dialect.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from langcodes import Language, standardize_tag, tag_is_valid
 from langcodes.tag_parser import LanguageTagError
@@ -18,6 +19,8 @@ from pydantic import BeforeValidator
 AS_MODELS_SAY = {"nb": "no", "fil": "tl"}
 # No language, or no single one.
 NONE_OF_THEM = frozenset({"und", "mul", "mis", "zxx"})
+# The key of what is for every language that has none of its own.
+DEFAULT = "default"
 
 
 @lru_cache(maxsize=4096)
@@ -37,11 +40,32 @@ def folded(code: str) -> str:
     return AS_MODELS_SAY.get(language, language)
 
 
-def _code(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r} is no language code; put it in quotes")
-    return folded(value)
+def configured(code: object) -> str:
+    """`folded`, of what YAML makes of a code: `no`, Norwegian, is a truth value there."""
+    if code is False:
+        return "no"
+    if not isinstance(code, str):
+        raise ValueError(f"{code!r} is no language; use a code such as 'en', 'en-US' or 'eng'")
+    return folded(code)
 
 
-# A code in a config.
-LanguageCode = Annotated[str, BeforeValidator(_code)]
+def by_language(section: object) -> object:
+    """A section of a config by folded codes, "default" left as it is.
+
+    Raises ValueError where two keys are one language: one of them could never be chosen.
+    """
+    if not isinstance(section, Mapping):
+        return section
+    found: dict[str, tuple[object, object]] = {}
+    for key, value in section.items():
+        code = key if key == DEFAULT else configured(key)
+        if code in found:
+            raise ValueError(f"{found[code][0]!r} and {key!r} are one language; keep one of them")
+        found[code] = key, value
+    return {code: value for code, (_, value) in found.items()}
+
+
+# Types of config sections: a code, and a mapping by codes.
+LanguageCode = Annotated[str, BeforeValidator(configured)]
+Value = TypeVar("Value")
+ByLanguage = Annotated[dict[str, Value], BeforeValidator(by_language)]
