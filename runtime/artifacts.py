@@ -59,13 +59,16 @@ def _open_checked(
     name = f"{artifact}{suffix}"
     try:
         # A remote file is fetched whole: one request instead of one for each part.
-        file = store.open(name) if store.is_local else io.BytesIO(store.read(name))
+        with store.reading(name):
+            file = store.open(name) if store.is_local else io.BytesIO(store.read(name))
     except FileNotFoundError:
         if sha256 is None:
             raise
         raise DamageError(artifact, suffix, "is gone") from None
     if sha256 is not None:
-        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+        with store.reading(name):
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != sha256:
             file.close()
             raise DamageError(artifact, suffix, CHANGED)
         file.seek(0)
@@ -97,8 +100,9 @@ class TarFiles(Mapping[str, bytes]):
     def __getitem__(self, name: str) -> bytes:
         members, file = self._open()
         offset, size = members[name]
-        file.seek(offset)
-        return file.read(size)
+        with self._store.reading(self._name):
+            file.seek(offset)
+            return file.read(size)
 
     def place(self, name: str) -> tuple[int, int]:
         """Where in the tar a file's bytes start, and how many they are."""

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import fsspec
 
-from gpa.runtime.errors import UserError
+from gpa.runtime.errors import UserError, one_line
 
 # How the name of a file ends while it is written.
 PARTIAL = ".partial"
@@ -64,10 +64,27 @@ class Store:
         return bool(self.filesystem.exists(self.path(name)))
 
     def read(self, name: str) -> bytes:
-        """The whole of a file; raises FileNotFoundError."""
+        """The whole of a file; raises FileNotFoundError, and UserError as `reading` does."""
         if name in self._fetched:
             return self._fetched[name]
-        return self.filesystem.cat_file(self.path(name))
+        with self.reading(name):
+            return self.filesystem.cat_file(self.path(name))
+
+    @contextlib.contextmanager
+    def reading(self, name: str) -> Iterator[None]:
+        """Turn what storage raises, but for a file that is not there, into a UserError.
+
+        So that no stage takes it for the fault of a recording.
+        """
+        try:
+            yield
+        except (UserError, FileNotFoundError):
+            raise
+        except Exception as error:  # what clients of object stores raise has no common class
+            raise UserError(
+                f"{self.path(name)} can't be read ({type(error).__name__}: {one_line(error)}); "
+                "when it can, start the same command again: all that is done stays."
+            ) from error
 
     def ahead(
         self, items: Iterable[Item], names: Callable[[Item], Iterable[str]]

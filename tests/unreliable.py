@@ -56,6 +56,11 @@ class Moody(LocalFileSystem):
     def unstrip_protocol(self, name: str) -> str:
         return f"moody://{name}"
 
+    def cat_file(self, path: str, start: Any = None, end: Any = None, **kwargs: Any) -> bytes:
+        with self.open(path) as file:
+            pieces = iter(lambda: file.read(1 << 16), b"")
+            return b"".join(pieces)
+
     def open(self, path: str, mode: str = "rb", **kwargs: Any) -> Any:
         if Path(f"{path}.refused").exists():
             raise PermissionError(13, "Permission denied")

@@ -68,13 +68,16 @@ def find(
             found = _local_files(Path(root)) if is_local else _remote_files(filesystem, root)
             return _in_order(found)
         data = filesystem.cat_file(root) if root.lower().endswith(SUFFIXES) else None
-    except FileNotFoundError:
-        raise UserError(f"There is no corpus at {corpus}; name a folder with --corpus.") from None
     except (ValueError, ImportError) as error:
         raise UserError(f"Corpus {corpus} can't be opened: {one_line(error)}.") from None
-    except Exception as error:  # what clients of object stores raise has no common class
+    except Exception as raised:  # what clients of object stores raise has no common class
+        why = _refusal(raised)
+        if isinstance(why, FileNotFoundError):
+            raise UserError(
+                f"There is no corpus at {corpus}; name a folder with --corpus."
+            ) from None
         raise UserError(
-            f"Corpus {corpus} can't be read ({type(error).__name__}: {one_line(error)}); check its "
+            f"Corpus {corpus} can't be read ({type(why).__name__}: {one_line(why)}); check its "
             "address, the permission to read it, and for an object store its endpoint and "
             "credentials."
         ) from None
@@ -196,10 +199,16 @@ def _manifest_file(
         if "://" in name:
             filesystem, target = filesystem_of(name)
         return _remote_file(filesystem, target, name, filesystem.info(target))
-    except FileNotFoundError:
-        return RawFile(name, target, error="No such file")
-    except Exception as error:  # one file's address, whatever its client raises
+    except Exception as raised:  # one file's address, whatever its client raises
+        error = _refusal(raised)
+        if isinstance(error, FileNotFoundError):
+            return RawFile(name, target, error="No such file")
         return RawFile(name, target, error=f"it can't be opened: {one_line(error)}", not_read=True)
+
+
+def _refusal(error: Exception) -> BaseException:
+    """Why storage gives nothing: a client of HTTP says of every failure that there is no file."""
+    return error.__cause__ or error if isinstance(error, FileNotFoundError) else error
 
 
 def _is_unicode(text: str) -> bool:

@@ -10,9 +10,12 @@ import pytest
 import webdataset
 
 from gpa.runtime.artifacts import ArtifactStore, tar_bytes
-from gpa.runtime.errors import UserError
+from gpa.runtime.errors import NOBODYS_FAULT, UserError
 from gpa.runtime.stage import Artifact, Reject
 from gpa.runtime.storage import Store
+from tests import unreliable
+
+unreliable.register()
 
 TABLE = pa.table({"utterance_id": ["a", "b"], "words": [["x"], []]})
 FILES = {"a.normalized.flac": b"first", "b.normalized.flac": b"second"}
@@ -141,3 +144,15 @@ def test_of_many_artifacts_the_damaged_are_named(artifacts: ArtifactStore):
         ("part-07", "s/fp/part-07.tar has other bytes than were written"),
         ("part-33", "s/fp/part-33.parquet is gone"),
     ]
+
+
+def test_storage_that_fails_while_a_stage_reads_is_no_recording_s_fault(tmp_path: Path):
+    (tmp_path / "s" / "fp").mkdir(parents=True)
+    store = Store(f"moody://{tmp_path}")
+    ArtifactStore(store).write("s", "fp", "p", Artifact(TABLE, FILES))
+    found = ArtifactStore(store).read("s", "fp", "p")
+    (tmp_path / "s/fp/p.tar.reset").touch()
+    with pytest.raises(NOBODYS_FAULT, match="the same command again"):
+        found.files[next(iter(FILES))]
+    (tmp_path / "s/fp/p.tar.reset").unlink()
+    assert found.files[next(iter(FILES))] == next(iter(FILES.values()))
