@@ -18,11 +18,13 @@ import av
 import av.audio.stream
 import av.container
 import av.error
-import fsspec
 import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
+
+from gpa.runtime.errors import NotReadError, one_line
+from gpa.runtime.storage import filesystem_of
 
 Waveform = NDArray[np.float32]
 
@@ -162,18 +164,24 @@ class _Decoded:
 def opened(uri: str) -> Iterator[io.RawIOBase]:
     """A seekable file; only what holds "://" is a URL, so that a path may hold anything else.
 
-    Raises DecodeError where it can't be opened.
+    Raises NotReadError where storage does not give it, at whatever byte: decoders take an error
+    of reading for the file's end.
     """
     try:
         if "://" in uri:
-            filesystem, path = fsspec.core.url_to_fs(uri)
+            filesystem, path = filesystem_of(uri)
             file = filesystem.open(path, "rb")
         else:
             file = Path(uri).open("rb")  # noqa: SIM115 - closed below
-    except (OSError, ValueError, ImportError) as error:
-        raise DecodeError(f"it can't be opened: {_one_line(error)}") from error
+    except Exception as error:  # what clients of object stores raise has no common class
+        raise NotReadError({uri: one_line(error)}) from error
     with file:
-        yield _Nameless(file)
+        nameless = _Nameless(file)
+        try:
+            yield nameless
+        finally:
+            if nameless.failure is not None:
+                raise NotReadError({uri: one_line(nameless.failure)}) from nameless.failure
 
 
 class _Nameless(io.RawIOBase):
@@ -181,6 +189,7 @@ class _Nameless(io.RawIOBase):
 
     def __init__(self, file: IO[bytes]):
         self._file = file
+        self.failure: Exception | None = None  # of the storage that it lies on
 
     def readable(self) -> bool:
         return True
@@ -189,7 +198,11 @@ class _Nameless(io.RawIOBase):
         return True
 
     def readinto(self, buffer) -> int:
-        data = self._file.read(len(buffer))
+        try:
+            data = self._file.read(len(buffer))
+        except Exception as error:
+            self.failure = error
+            raise
         buffer[: len(data)] = data
         return len(data)
 
@@ -356,7 +369,3 @@ def _check_size(values: int, max_values: int) -> None:
 
 def _power(waveform: Waveform) -> float:
     return float(np.mean(np.square(waveform, dtype=np.float64))) if waveform.size else 0.0
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -18,7 +18,7 @@ def curate(
     corpus: Annotated[
         str,
         typer.Option(
-            help="Folder, fsspec URL, or JSONL or CSV manifest; default: the sample corpus."
+            help="Folder, fsspec URL, or manifest (JSONL, CSV, Parquet); default: the sample corpus."
         ),
     ] = "",
     out: Annotated[str, typer.Option(help="Folder or fsspec URL for all that is made.")] = "out",
@@ -39,7 +39,7 @@ def curate(
 @app.command()
 def plan(
     corpus: Annotated[
-        str, typer.Option(help="Folder, fsspec URL, or JSONL or CSV manifest: is probed.")
+        str, typer.Option(help="Folder, fsspec URL, or manifest (JSONL, CSV, Parquet): is probed.")
     ] = "",
     hours: Annotated[
         float | None,

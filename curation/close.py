@@ -19,6 +19,7 @@ from gpa.curation.report.books import (
     Books,
     StageTables,
     corpus_rejects,
+    in_file_time,
     keep,
     stage_rejects,
 )
@@ -84,7 +85,12 @@ class Closer:
             for partition, stages in zip(group.partitions, dropping, strict=True)
             for table in stage_rejects(artifacts, stages, named["recordings"], partition)
         ]
-        rejected = pa.concat_tables([REJECTED.empty_table(), *tables])
+        places = artifacts.tables(
+            "recordings", named["recordings"], group.partitions, ["recording_id", "start_s"]
+        )
+        rejected = in_file_time(
+            pa.concat_tables([REJECTED.empty_table(), *tables]), pa.concat_tables(places)
+        )
         artifacts.store.write(group.rejected, parquet_bytes(rejected))
         return group.name, account(artifacts, named, group, rejected)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -23,10 +23,10 @@ from scipy.signal import lfilter
 
 from gpa.curation import audio
 from gpa.curation.audio import Waveform
-from gpa.curation.tables import NORMALIZED
+from gpa.curation.tables import NORMALIZED, SOUND, known
 from gpa.runtime.config import Config
-from gpa.runtime.errors import NOBODYS_FAULT
-from gpa.runtime.stage import Artifact, Attempts, Reject, Stage, rows
+from gpa.runtime.errors import NOBODYS_FAULT, NotReadError
+from gpa.runtime.stage import Artifact, Attempts, Reject, Stage
 
 BLOCK_MS = 2.0
 # Samples this close to full scale count as clipped.
@@ -174,24 +174,67 @@ def normalize(waveform: Waveform, sample_rate: int, config: NormalizeConfig) -> 
     )
 
 
+def part_of(waveform: Waveform, sample_rate: int, recording: Mapping[str, Any]) -> Waveform:
+    """The segment and channel of a file, shape (channels, samples), that are the recording.
+
+    Raises Unusable with the reason "empty" where the file has no such channel.
+    """
+    channel, end_s = recording["channel"], recording["end_s"]
+    if channel is not None:
+        if channel >= waveform.shape[0]:
+            detail = (
+                f"the file has {waveform.shape[0]} channels, and none with the number {channel}"
+            )
+            raise Unusable("empty", 0.0, detail)
+        waveform = waveform[channel : channel + 1]
+    last = None if end_s is None else round(end_s * sample_rate)
+    return waveform[:, round(recording["start_s"] * sample_rate) : last]
+
+
+class _Latest:
+    """The file that was decoded last: the segments of one follow each other."""
+
+    def __init__(self) -> None:
+        self._uri: str | None = None
+        self._decoded: tuple[Waveform, int] | None = None
+
+    def decoded(self, uri: str) -> tuple[Waveform, int]:
+        """As `audio.decode`."""
+        if self._decoded is None or uri != self._uri:
+            self._decoded = None  # out of memory before the next one comes in
+            self._decoded = audio.decode(uri)
+            self._uri = uri
+        return self._decoded
+
+
 class NormalizeStage(Stage):
     """recordings -> normalized: one row and one FLAC a recording that has sound."""
 
     step: ClassVar[str] = "normalize"
+    layers: ClassVar[int] = SOUND
     config: NormalizeConfig
 
     def process(
         self, partition: str, inputs: Mapping[str, Artifact], attempts: Attempts
     ) -> Artifact:
-        """Decode and normalise every recording of the partition."""
+        """Decode and normalise every recording of the partition.
+
+        Raises NotReadError where storage does not give one of them: then there is no artifact.
+        """
         table, files, rejects = [], {}, []
-        for recording in rows(inputs["recordings"].table):
+        not_read: dict[str, str] = {}
+        latest = _Latest()
+        for recording in known(inputs["recordings"].table, self.layers):
             recording_id = recording["recording_id"]
             if recording_id in attempts.quarantined:
                 rejects.append(Reject(recording_id, "quarantined", recording["duration_s"]))
                 continue
-            with attempts.on([recording_id]):
-                outcome = self._normalize(recording)
+            try:
+                with attempts.on([recording_id]):
+                    outcome = self._normalize(recording, latest)
+            except NotReadError as error:
+                not_read |= error.why
+                continue
             if isinstance(outcome, Reject):
                 rejects.append(outcome)
                 continue
@@ -210,6 +253,8 @@ class NormalizeStage(Stage):
                     "max_gain_reduction_db": outcome.max_gain_reduction_db,
                 }
             )
+        if not_read:
+            raise NotReadError(not_read)
         return Artifact(
             table=pa.Table.from_pylist(table, schema=NORMALIZED),
             files=files,
@@ -217,10 +262,11 @@ class NormalizeStage(Stage):
             audio_s=sum(row["duration_s"] for row in table),
         )
 
-    def _normalize(self, recording: dict) -> Normalized | Reject:
+    def _normalize(self, recording: dict, latest: _Latest) -> Normalized | Reject:
         recording_id, seconds = recording["recording_id"], recording["duration_s"]
         try:
-            waveform, sample_rate = audio.decode(recording["uri"])
+            waveform, sample_rate = latest.decoded(recording["uri"])
+            waveform = part_of(waveform, sample_rate, recording)
             seconds = waveform.shape[1] / sample_rate
             return normalize(waveform, sample_rate, self.config)
         except audio.DecodeError as error:

@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
+from gpa.curation.consensus.agreement import wer
+from gpa.curation.tables import TOLD, known
+from gpa.curation.text.units import units
 from gpa.runtime.config import Config
 from gpa.runtime.stage import Artifact, Attempts, Stage, rows
 
 # Version of the fields of KEY.json (docs/dataset.md); raised when one changes its meaning.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 SELECTED = pa.schema(
     [
@@ -51,7 +56,8 @@ class PackageStage(Stage):
     """Metadata of the utterances that are kept."""
 
     step = "package"
-    version = 2
+    version = 3
+    layers = TOLD
 
     def __init__(self, name: str, config: Config, inputs: Sequence[str], models: Mapping[str, str]):
         super().__init__(name, config, inputs)
@@ -66,7 +72,10 @@ class PackageStage(Stage):
     ) -> Artifact:
         """SELECTED, in the order of the utterances."""
         tables = {name: _by_utterance(inputs[name]) for name in inputs if name != "recordings"}
-        recordings = {row["recording_id"]: row for row in rows(inputs["recordings"].table)}
+        recordings = {
+            row["recording_id"]: row for row in known(inputs["recordings"].table, self.layers)
+        }
+        alone = _alone(inputs["utterances"].table)
         heard = sorted(name for name in inputs if name.startswith("hypotheses/"))
         selected = []
         for utterance in tables["utterances"].values():
@@ -79,12 +88,12 @@ class PackageStage(Stage):
                 for name in heard
                 if key in tables[name] and tables[name][key]["error"] is None
             }
-            source = recordings[utterance["recording_id"]]["path"]
+            recording = recordings[utterance["recording_id"]]
             quality = tables["quality"][key]
             consensus = tables["consensus"][key]
             metadata = _metadata(
-                utterance, source, quality, consensus, aligned, hypotheses, self._models
-            )
+                utterance, recording, quality, consensus, aligned, hypotheses, self._models
+            ) | _as_given(utterance, json.loads(recording["given"]), consensus, aligned, alone)
             mos = metadata["mos"][quality["kept_version"]]
             selected.append(
                 {
@@ -110,7 +119,7 @@ def audio_name(utterance_id: str, row: Mapping[str, Any]) -> str:
 
 def _metadata(
     utterance: dict,
-    source: str,
+    recording: dict,
     quality: dict,
     consensus: dict,
     aligned: dict,
@@ -123,9 +132,9 @@ def _metadata(
         "schema_version": SCHEMA_VERSION,
         "utterance_id": utterance["utterance_id"],
         "recording_id": utterance["recording_id"],
-        "source": source,
-        "start_s": utterance["start_s"],
-        "end_s": utterance["end_s"],
+        "source": recording["path"],
+        "start_s": recording["start_s"] + utterance["start_s"],
+        "end_s": recording["start_s"] + utterance["end_s"],
         "duration_s": utterance["duration_s"],
         "sample_rate": utterance["sample_rate"],
         "speaker": utterance["speaker"],
@@ -146,3 +155,41 @@ def _metadata(
         "snr_db": utterance["snr_db"],
         "models": models,
     }
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """Recordings in which there is one thing of a kind, so that what is said of them is of it."""
+
+    utterance: frozenset[str]
+    speaker: frozenset[str]
+
+
+def _alone(utterances: pa.Table) -> _Alone:
+    counts = utterances.group_by("recording_id").aggregate(
+        [("utterance_id", "count_distinct"), ("speaker", "count_distinct")]
+    )
+
+    def of_one(column: str) -> frozenset[str]:
+        once = counts.filter(pc.equal(counts[f"{column}_count_distinct"], 1))
+        return frozenset(once["recording_id"].to_pylist())
+
+    return _Alone(of_one("utterance_id"), of_one("speaker"))
+
+
+def _as_given(
+    utterance: dict, given: dict[str, Any], consensus: dict, aligned: dict, alone: _Alone
+) -> dict[str, Any]:
+    """What a manifest says of the recording, as far as that is true of the utterance.
+
+    A given speaker names that of a recording with one; a given text is compared with the label of
+    a recording that is one utterance: WER with the label as the reference, in agreement units.
+    """
+    recording_id, language = utterance["recording_id"], consensus["language"]
+    found: dict[str, Any] = {"given": given, "given_wer": None}
+    if "speaker" in given and recording_id in alone.speaker:
+        found["speaker"] = str(given["speaker"])
+    if "text" in given and recording_id in alone.utterance:
+        label, text = units(aligned["text"], language), units(str(given["text"]), language)
+        found["given_wer"] = wer(label, text) if label else None
+    return found

@@ -128,7 +128,7 @@ def build_stages(config: PipelineConfig) -> list[Stage]:
         stages.append(DenoiseStage("denoised", config.denoise, ["normalized"]))
         versions.append("denoised")
     stages += [
-        SegmentStage("utterances", config.segment, ["recordings", *versions]),
+        SegmentStage("utterances", config.segment, versions),
         QualityStage("quality", config.quality, ["utterances"]),
     ]
     identifier = config.consensus.identifier or config.transcribe.identifier
@@ -139,7 +139,7 @@ def build_stages(config: PipelineConfig) -> list[Stage]:
     voices = [f"hypotheses/{asr}" for asr in consensus.asrs()]
     stages += [
         *transcribers,
-        ConsensusStage("consensus", consensus, ["utterances", *voices]),
+        ConsensusStage("consensus", consensus, ["recordings", "utterances", *voices]),
         PunctuateStage("alignment", config.punctuate, ["utterances", "consensus", *voices]),
     ]
     return stages

@@ -32,8 +32,10 @@ from gpa.runtime.execution import Engine
 from gpa.runtime.lock import only_run
 from gpa.runtime.recipe import Recipe, fingerprints
 from gpa.runtime.record import RunRecord
-from gpa.runtime.stage import rows
 from gpa.runtime.storage import Store
+
+# Files that could not be read, which the end of a run names.
+SHOWN_NOT_READ = 5
 
 
 def curate(corpus_url: str, out: str, name: str, config: PipelineConfig, console: Console) -> dict:
@@ -48,11 +50,9 @@ def curate(corpus_url: str, out: str, name: str, config: PipelineConfig, console
         stages = build_stages(config)
         examine(stages, store, config.resources)
         stages.append(package_stage(config, stages))
-        files = corpus.find(corpus_url, config.ingest.allow_outside)
-        if not any(file.claimed for file in files):
-            raise UserError(
-                f"Corpus {corpus_url} holds no audio file; name a folder with recordings."
-            )
+        files = corpus.find(corpus_url, config.ingest.allow_outside, console.print)
+        if all(file.error and not file.claimed and not file.not_read for file in files):
+            raise NoAudioError(corpus_url)
         run = RunRecord(
             store,
             {
@@ -66,25 +66,57 @@ def curate(corpus_url: str, out: str, name: str, config: PipelineConfig, console
         console.print(f"{len(files)} files in {corpus_url}", markup=False, soft_wrap=True)
         with attempts.forgotten(store), Engine(config.resources) as engine:
             recipe = Recipe(artifacts, engine, run, console)
-            found = _ingest(files, config, artifacts, recipe)
+            found, not_read = _ingest(files, config, artifacts, recipe)
+            if all(state == "ignored" for state in found.table["state"].to_pylist()):
+                raise NoAudioError(corpus_url)
             named = fingerprints(stages, {"recordings": RECORDINGS_FINGERPRINT})
             seconds = {
                 partition: sum(table["duration_s"].to_pylist())
                 for partition, table in found.partitions.items()
             }
             # Before the work, so that a report can be made of a run in progress.
-            run.content.update(fingerprints=named, partitions=list(found.partitions))
+            run.content.update(fingerprints=named, partitions=list(seconds))
             run.save()
             for stage in stages:
-                recipe.make(stage, named, seconds)
+                for partition, why in recipe.make(stage, named, seconds).items():
+                    del seconds[partition]
+                    not_read |= why
+            # Without those of which storage did not give a recording: the next run makes them.
+            run.content.update(partitions=list(seconds))
+            store.write(
+                CORPUS_TABLE, parquet_bytes(ingest.waiting(found.table, set(seconds), not_read))
+            )
             pool, shard_bytes = config.resources.pool("package"), config.package.shard_mb * 1e6
-            shards.write(engine, artifacts, named, list(found.partitions), shard_bytes, pool)
+            shards.write(engine, artifacts, named, list(seconds), shard_bytes, pool)
             made = Run(artifacts, run.content, partial=False)
             account = closing.close(made, engine, pool)
         result = _report(made, account)
         run.finish()
     summary.show(result, account, out, console)
+    _show_not_read(not_read, console)
     return result
+
+
+class NoAudioError(UserError):
+    """A corpus in which nothing is a recording, or was meant to be one."""
+
+    def __init__(self, corpus_url: str):
+        super().__init__(f"Corpus {corpus_url} holds no audio file; name a folder with recordings.")
+
+
+def _show_not_read(not_read: Mapping[str, str], console: Console) -> None:
+    """Say which files storage did not give."""
+    if not_read:
+        first = "; ".join(f"{uri}: {why}" for uri, why in list(not_read.items())[:SHOWN_NOT_READ])
+        more = len(not_read) - SHOWN_NOT_READ
+        rest = f"; and {more} more (state `not_read` in {CORPUS_TABLE})" if more > 0 else ""
+        console.print(
+            f"Not read in this run: {first}{rest}. The same command goes on from here and tries "
+            "them again.",
+            style="red",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _ingest(
@@ -92,41 +124,43 @@ def _ingest(
     config: PipelineConfig,
     artifacts: ArtifactStore,
     recipe: Recipe,
-) -> ingest.Corpus:
-    """Probe what is new, give every file its state, and write the partitions' tables."""
-    stage = ingest.probe_stage()
-    listed = {"listing": ingest.LISTING_FINGERPRINT}
+) -> tuple[ingest.Corpus, dict[str, str]]:
+    """Probe what is new, give every file its state, and write the partitions' tables.
+
+    Also returns why files were not read, by address.
+    """
     chunks = ingest.chunks(files)
-    there = artifacts.done("listing", listed["listing"])
-    artifacts.write_tables(
-        "listing",
-        listed["listing"],
-        {chunk: table for chunk, table in chunks.items() if chunk not in there},
-    )
-    named = fingerprints([stage], listed)
-    recipe.make(stage, named, dict.fromkeys(chunks, 0.0))
-    probed = (
-        row
-        for table in artifacts.tables("probed", named["probed"], list(chunks))
-        for row in rows(table)
-    )
-    found = ingest.arrange(probed, config.ingest)
-    done = artifacts.done("recordings", RECORDINGS_FINGERPRINT)
-    written = [partition for partition in found.partitions if partition in done]
-    tables = artifacts.tables("recordings", RECORDINGS_FINGERPRINT, written)
-    unchanged = {
-        partition
-        for partition, table in zip(written, tables, strict=True)
-        if table.equals(found.partitions[partition])
+    broken = _probe(chunks, artifacts, recipe)
+    alone = {
+        name: table for chunk in broken for name, table in ingest.one_by_one(chunks[chunk]).items()
     }
-    # The same recordings may have moved since: then only their places are written anew.
+    still_broken = _probe(alone, artifacts, recipe) if alone else {}
+    not_read = {uri: reason for why in still_broken.values() for uri, reason in why.items()}
+    fingerprint = ingest.probe_stage().fingerprint({"listing": ingest.LISTING_FINGERPRINT})
+    whole = [name for name in [*chunks, *alone] if name not in broken and name not in still_broken]
+    probed = pa.concat_tables(
+        [ingest.PROBED.empty_table(), *artifacts.tables("probed", fingerprint, whole)]
+    )
+    found = ingest.arrange(files, probed, not_read, config.ingest)
+    done = artifacts.done("recordings", RECORDINGS_FINGERPRINT, found.partitions)
     artifacts.write_tables(
         "recordings",
         RECORDINGS_FINGERPRINT,
-        {name: table for name, table in found.partitions.items() if name not in unchanged},
+        {name: table for name, table in found.partitions.items() if name not in done},
     )
     artifacts.store.write(CORPUS_TABLE, parquet_bytes(found.table))
-    return found
+    return found, not_read | {file.uri: file.error or "" for file in files if file.not_read}
+
+
+def _probe(
+    chunks: Mapping[str, pa.Table], artifacts: ArtifactStore, recipe: Recipe
+) -> dict[str, Mapping[str, str]]:
+    """Probe what is new of the chunks; returns those with a file that storage did not give."""
+    stage, listed = ingest.probe_stage(), {"listing": ingest.LISTING_FINGERPRINT}
+    there = artifacts.done("listing", listed["listing"], chunks)
+    new = {chunk: table for chunk, table in chunks.items() if chunk not in there}
+    artifacts.write_tables("listing", listed["listing"], new)
+    return recipe.make(stage, fingerprints([stage], listed), dict.fromkeys(chunks, 0.0))
 
 
 def _report(made: Run, account: books.Books) -> dict:

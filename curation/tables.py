@@ -30,15 +30,44 @@ RECORDINGS = pa.schema(
         _required("recording_id", pa.string()),
         _required("path", pa.string()),  # as the corpus names it
         _required("uri", pa.string()),  # what fsspec or the file system opens
-        _required("sha256", pa.string()),
+        _required("sha256", pa.string()),  # of the file
         _required("bytes", pa.int64()),
+        _required("start_s", pa.float64()),  # in the file, of the segment that is the recording
+        pa.field("end_s", pa.float64()),  # null: where the file ends
+        pa.field("channel", pa.int32()),  # from 0; null: all of them, mixed down
         _required("duration_s", pa.float64()),  # as the container says
         _required("sample_rate", pa.int32()),
         _required("channels", pa.int32()),
         _required("codec", pa.string()),
         pa.field("language", pa.string()),  # from a manifest, else null
+        _required("given", pa.string()),  # JSON: what else the manifest says
     ]
 )
+# The layers of a partition's name (`gpa.runtime.naming`), each with its columns of RECORDINGS: what
+# is heard, how it is understood, what else is said of it, and where it lies.
+LAYERS = {
+    "sound": ("recording_id", "sha256", "start_s", "end_s", "channel", "duration_s"),
+    "language": ("language",),
+    "told": ("path", "given"),
+    "place": ("uri", "bytes", "sample_rate", "channels", "codec"),
+}
+# How many layers there are up to the one of that name.
+SOUND, LANGUAGE, TOLD = 1, 2, 3
+
+
+def known(recordings: pa.Table, layers: int) -> list[dict]:
+    """RECORDINGS rows with the columns that a stage of so many layers may read.
+
+    And with `uri`, which tells where the bytes are, and nothing of what they are.
+    """
+    names = [name for columns in list(LAYERS.values())[:layers] for name in columns]
+    return recordings.select([*dict.fromkeys([*names, "uri"])]).to_pylist()
+
+
+def languages_given(recordings: pa.Table) -> dict[str, str | None]:
+    """The language that a manifest gave each recording, by id; of the layer `language`."""
+    return {row["recording_id"]: row["language"] for row in known(recordings, LANGUAGE)}
+
 
 # normalize: one row a decoded recording; file `<recording_id>.flac`, mono, at `sample_rate`.
 NORMALIZED = pa.schema(
@@ -81,7 +110,6 @@ UTTERANCES = pa.schema(
         _required("snr_db", pa.float64()),
         _required("head_db", pa.float64()),  # loudest around the boundary, to speech level
         _required("tail_db", pa.float64()),
-        pa.field("language", pa.string()),  # from a manifest, else null
     ]
 )
 

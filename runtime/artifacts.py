@@ -2,6 +2,7 @@
 
 An artifact is up to three files, `<stage>/<fingerprint>/<partition>.{tar,rejects.parquet,parquet}`,
 written in that order: the last one carries the checksums of the others and says that all is done.
+What the names hold: `gpa.runtime.naming`.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import contextlib
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gpa.runtime.errors import UserError
+from gpa.runtime.naming import name_under
 from gpa.runtime.stage import REJECT_SCHEMA, Artifact, Reject
 from gpa.runtime.storage import Store
 
@@ -57,13 +59,16 @@ def _open_checked(
     name = f"{artifact}{suffix}"
     try:
         # A remote file is fetched whole: one request instead of one for each part.
-        file = store.open(name) if store.is_local else io.BytesIO(store.read(name))
+        with store.reading(name):
+            file = store.open(name) if store.is_local else io.BytesIO(store.read(name))
     except FileNotFoundError:
         if sha256 is None:
             raise
         raise DamageError(artifact, suffix, "is gone") from None
     if sha256 is not None:
-        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+        with store.reading(name):
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != sha256:
             file.close()
             raise DamageError(artifact, suffix, CHANGED)
         file.seek(0)
@@ -95,8 +100,9 @@ class TarFiles(Mapping[str, bytes]):
     def __getitem__(self, name: str) -> bytes:
         members, file = self._open()
         offset, size = members[name]
-        file.seek(offset)
-        return file.read(size)
+        with self._store.reading(self._name):
+            file.seek(offset)
+            return file.read(size)
 
     def place(self, name: str) -> tuple[int, int]:
         """Where in the tar a file's bytes start, and how many they are."""
@@ -141,24 +147,22 @@ class ArtifactStore:
     @staticmethod
     def name(stage: str, fingerprint: str, partition: str, suffix: str = ".parquet") -> str:
         """The file of an artifact with that suffix: its table, `.tar` or REJECTS."""
-        return f"{stage}/{fingerprint}/{partition}{suffix}"
+        return f"{stage}/{fingerprint}/{name_under(fingerprint, partition)}{suffix}"
 
-    def done(self, stage: str, fingerprint: str) -> set[str]:
-        """Partitions whose artifact is whole: one listing, however many there are."""
-        suffix = ".parquet"
-        return {
-            name.removesuffix(suffix)
-            for name in self.store.names(f"{stage}/{fingerprint}")
-            if name.endswith(suffix) and not name.endswith(REJECTS)
-        }
+    def done(self, stage: str, fingerprint: str, partitions: Iterable[str]) -> set[str]:
+        """Those of the partitions whose artifact is whole: one listing, however many there are."""
+        there = self._ending(stage, fingerprint, ".parquet")
+        return {name for name in partitions if name_under(fingerprint, name) in there}
 
-    def dropping(self, stage: str, fingerprint: str) -> set[str]:
-        """Partitions with rejects, be their artifact whole or not: one listing, too."""
-        return {
-            name.removesuffix(REJECTS)
-            for name in self.store.names(f"{stage}/{fingerprint}")
-            if name.endswith(REJECTS)
-        }
+    def dropping(self, stage: str, fingerprint: str, partitions: Iterable[str]) -> set[str]:
+        """Those with rejects, be their artifact whole or not: one listing, too."""
+        there = self._ending(stage, fingerprint, REJECTS)
+        return {name for name in partitions if name_under(fingerprint, name) in there}
+
+    def _ending(self, stage: str, fingerprint: str, suffix: str) -> set[str]:
+        """Names of a stage's files that end so, without that; `.parquet` is not also REJECTS."""
+        names = self.store.names(f"{stage}/{fingerprint}")
+        return {name.removesuffix(suffix) for name in names if name.endswith(suffix)}
 
     def exists(self, stage: str, fingerprint: str, partition: str) -> bool:
         """Whether a partition's artifact is whole."""

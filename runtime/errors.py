@@ -1,4 +1,8 @@
-"""Errors that a person reads."""
+"""Errors that a person reads, and those that are no recording's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
 
 
 class UserError(Exception):
@@ -9,6 +13,27 @@ class UserError(Exception):
     """
 
 
+class NotReadError(Exception):
+    """Storage did not hand out files: why, by the file's address.
+
+    No permission, a time-out, a reset: that is no fact about their bytes, so nothing of it may
+    become an artifact. The rest of the run goes on, and the next run asks again.
+    """
+
+    def __init__(self, why: Mapping[str, str]):
+        super().__init__("; ".join(f"{uri}: {reason}" for uri, reason in why.items()))
+        self.why = dict(why)
+
+    def __reduce__(self) -> tuple[type[NotReadError], tuple[dict[str, str]]]:
+        return NotReadError, (self.why,)
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    said = getattr(error, "strerror", None) or str(error)
+    return " ".join(str(said).split()) or type(error).__name__
+
+
 # What is no recording's fault, whatever was being worked on: a stage lets these through, where
 # every other exception becomes the recording's reject.
-NOBODYS_FAULT = (UserError, MemoryError)
+NOBODYS_FAULT = (UserError, MemoryError, NotReadError)

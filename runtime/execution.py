@@ -6,6 +6,7 @@ through Ray are partition ids and a few numbers; audio and tables never enter it
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -31,7 +32,7 @@ from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.attempts import PartitionAttempts
 from gpa.runtime.chatter import without_native_chatter
 from gpa.runtime.config import Config
-from gpa.runtime.errors import UserError
+from gpa.runtime.errors import NotReadError, UserError
 from gpa.runtime.stage import Artifact, Stage
 from gpa.runtime.storage import Store
 
@@ -101,7 +102,8 @@ class Job:
 class Outcome:
     """What a worker reports of one partition; `wall_s` and `cpu_s` are without `load_s`.
 
-    Of one that was there already, because a worker died later in its block, all is 0.
+    Of one that was there already, because a worker died later in its block, all is 0. Where storage
+    did not give what its artifact is made of, `not_read` says why, by address, and there is none.
     """
 
     partition: str
@@ -113,6 +115,7 @@ class Outcome:
     retries: int  # times that a worker died on it before
     rows: int
     rejects: int
+    not_read: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -153,12 +156,13 @@ class StageWorker:
         """Make a partition's artifact; the fields of its Outcome, and why there is none."""
         began = _Spent.by_now()
         self._loading = _Spent(0.0, 0.0)
-        retries = 0
+        artifact, retries, failure = None, 0, ""
+        not_read: Mapping[str, str] = {}
         try:
             artifact, retries = self._process(partition)
-            failure = ""
+        except NotReadError as error:
+            not_read = error.why
         except Exception:
-            artifact = None
             failure = traceback.format_exc()
         spent = _Spent.by_now() - began - self._loading
         return {
@@ -171,6 +175,7 @@ class StageWorker:
             "retries": retries,
             "rows": artifact.table.num_rows if artifact else 0,
             "rejects": len(artifact.rejects) if artifact else 0,
+            "not_read": json.dumps(not_read),
             "failure": failure,
         }
 
@@ -322,7 +327,7 @@ class Engine:
             if row["failure"]:
                 raise UserError(_explain(job.stage.name, row["partition"], row["failure"]))
             del row["failure"]
-            yield Outcome(**row)
+            yield Outcome(**{**row, "not_read": json.loads(row["not_read"])})
 
     def map(
         self,

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from gpa.runtime.errors import UserError
+from gpa.runtime.errors import UserError, one_line
 from gpa.runtime.storage import Store
 
 NAME = "run.lock"
@@ -61,16 +61,26 @@ def only_run(store: Store) -> Iterator[None]:
 @contextlib.contextmanager
 def _lease(store: Store, holder: str) -> Iterator[None]:
     try:
+        _take(store, holder)
+    except UserError:
+        raise
+    except Exception as error:  # what clients of object stores raise has no common class
+        raise UserError(
+            f"OUT {store.url} can't be written ({type(error).__name__}: {one_line(error)}); check "
+            "its address, endpoint and credentials, or choose another with --out."
+        ) from None
+    try:
+        yield
+    finally:
+        store.remove(NAME)
+
+
+def _take(store: Store, holder: str) -> None:
+    with contextlib.suppress(FileNotFoundError, ValueError, KeyError):
         lease = json.loads(store.read(NAME))
         if time.time() - lease["time"] < LEASE_S:
             raise UserError(
                 f"Another run is at work on {store.url} ({lease['holder']}); wait for it to end, "
                 f"or delete {store.path(NAME)} if it is gone."
             )
-    except (FileNotFoundError, ValueError, KeyError):
-        pass
     store.write(NAME, json.dumps({"time": time.time(), "holder": holder}).encode())
-    try:
-        yield
-    finally:
-        store.remove(NAME)

@@ -35,23 +35,30 @@ class Recipe:
         self._console = console
         self._run_id = uuid.uuid4().hex
 
-    def make(self, stage: Stage, named: Mapping[str, str], partitions: Mapping[str, float]) -> None:
-        """Make what is missing of one stage.
+    def make(
+        self, stage: Stage, named: Mapping[str, str], partitions: Mapping[str, float]
+    ) -> dict[str, Mapping[str, str]]:
+        """Make what is missing of one stage; returns what of it there can't be in this run.
+
+        That is partitions with what storage did not give of them: why, by address.
 
         `named` holds the fingerprints of this stage and its inputs, `partitions` the audio
         seconds of each. Raises UserError where the stage fails as a whole.
         """
         fingerprint = named[stage.name]
-        done = self._artifacts.done(stage.name, fingerprint)
+        done = self._artifacts.done(stage.name, fingerprint, partitions)
         # The longest first: no worker is left with a long one when the others have ended.
         missing = sorted(partitions.keys() - done, key=lambda p: (-partitions[p], p))
         began = time.monotonic()
         made_s, deaths = 0.0, 0
+        not_read: dict[str, Mapping[str, str]] = {}
         job = Job(stage, fingerprint, {name: named[name] for name in stage.inputs})
         total_s = sum(partitions[partition] for partition in missing)
         with StageProgress(self._console, stage.name, total_s).shown() as progress:
             for outcome in self._engine.run(job, missing, self._artifacts.store.url, self._run_id):
                 self._record.add_work(stage.name, fingerprint, outcome)
+                if outcome.not_read:
+                    not_read[outcome.partition] = outcome.not_read
                 made_s += partitions[outcome.partition]
                 deaths += outcome.retries
                 progress.advance(partitions[outcome.partition])
@@ -73,6 +80,9 @@ class Recipe:
         notes = [f"{cached} of {len(partitions)} partitions were done"] if cached else []
         if deaths:
             notes.append(f"workers that died and were replaced: {deaths}")
+        if not_read:
+            notes.append(f"waiting for files that can't be read: {len(not_read)} partitions")
         self._console.print(
             f"  {stage.name:<28} {duration(made_s):>11}  {wall_s:7.1f} s {speed}  [dim]{'; '.join(notes)}[/dim]"
         )
+        return not_read

@@ -3,6 +3,10 @@
 A stage knows neither the engine that runs it, nor where storage is, nor how progress is shown.
 It reads tables and audio of the stages above it, calls plain functions, and returns rows, files
 and rejects. What is wrong with one recording or utterance is a reject, never an exception.
+
+Its artifacts' names hold everything that their bytes depend on (`gpa.runtime.naming`): what
+`process` reads is in `config`, in files that an adapter's identity hashes, in `inputs`, or in the
+`layers` that the stage declares; anything else that it read would make its artifacts stale.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import pyarrow as pa
 from gpa.runtime.config import Config, digest
 from gpa.runtime.interpreter import facts_of
 from gpa.runtime.models import Adapter, Facts
+from gpa.runtime.naming import layers_of, with_layers
 
 
 @dataclass(frozen=True)
@@ -91,11 +96,13 @@ class Stage(ABC):
     `step` is the recipe's word for it (and its file in `curation/`); `name` is unique in a
     pipeline and names what it makes, which is the folder of its artifacts; `version` is raised
     whenever the code would give other bytes for the same input; `inputs` names the stages whose
-    artifacts `process` is handed.
+    artifacts `process` is handed; `layers` says how many layers of what a partition's name stands
+    for it reads itself, out of tables that no stage made.
     """
 
     step: ClassVar[str]
     version: ClassVar[int] = 1
+    layers: ClassVar[int] = 0
 
     def __init__(self, name: str, config: Config, inputs: Sequence[str] = ()):
         self.name = name
@@ -140,15 +147,17 @@ class Stage(ABC):
 
     def fingerprint(self, upstream: Mapping[str, str]) -> str:
         """Name of this stage's artifacts: code version, config, models and all that is above."""
-        return digest(
+        above = {name: upstream[name] for name in self.inputs}
+        made_of = digest(
             {
                 "stage": self.name,
                 "version": self.version,
                 "config": self.config.model_dump(mode="json"),
                 "models": self.model_identity(),
-                "upstream": {name: upstream[name] for name in self.inputs},
+                "upstream": above,
             }
         )
+        return with_layers(made_of, max([self.layers, *map(layers_of, above.values())]))
 
 
 class NoAttempts:

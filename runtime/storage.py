@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import fsspec
 
-from gpa.runtime.errors import UserError
+from gpa.runtime.errors import UserError, one_line
 
 # How the name of a file ends while it is written.
 PARTIAL = ".partial"
@@ -26,13 +26,28 @@ FETCHED_TOGETHER = 64
 Item = TypeVar("Item")
 
 
+def filesystem_of(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The file system that a URL or a local path names, and the path in it.
+
+    Only what holds "://" is a URL. A "::" chains file systems where fsspec's chains begin, as in
+    `simplecache::s3://`, and is part of a name elsewhere. Raises ValueError for a protocol that
+    nobody knows, ImportError where its package is not installed.
+    """
+    protocol, separator, _ = url.partition("://")
+    if "::" in protocol and separator:
+        return fsspec.core.url_to_fs(url)
+    kind = fsspec.get_filesystem_class(protocol if separator else "file")
+    options = kind._get_kwargs_from_urls(url) if separator else {}
+    return kind(**options), str(kind._strip_protocol(url))
+
+
 class Store:
     """Files under one root: a folder, or any URL that fsspec knows."""
 
     def __init__(self, url: str):
         self.url = url
         try:
-            self.filesystem, root = fsspec.core.url_to_fs(url)
+            self.filesystem, root = filesystem_of(url)
         except (ValueError, ImportError) as error:
             raise UserError(f"{url} is no place that fsspec can write to: {error}.") from None
         self.root = str(root).rstrip("/") or "/"
@@ -49,10 +64,27 @@ class Store:
         return bool(self.filesystem.exists(self.path(name)))
 
     def read(self, name: str) -> bytes:
-        """The whole of a file; raises FileNotFoundError."""
+        """The whole of a file; raises FileNotFoundError, and UserError as `reading` does."""
         if name in self._fetched:
             return self._fetched[name]
-        return self.filesystem.cat_file(self.path(name))
+        with self.reading(name):
+            return self.filesystem.cat_file(self.path(name))
+
+    @contextlib.contextmanager
+    def reading(self, name: str) -> Iterator[None]:
+        """Turn what storage raises, but for a file that is not there, into a UserError.
+
+        So that no stage takes it for the fault of a recording.
+        """
+        try:
+            yield
+        except (UserError, FileNotFoundError):
+            raise
+        except Exception as error:  # what clients of object stores raise has no common class
+            raise UserError(
+                f"{self.path(name)} can't be read ({type(error).__name__}: {one_line(error)}); "
+                "when it can, start the same command again: all that is done stays."
+            ) from error
 
     def ahead(
         self, items: Iterable[Item], names: Callable[[Item], Iterable[str]]

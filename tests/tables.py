@@ -46,6 +46,12 @@ def table(schema: pa.Schema, *given: Mapping[str, Any]) -> pa.Table:
     return pa.Table.from_pylist(filled, schema)
 
 
+def recordings(languages: Mapping[str, str | None]) -> Artifact:
+    """RECORDINGS whose manifest gave them these languages, by id."""
+    said = [{"recording_id": key, "language": code} for key, code in languages.items()]
+    return artifact("recordings", *said)
+
+
 def artifact(
     stage: str,
     *given: Mapping[str, Any],

@@ -12,13 +12,15 @@ import hashlib
 import resource
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 
+import pyarrow as pa
 from rich.console import Console
 
 from gpa.curation.ingest import stage as ingest
+from gpa.curation.ingest.corpus import RawFile
 from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.bench.engine import IN_MEMORY, Work, WorkConfig
 from gpa.runtime.bench.figures import Measurement
@@ -34,8 +36,8 @@ PARTITION_S = 3600.0
 class _Unlisted(ArtifactStore):
     """Lists what is done, and then says that nothing is, so that all of it is handed out."""
 
-    def done(self, stage: str, fingerprint: str) -> set[str]:
-        super().done(stage, fingerprint)
+    def done(self, stage: str, fingerprint: str, partitions: Iterable[str]) -> set[str]:
+        super().done(stage, fingerprint, partitions)
         return set()
 
 
@@ -85,21 +87,22 @@ def _driver_us(engine: Engine, size: int) -> dict[str, float]:
 
 def _partitions(size: int) -> Mapping[str, float]:
     """Seconds by partition, of a corpus with so many recordings of an hour."""
-    probed = (
+    names = [f"talks/{number:07d}.flac" for number in range(size)]
+    files = [RawFile(name, f"/corpus/{name}", 100_000_000, language="en") for name in names]
+    probed = pa.table(
         {
-            "path": f"talks/{number:07d}.flac",
-            "uri": f"/corpus/talks/{number:07d}.flac",
-            "size": 100_000_000,
-            "claimed": True,
-            "language": "en",
-            "error": None,
-            "sha256": hashlib.sha256(str(number).encode()).hexdigest(),
-            "duration_s": PARTITION_S,
-            "sample_rate": 48000,
-            "channels": 2,
-            "codec": "FLAC",
-        }
-        for number in range(size)
+            "uri": [file.uri for file in files],
+            "size": pa.repeat(100_000_000, size),
+            "stamp": pa.repeat("", size),
+            "error": pa.nulls(size, pa.string()),
+            "sha256": [hashlib.sha256(name.encode()).hexdigest() for name in names],
+            "duration_s": pa.repeat(PARTITION_S, size),
+            "sample_rate": pa.repeat(48000, size).cast(pa.int32()),
+            "channels": pa.repeat(2, size).cast(pa.int32()),
+            "codec": pa.repeat("FLAC", size),
+        },
+        ingest.PROBED,
     )
-    found = ingest.arrange(probed, ingest.IngestConfig(partition_minutes=PARTITION_S / 60))
+    config = ingest.IngestConfig(partition_minutes=PARTITION_S / 60)
+    found = ingest.arrange(files, probed, {}, config)
     return dict.fromkeys(found.partitions, PARTITION_S)

@@ -42,7 +42,8 @@ from gpa.curation.consensus.medoid import medoid
 from gpa.curation.consensus.rover import RoverConfig, Voter, rover, unit_confidences
 from gpa.curation.hypotheses import Heard, Skipped, read_hypotheses
 from gpa.curation.models.protocols import Hypothesis
-from gpa.curation.tables import CONSENSUS
+from gpa.curation.tables import CONSENSUS, LANGUAGE, languages_given
+from gpa.curation.text.languages import ByLanguage
 from gpa.curation.text.units import pieces, primary_language, units
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
@@ -79,8 +80,8 @@ class PanelConfig(Config):
 class ConsensusConfig(Config):
     """Who votes, and what is kept."""
 
-    # By ISO 639-1 code; "default" is for all languages that have no panel of their own.
-    panels: dict[str, PanelConfig] = Field(min_length=1)
+    # By language code; "default" is for all languages that have no panel of their own.
+    panels: ByLanguage[PanelConfig] = Field(min_length=1)
     # The ASR that says what language an utterance is in where the manifest does not.
     identifier: str | None = None
     min_language_probability: float = Field(0.5, ge=0, le=1)
@@ -307,13 +308,11 @@ def _elect(
 
 
 class ConsensusStage(Stage):
-    """One row an utterance in CONSENSUS, and a reject for each that is not kept.
-
-    Inputs: `utterances`, and `hypotheses/<asr>` for every ASR that the config names.
-    """
+    """recordings, utterances, hypotheses/<asr> of all panels -> consensus: one row an utterance."""
 
     step = "consensus"
     version = 4
+    layers = LANGUAGE
     config: ConsensusConfig
 
     def __init__(self, name: str, config: ConsensusConfig, inputs: Sequence[str] = ()):
@@ -334,8 +333,9 @@ class ConsensusStage(Stage):
             asr: read_hypotheses(inputs[f"hypotheses/{asr}"].table) for asr in self.config.asrs()
         }
         utterances = inputs["utterances"].table.select(
-            ["utterance_id", "recording_id", "start_s", "end_s", "duration_s", "language"]
+            ["utterance_id", "recording_id", "start_s", "end_s", "duration_s"]
         )
+        languages = languages_given(inputs["recordings"].table)
         out: list[dict] = []
         rejects: list[Reject] = []
         for utterance in rows(utterances):
@@ -345,7 +345,7 @@ class ConsensusStage(Stage):
                 row = ConsensusRow(UNDETERMINED, kept=False, reason="quarantined")
             else:
                 with attempts.on([utterance["recording_id"]]):
-                    row = self._decide(utterance, heard)
+                    row = self._decide(utterance, languages[utterance["recording_id"]], heard)
             out.append({"utterance_id": key, **_columns(row)})
             if row.reason is not None:
                 rejects.append(
@@ -363,9 +363,10 @@ class ConsensusStage(Stage):
         audio_s = sum(utterances.column("duration_s").to_pylist())
         return Artifact(pa.Table.from_pylist(out, CONSENSUS), rejects=rejects, audio_s=audio_s)
 
-    def _decide(self, utterance: Mapping, heard: Mapping[str, Heard]) -> ConsensusRow:
-        """Step 1, then `decide` with the panel of the language."""
-        language = utterance["language"]
+    def _decide(
+        self, utterance: Mapping, language: str | None, heard: Mapping[str, Heard]
+    ) -> ConsensusRow:
+        """Step 1, then `decide` with the panel of the language; None: no manifest gave one."""
         if language is None:
             identified = heard.get(self.config.identifier or "")
             language, probability = None, 0.0

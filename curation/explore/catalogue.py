@@ -28,13 +28,13 @@ COLUMNS = (
 # Rows of texts in memory at a time.
 BATCH_ROWS = 10_000
 _SELECT = """
-    SELECT u.utterance_id, r.path AS source, u.speaker, coalesce(c.language, u.language) AS language,
+    SELECT u.utterance_id, r.path AS source, u.speaker, coalesce(c.language, r.language) AS language,
         u.start_s, u.duration_s, coalesce(c.kept, false) AS kept, c.reason, c.pwer,
         c.verifier_distance, c.confidence, u.snr_db,
         (CASE q.kept_version WHEN 'denoised' THEN q.denoised_mos ELSE q.normalized_mos END).overall
             AS mos,
         c.chosen_asr, coalesce(a.text, c.text, '') AS text, u.recording_id, u.end_s,
-        regexp_extract(u.filename, '([^/]+)[.]parquet$', 1) AS partition {heard}
+        regexp_extract(r.filename, '([^/]+)[.]parquet$', 1) AS partition {heard}
     FROM utterances_of u
     LEFT JOIN recordings_of r USING (recording_id)
     LEFT JOIN quality_of q USING (utterance_id)

@@ -1,50 +1,56 @@
 """Step 1, ingest: what recordings there are, which are the same, and how they are shared out.
 
 Files are probed and hashed on the workers, in chunks that are remembered, so that a corpus that
-grew is not read again. Then every file has one state: it is curated from, rejected (a duplicate,
-unreadable, without audio), or no recording at all. Recordings are grouped in path order into
-partitions of about the same audio; a partition is named by what is in it, so that new files make
-new partitions and leave the work on old ones valid.
+changed is not read again. Then every file, or segment of one that a manifest names, has one state:
+it is curated from, rejected (a duplicate, unreadable, without audio), not read this time, or no
+recording at all. Recordings are grouped in path order into partitions of about the same audio; a
+partition is named by what is in it (`tables.LAYERS`), so that new files make new partitions and
+leave the work on old ones valid.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
 from gpa.curation.audio import DecodeError, opened, probe
 from gpa.curation.ingest.corpus import RawFile
-from gpa.curation.tables import RECORDINGS
+from gpa.curation.tables import LAYERS, RECORDINGS
 from gpa.runtime.config import Config, digest
+from gpa.runtime.errors import NotReadError
+from gpa.runtime.naming import partition_name
 from gpa.runtime.stage import Artifact, Attempts, Stage, rows
 
 READ_BYTES = 1 << 22
-# Files a worker probes in one go; small enough to share out, large enough to make few artifacts.
+# Files a worker probes in one go, on average; few enough to share out, many enough to make few
+# artifacts.
 CHUNK_FILES = 200
+# A segment that ends so near the file's end, or behind it, ends where the file does: what names it
+# is rounded.
+ROUNDING_S = 0.05
 # The version of LISTING tables, which are no stage's: their fingerprint.
 LISTING_FINGERPRINT = "1"
 KILLED_WORKERS = "it killed two workers that tried to read it"
 
 LISTING = pa.schema(
     [
-        ("path", pa.string()),
         ("uri", pa.string()),
         ("size", pa.int64()),
         ("stamp", pa.string()),
-        ("claimed", pa.bool_()),
-        ("language", pa.string()),
-        ("error", pa.string()),
     ]
 )
 
 PROBED = pa.schema(
     [
         *LISTING,
+        ("error", pa.string()),  # why it is no recording
         ("sha256", pa.string()),
         ("duration_s", pa.float64()),
         ("sample_rate", pa.int32()),
@@ -53,8 +59,9 @@ PROBED = pa.schema(
     ]
 )
 
-# One row a file; `corpus.parquet` at the root of OUT. States: "recording" (has a partition),
-# "rejected" (has a reason), "ignored" (is hidden, or never claimed to be audio and is not).
+# One row a file, or segment; `corpus.parquet` at the root of OUT. States: "recording" (has a
+# partition), "rejected" (has a reason), "not_read" (storage did not give it, the next run asks
+# again), "ignored" (is hidden, or never claimed to be audio and is not).
 CORPUS = pa.schema(
     [
         pa.field("recording_id", pa.string()),
@@ -62,6 +69,8 @@ CORPUS = pa.schema(
         pa.field("uri", pa.string(), nullable=False),
         pa.field("sha256", pa.string()),
         pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("start_s", pa.float64(), nullable=False),  # in the file
+        pa.field("end_s", pa.float64()),  # null: where the file ends
         pa.field("duration_s", pa.float64(), nullable=False),
         pa.field("state", pa.string(), nullable=False),
         pa.field("reason", pa.string()),
@@ -88,19 +97,26 @@ class ProbeStage(Stage):
     """Hash and probe the files of one chunk of the listing."""
 
     step = "ingest"
+    version = 2
 
     def process(
         self, partition: str, inputs: Mapping[str, Artifact], attempts: Attempts
     ) -> Artifact:
-        """One PROBED row a listed file, in order."""
+        """One PROBED row a listed file, in order; raises NotReadError where one is not given."""
         probed = []
+        not_read: dict[str, str] = {}
         for row in rows(inputs["listing"].table):
-            key = row["path"]
-            if key in attempts.quarantined:
+            uri = row["uri"]
+            if uri in attempts.quarantined:
                 probed.append({**row, "error": KILLED_WORKERS})
                 continue
-            with attempts.on([key]):
-                probed.append(_probe_row(row))
+            with attempts.on([uri]):
+                try:
+                    probed.append(_probe_row(row))
+                except NotReadError as error:
+                    not_read |= error.why
+        if not_read:
+            raise NotReadError(not_read)
         seconds = sum(row.get("duration_s") or 0.0 for row in probed)
         return Artifact(pa.Table.from_pylist(probed, PROBED), audio_s=seconds)
 
@@ -111,15 +127,8 @@ def probe_stage() -> ProbeStage:
 
 
 def _probe_row(row: dict) -> dict:
-    """A LISTING row with what the file's bytes say."""
-    if row["error"]:
-        return row
-    try:
-        found = {"sha256": content_sha256(row["uri"])}
-    except DecodeError as error:
-        return {**row, "error": str(error)}
-    except OSError as error:
-        return {**row, "error": f"it can't be read: {error.strerror or error}"}
+    """A LISTING row with what the file's bytes say; raises NotReadError."""
+    found = {"sha256": content_sha256(row["uri"])}
     if row["size"] == 0:
         return {**row, **found, "error": "it is empty"}
     try:
@@ -129,7 +138,7 @@ def _probe_row(row: dict) -> dict:
 
 
 def content_sha256(uri: str) -> str:
-    """SHA-256 of a file's bytes, read in pieces; raises DecodeError or OSError."""
+    """SHA-256 of a file's bytes, read in pieces; raises NotReadError."""
     sha = hashlib.sha256()
     with opened(uri) as file:
         while piece := file.read(READ_BYTES):
@@ -138,12 +147,33 @@ def content_sha256(uri: str) -> str:
 
 
 def chunks(files: Sequence[RawFile]) -> dict[str, pa.Table]:
-    """LISTING tables of at most CHUNK_FILES files each, named by what is in them."""
-    found = {}
-    for start in range(0, len(files), CHUNK_FILES):
-        listed = [asdict(file) for file in files[start : start + CHUNK_FILES]]
-        found[f"files-{digest(listed)}"] = pa.Table.from_pylist(listed, LISTING)
-    return found
+    """LISTING tables of the files to open, each file once, named by what is in them.
+
+    A chunk ends behind a file whose address hashes to 0 modulo CHUNK_FILES: a file that comes,
+    goes or changes leaves all chunks but its own as they are.
+    """
+    listed = {
+        file.uri: {"uri": file.uri, "size": file.size, "stamp": file.stamp}
+        for file in files
+        if file.error is None
+    }
+    found: dict[str, pa.Table] = {}
+    chunk: list[dict] = []
+    for uri in sorted(listed):
+        chunk.append(listed[uri])
+        if int(digest(uri), 16) % CHUNK_FILES == 0:
+            found |= _chunk(chunk)
+            chunk = []
+    return found | _chunk(chunk) if chunk else found
+
+
+def one_by_one(chunk: pa.Table) -> dict[str, pa.Table]:
+    """The files of a chunk as chunks of their own, so that one that can't be read is alone."""
+    return {name: table for row in rows(chunk) for name, table in _chunk([row]).items()}
+
+
+def _chunk(listed: list[dict]) -> dict[str, pa.Table]:
+    return {f"files-{digest(listed)}": pa.Table.from_pylist(listed, LISTING)}
 
 
 class Partitions(Mapping[str, pa.Table]):
@@ -176,55 +206,106 @@ class Corpus:
     partitions: Mapping[str, pa.Table]  # id -> RECORDINGS, in path order; kept as one table
 
 
-def arrange(probed: Iterable[dict], config: IngestConfig) -> Corpus:
-    """Give every probed file (rows of PROBED, in path order) its state and its partition.
+def arrange(
+    files: Sequence[RawFile],
+    probed: pa.Table,
+    not_read: Mapping[str, str],
+    config: IngestConfig,
+) -> Corpus:
+    """Give every file its state and its partition.
 
-    Of files with the same bytes the first in path order is the recording, the others are its
-    duplicates. `recording_id` is the start of the content's SHA-256, numbered where repeated.
+    `files` are in path order; `probed` (PROBED, in any order) and `not_read` (the reasons, by
+    address) say what became of those that were opened. Of files with the same bytes, and segments
+    of them that are the same, the first in path order is the recording, the others are its
+    duplicates. `recording_id` is the start of the file's SHA-256, with the milliseconds between
+    which a segment lies, and its channel; numbered where repeated.
     """
+    places = pc.index_in(pa.array([file.uri for file in files], pa.string()), probed["uri"])
+    opened_files = probed.drop_columns(["size", "stamp", "uri"]).take(places)
     first: dict[str, str] = {}
     copies: dict[str, int] = {}
-    files: list[dict] = []
+    table: list[dict] = []
     recordings: list[dict] = []
-    for row in probed:
-        sha = row["sha256"] or hashlib.sha256(row["path"].encode()).hexdigest()
-        copies[sha] = copies.get(sha, 0) + 1
-        number = f"-{copies[sha]}" if copies[sha] > 1 else ""
-        file = {
-            "recording_id": f"{sha[:16]}{number}",
-            "path": row["path"],
-            "uri": row["uri"],
-            "sha256": row["sha256"],
-            "bytes": row["size"],
-            "duration_s": row["duration_s"] or 0.0,
+    for file, found in zip(files, rows(opened_files), strict=True):
+        part = _part(file, found)
+        error = file.error or not_read.get(file.uri) or found["error"]
+        key = f"{(found['sha256'] or hashlib.sha256(file.path.encode()).hexdigest())[:16]}{part['key']}"
+        copies[key] = copies.get(key, 0) + 1
+        row = {
+            "recording_id": f"{key}-{copies[key]}" if copies[key] > 1 else key,
+            "path": file.path,
+            "uri": file.uri,
+            "sha256": found["sha256"],
+            "bytes": file.size,
+            "start_s": file.start_s,
+            "end_s": part["end_s"],
+            "duration_s": part["duration_s"],
             "state": "rejected",
         }
-        files.append(file)
-        if row["error"] and not row["claimed"]:
-            file.update(state="ignored", recording_id=None, detail=row["error"])
-        elif row["error"]:
-            reason = "quarantined" if row["error"] == KILLED_WORKERS else "unreadable"
-            file.update(reason=reason, detail=row["error"])
-        elif sha in first:
-            file.update(reason="duplicate", duplicate_of=first[sha])
+        table.append(row)
+        if error and (file.not_read or file.uri in not_read):
+            row.update(state="not_read", recording_id=None, detail=error)
+        elif error and not file.claimed:
+            row.update(state="ignored", recording_id=None, detail=error)
+        elif error:
+            reason = "quarantined" if error == KILLED_WORKERS else "unreadable"
+            row.update(reason=reason, detail=error)
+        elif key in first:
+            row.update(reason="duplicate", duplicate_of=first[key])
         elif row["duration_s"] < config.min_duration_s:
-            first[sha] = row["path"]
-            file.update(reason="too_short", detail=f"{row['duration_s']:.3f} s")
+            first[key] = file.path
+            row.update(reason="too_short", detail=f"{row['duration_s']:.3f} s")
         else:
-            first[sha] = row["path"]
-            file.update(state="recording")
-            known = {**row, **file}
+            first[key] = file.path
+            row.update(state="recording")
+            said = {"language": file.language, "channel": file.channel, "given": file.given}
+            known = {**found, **said, **row}
             recordings.append({name: known[name] for name in RECORDINGS.names})
     sizes: dict[str, int] = {}
     place: dict[str, str] = {}
     for group in grouped(recordings, config.partition_minutes * 60.0):
-        name = f"part-{digest([recording['recording_id'] for recording in group])}"
+        name = named(group)
         sizes[name] = len(group)
         place |= {recording["recording_id"]: name for recording in group}
-    for file in files:
-        file["partition"] = place.get(file["recording_id"])
+    for row in table:
+        row["partition"] = place.get(row["recording_id"])
     partitions = Partitions(pa.Table.from_pylist(recordings, RECORDINGS), sizes)
-    return Corpus(pa.Table.from_pylist(files, CORPUS), partitions)
+    return Corpus(pa.Table.from_pylist(table, CORPUS), partitions)
+
+
+def waiting(corpus: pa.Table, made: set[str], not_read: Mapping[str, str]) -> pa.Table:
+    """CORPUS where recordings of partitions that were not `made` are not read this time."""
+    table = []
+    for row in rows(corpus):
+        if row["partition"] is not None and row["partition"] not in made:
+            detail = not_read.get(row["uri"], "it waits for others of its partition")
+            row |= {"state": "not_read", "partition": None, "recording_id": None, "detail": detail}
+        table.append(row)
+    return pa.Table.from_pylist(table, CORPUS)
+
+
+def named(recordings: Sequence[Mapping[str, Any]]) -> str:
+    """The name of the partition that holds these RECORDINGS rows."""
+    return partition_name(
+        [[[row[name] for name in columns] for row in recordings] for columns in LAYERS.values()]
+    )
+
+
+def _part(file: RawFile, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Which part of its file a recording is: where it ends, its seconds, and how its key says so.
+
+    What covers the whole file is the file, whatever a manifest says of its duration.
+    """
+    file_s = found["duration_s"] or 0.0
+    end_s = file.end_s if file.end_s is not None and file.end_s < file_s - ROUNDING_S else None
+    key = ""
+    if file.start_s or end_s is not None:
+        key = f"-{round(file.start_s * 1000):09d}"
+        key += f"-{round((file_s if end_s is None else end_s) * 1000):09d}"
+    if file.channel is not None:
+        key += f"-c{file.channel}"
+    duration_s = max(0.0, (file_s if end_s is None else end_s) - file.start_s)
+    return {"end_s": end_s, "duration_s": duration_s, "key": key}
 
 
 def grouped(recordings: Sequence[dict], target_s: float) -> list[list[dict]]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import soundfile
 from rich.console import Console
 from rich.table import Table
@@ -36,12 +37,11 @@ from gpa.curation.report import summary
 from gpa.curation.report.funnel import STEPS
 from gpa.runtime import record
 from gpa.runtime.artifacts import ArtifactStore
-from gpa.runtime.errors import UserError
+from gpa.runtime.errors import NotReadError, UserError
 from gpa.runtime.execution import Engine
 from gpa.runtime.intervals import Estimate, ratio
 from gpa.runtime.progress import duration
 from gpa.runtime.recipe import fingerprints
-from gpa.runtime.stage import rows
 from gpa.runtime.storage import Store
 
 SEED = 20240721
@@ -55,7 +55,7 @@ MOST_PROBED = 500
 
 @dataclass(frozen=True)
 class Excerpt:
-    """A stretch of a recording; the last one of a recording may be shorter."""
+    """A stretch of a recording, in its time; the last one of a recording may be shorter."""
 
     file: corpus.RawFile
     start_s: float
@@ -189,9 +189,11 @@ def survey(files: Sequence[corpus.RawFile]) -> tuple[dict[corpus.RawFile, float]
         file = files[place]
         read_bytes += file.size
         try:
-            probed[file] = probe(file.uri).duration_s
-        except DecodeError:
+            found = probe(file.uri).duration_s
+        except (DecodeError, NotReadError):
             continue
+        end_s = found if file.end_s is None else min(file.end_s, found)
+        probed[file] = max(0.0, end_s - file.start_s)
     all_bytes = sum(file.size for file in files)
     return probed, sum(probed.values()) * (all_bytes / read_bytes if read_bytes else 0.0)
 
@@ -228,13 +230,14 @@ def write_sample(
     for file, stretches in of_file.items():
         try:
             waveform, rate = decode(file.uri)
-        except DecodeError as error:
+        except (DecodeError, NotReadError) as error:
             unreadable.append(f"{file.path}: {error}")
             continue
         for excerpt in stretches:
             name = f"{len(written):05d}.wav"
             first, last = (
-                round(at_s * rate) for at_s in (excerpt.start_s, excerpt.start_s + excerpt.seconds)
+                round((file.start_s + at_s) * rate)
+                for at_s in (excerpt.start_s, excerpt.start_s + excerpt.seconds)
             )
             # As float: nothing of the recording is clipped or rounded.
             part = waveform[:, first:last].T
@@ -256,24 +259,26 @@ def done_s(
     artifacts = ArtifactStore(store)
     probing = ingest.probe_stage()
     named = fingerprints([probing], {"listing": ingest.LISTING_FINGERPRINT})
-    there = artifacts.done(probing.name, named[probing.name])
-    chunks = [chunk for chunk in ingest.chunks(files) if chunk in there]
-    probed = [
-        row
-        for table in artifacts.tables(probing.name, named[probing.name], chunks)
-        for row in rows(table)
-    ]
+    chunks = sorted(artifacts.done(probing.name, named[probing.name], ingest.chunks(files)))
+    probed = pa.concat_tables(
+        [
+            ingest.PROBED.empty_table(),
+            *artifacts.tables(probing.name, named[probing.name], chunks),
+        ]
+    )
+    seen = set(probed["uri"].to_pylist())
+    arranged = ingest.arrange([f for f in files if f.uri in seen], probed, {}, config.ingest)
     seconds = {
         partition: sum(table["duration_s"].to_pylist())
-        for partition, table in ingest.arrange(probed, config.ingest).partitions.items()
+        for partition, table in arranged.partitions.items()
     }
-    found = {probing.name: sum(row["duration_s"] or 0.0 for row in probed)}
+    found = {probing.name: sum(arranged.table["duration_s"].to_pylist())}
     stages = build_stages(config)
     stages.append(package_stage(config, stages))
     named = fingerprints(stages, {"recordings": RECORDINGS_FINGERPRINT})
     for stage in stages:
-        done = artifacts.done(stage.name, named[stage.name])
-        found[stage.name] = sum(seconds[partition] for partition in seconds.keys() & done)
+        done = artifacts.done(stage.name, named[stage.name], seconds)
+        found[stage.name] = sum(seconds[partition] for partition in done)
     return found
 
 

@@ -111,6 +111,18 @@ def corpus_rejects(corpus: pa.Table) -> pa.Table:
     )
 
 
+def in_file_time(rejected: pa.Table, corpus: pa.Table) -> pa.Table:
+    """REJECTED with times in the file, where they were in the segment of it that is the recording."""
+    places = pc.index_in(rejected["recording_id"], value_set=corpus["recording_id"])
+    offsets = corpus["start_s"].take(places)
+    for name in ("start_s", "end_s"):
+        times = pc.add(rejected[name], offsets)
+        rejected = rejected.set_column(
+            rejected.column_names.index(name), REJECTED.field(name), times
+        )
+    return rejected
+
+
 def stage_rejects(
     artifacts: ArtifactStore, stages: Sequence[StageTables], recordings: str, partition: str
 ) -> Iterator[pa.Table]:
@@ -235,8 +247,8 @@ def _count_recordings(
     """Give every file its final state, and check the seconds of each recording."""
     for file in rows(corpus):
         key = file["recording_id"]
-        if file["state"] == "ignored":
-            books.recordings["ignored"] += 1
+        if file["state"] in ("ignored", "not_read"):
+            books.recordings[file["state"]] += 1
             continue
         # A recording that could not be decoded counts with the seconds its container declares.
         in_s = decoded_s.get(key, lost_s.get(key, file["duration_s"]))

@@ -81,7 +81,7 @@ class Run:
     @cached_property
     def _done(self) -> dict[str, set[str]]:
         return {
-            name: self.artifacts.done(name, fingerprint)
+            name: self.artifacts.done(name, fingerprint, self.partitions)
             for name, fingerprint in self.fingerprints.items()
         }
 
@@ -89,7 +89,7 @@ class Run:
     def _dropping(self) -> dict[str, set[str]]:
         """The partitions of which each stage dropped anything: most drop nothing of most."""
         return {
-            name: self.artifacts.dropping(name, fingerprint) & self._done[name]
+            name: self.artifacts.dropping(name, fingerprint, self._done[name])
             for name, fingerprint in self.fingerprints.items()
             if name != "recordings"
         }

@@ -39,9 +39,10 @@ class SegmentConfig(CutConfig):
 
 
 class SegmentStage(Stage):
-    """recordings, normalized, denoised -> utterances: one row a cut, one FLAC a version."""
+    """normalized, denoised -> utterances: one row a cut, one FLAC a version."""
 
     step: ClassVar[str] = "segment"
+    version = 2
     config: SegmentConfig
 
     def __init__(self, name: str, config: SegmentConfig, inputs: Sequence[str] = ()):
@@ -68,10 +69,6 @@ class SegmentStage(Stage):
         self, partition: str, inputs: Mapping[str, Artifact], attempts: Attempts
     ) -> Artifact:
         """Cut every recording of the partition that the stages above handed on."""
-        language = {
-            row["recording_id"]: row["language"]
-            for row in rows(inputs["recordings"].table.select(["recording_id", "language"]))
-        }
         # A recording that a version lacks was rejected by the stage that makes it.
         handed_on = set.intersection(
             *(set(inputs[v].table["recording_id"].to_pylist()) for v in self.versions)
@@ -94,7 +91,7 @@ class SegmentStage(Stage):
                         v: audio.decode_flac(inputs[v].files[f"{recording_id}.flac"])
                         for v in self.versions
                     }
-                    found = self._segment(recording_id, language.get(recording_id), versions)
+                    found = self._segment(recording_id, versions)
             except NOBODYS_FAULT:
                 raise
             except Exception as error:  # one recording's fault is its reject, not the run's end
@@ -115,7 +112,6 @@ class SegmentStage(Stage):
     def _segment(
         self,
         recording_id: str,
-        language: str | None,
         versions: Mapping[str, tuple[Waveform, int]],
     ) -> tuple[list[dict], dict[str, bytes], list[Reject]]:
         """Rows, files and rejects of one recording."""
@@ -142,7 +138,6 @@ class SegmentStage(Stage):
                     "snr_db": boundaries.loudness(levels).snr_db,
                     "head_db": head.loudest_db,
                     "tail_db": tail.loudest_db,
-                    "language": language,
                 }
             )
             for version, (waveform, _) in versions.items():

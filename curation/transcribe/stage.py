@@ -24,7 +24,7 @@ from gpa.curation.models.asr.parakeet import Parakeet, ParakeetConfig
 from gpa.curation.models.asr.seamless import Seamless, SeamlessConfig
 from gpa.curation.models.asr.whisper import Whisper, WhisperConfig
 from gpa.curation.models.protocols import ASR, Adapter, Hypothesis
-from gpa.curation.tables import HYPOTHESES
+from gpa.curation.tables import HYPOTHESES, LANGUAGE, languages_given
 from gpa.curation.transcribe.early_exit import EarlyExit, EarlyExitConfig
 from gpa.runtime.config import Config
 from gpa.runtime.errors import NOBODYS_FAULT, UserError
@@ -109,7 +109,7 @@ def transcribe_stages(
             Transcribe(
                 f"hypotheses/{name}",
                 OneASRConfig(hears=config.hears, asr=config.asr[name], early_exit=rule),
-                ["utterances", *(f"hypotheses/{each}" for each in dict.fromkeys(read))],
+                ["recordings", "utterances", *(f"hypotheses/{e}" for e in dict.fromkeys(read))],
             )
         )
     return stages
@@ -126,6 +126,7 @@ class Transcribe(Stage):
 
     step = "transcribe"
     version = 3
+    layers = LANGUAGE
     config: OneASRConfig
 
     def __init__(self, name: str, config: OneASRConfig, inputs: Sequence[str]):
@@ -143,7 +144,7 @@ class Transcribe(Stage):
     ) -> Artifact:
         """One row an utterance that this ASR hears, in the order of the utterances."""
         utterances = inputs["utterances"]
-        heard = self._languages(utterances, inputs)
+        heard = self._languages(inputs)
         tasks = [row for row in rows(utterances.table) if row["utterance_id"] in heard]
         results: dict[str, Heard] = dict(self._settled(tasks, inputs, heard))
         safe = [
@@ -165,11 +166,14 @@ class Transcribe(Stage):
             audio_s=sum(row["duration_s"] for row in safe),
         )
 
-    def _languages(
-        self, utterances: Artifact, inputs: Mapping[str, Artifact]
-    ) -> dict[str, str | None]:
+    def _languages(self, inputs: Mapping[str, Artifact]) -> dict[str, str | None]:
         """Language by id of the utterances that this ASR hears; None: it is to identify it."""
-        languages = {row["utterance_id"]: row["language"] for row in rows(utterances.table)}
+        given = languages_given(inputs["recordings"].table)
+        columns = ["utterance_id", "recording_id"]
+        languages = {
+            row["utterance_id"]: given[row["recording_id"]]
+            for row in rows(inputs["utterances"].table.select(columns))
+        }
         if self.identifier is None:
             return languages
         for row in rows(inputs[self.identifier].table):

@@ -13,7 +13,7 @@ from gpa.curation.audio import DecodeError, Waveform, decode
 from gpa.eval.config import read_config
 from gpa.eval.generation.generate import Generator, Request
 from gpa.eval.generation.prompts import as_speech
-from gpa.runtime.errors import UserError
+from gpa.runtime.errors import NotReadError, UserError
 from gpa.runtime.storage import Store
 from gpa.tokenize import run as tokenizing
 from gpa.tokenize.clips import SAMPLE_RATE
@@ -90,7 +90,7 @@ def read_speech(path: Path) -> Waveform:
     """A recording in any format as mono at 16 kHz, (samples,); raises UserError."""
     try:
         return as_speech(*decode(str(path)))
-    except DecodeError as error:
+    except (DecodeError, NotReadError) as error:
         raise UserError(f"{path} can't be used: {error}.") from None
 
 

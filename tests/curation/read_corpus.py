@@ -13,8 +13,17 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 
+import pyarrow as pa
+
 from gpa.curation.ingest.corpus import find
-from gpa.curation.ingest.stage import IngestConfig, ProbeConfig, ProbeStage, arrange, chunks
+from gpa.curation.ingest.stage import (
+    PROBED,
+    IngestConfig,
+    ProbeConfig,
+    ProbeStage,
+    arrange,
+    chunks,
+)
 from gpa.curation.normalize import NormalizeConfig, NormalizeStage
 from gpa.runtime.stage import Artifact, rows
 
@@ -44,11 +53,10 @@ def main(folder: str) -> None:
     files = find(folder)
     probe = ProbeStage("probed", ProbeConfig(), ["listing"])
     probed = [
-        row
+        probe.process(chunk, {"listing": Artifact(listing)}, Watched()).table
         for chunk, listing in chunks(files).items()
-        for row in rows(probe.process(chunk, {"listing": Artifact(listing)}, Watched()).table)
     ]
-    corpus = arrange(probed, IngestConfig())
+    corpus = arrange(files, pa.concat_tables([PROBED.empty_table(), *probed]), {}, IngestConfig())
     normalize = NormalizeStage("normalized", NormalizeConfig(), ["recordings"])
     for partition, table in corpus.partitions.items():
         artifact = normalize.process(partition, {"recordings": Artifact(table)}, Watched())

@@ -186,7 +186,7 @@ def recordings(*uris: str, duration_s: float = 9.0) -> dict[str, Artifact]:
     table = [
         {
             "recording_id": f"r{number}", "path": uri, "uri": uri, "sha256": "", "bytes": 0,
-            "duration_s": duration_s, "sample_rate": RATE, "channels": 1, "codec": "", "language": None,
+            "start_s": 0.0, "duration_s": duration_s, "sample_rate": RATE, "channels": 1, "codec": "", "given": "{}",
         }
         for number, uri in enumerate(uris)
     ]  # fmt: skip

@@ -10,9 +10,12 @@ import pytest
 import webdataset
 
 from gpa.runtime.artifacts import ArtifactStore, tar_bytes
-from gpa.runtime.errors import UserError
+from gpa.runtime.errors import NOBODYS_FAULT, UserError
 from gpa.runtime.stage import Artifact, Reject
 from gpa.runtime.storage import Store
+from tests import unreliable
+
+unreliable.register()
 
 TABLE = pa.table({"utterance_id": ["a", "b"], "words": [["x"], []]})
 FILES = {"a.normalized.flac": b"first", "b.normalized.flac": b"second"}
@@ -31,20 +34,20 @@ def test_an_artifact_comes_back_as_it_was_written(artifacts: ArtifactStore):
     assert found.table.equals(TABLE)
     assert dict(found.files) == FILES
     assert found.rejects == REJECTS
-    assert artifacts.done("hypotheses/base", "fp") == {"part-1"}
+    assert artifacts.done("hypotheses/base", "fp", ["part-1", "part-2"]) == {"part-1"}
     assert artifacts.damage("hypotheses/base", "fp", "part-1") is None
 
 
 def test_partitions_of_which_something_was_dropped_are_listed(artifacts: ArtifactStore):
     artifacts.write("quality", "fp", "part-1", Artifact(TABLE, rejects=REJECTS))
     artifacts.write("quality", "fp", "part-2", Artifact(TABLE))
-    assert artifacts.done("quality", "fp") == {"part-1", "part-2"}
-    assert artifacts.dropping("quality", "fp") == {"part-1"}
+    assert artifacts.done("quality", "fp", ["part-1", "part-2"]) == {"part-1", "part-2"}
+    assert artifacts.dropping("quality", "fp", ["part-1", "part-2"]) == {"part-1"}
 
 
 def test_other_fingerprints_are_other_artifacts(artifacts: ArtifactStore):
     artifacts.write("quality", "fp", "part-1", Artifact(TABLE))
-    assert artifacts.done("quality", "other") == set()
+    assert artifacts.done("quality", "other", ["part-1"]) == set()
     assert not artifacts.exists("quality", "other", "part-1")
 
 
@@ -115,7 +118,7 @@ def test_a_tar_has_the_bytes_that_webdatasets_own_writer_gives():
 def test_tables_of_many_partitions_come_in_order(artifacts: ArtifactStore):
     tables = {f"part-{n:03d}": pa.table({"n": [n], "other": ["x"]}) for n in range(200)}
     artifacts.write_tables("recordings", "fp", tables)
-    assert artifacts.done("recordings", "fp") == set(tables)
+    assert artifacts.done("recordings", "fp", tables) == set(tables)
     backwards = list(reversed(tables))
     found = [t["n"].to_pylist() for t in artifacts.tables("recordings", "fp", backwards, ["n"])]
     assert found == [[n] for n in reversed(range(200))]
@@ -141,3 +144,15 @@ def test_of_many_artifacts_the_damaged_are_named(artifacts: ArtifactStore):
         ("part-07", "s/fp/part-07.tar has other bytes than were written"),
         ("part-33", "s/fp/part-33.parquet is gone"),
     ]
+
+
+def test_storage_that_fails_while_a_stage_reads_is_no_recording_s_fault(tmp_path: Path):
+    (tmp_path / "s" / "fp").mkdir(parents=True)
+    store = Store(f"moody://{tmp_path}")
+    ArtifactStore(store).write("s", "fp", "p", Artifact(TABLE, FILES))
+    found = ArtifactStore(store).read("s", "fp", "p")
+    (tmp_path / "s/fp/p.tar.reset").touch()
+    with pytest.raises(NOBODYS_FAULT, match="the same command again"):
+        found.files[next(iter(FILES))]
+    (tmp_path / "s/fp/p.tar.reset").unlink()
+    assert found.files[next(iter(FILES))] == next(iter(FILES.values()))

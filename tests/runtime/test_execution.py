@@ -71,7 +71,9 @@ def run(engine: Engine, folder: Path, config: DeadlyConfig):
 def test_every_partition_becomes_an_artifact(engine: Engine, tmp_path: Path):
     outcomes = run(engine, tmp_path, DeadlyConfig())
     assert outcomes.keys() == set(PARTITIONS)
-    assert ArtifactStore(Store(str(tmp_path))).done("utterances", "fp") == set(PARTITIONS)
+    assert ArtifactStore(Store(str(tmp_path))).done("utterances", "fp", PARTITIONS) == set(
+        PARTITIONS
+    )
     assert {outcome.rows for outcome in outcomes.values()} == {3}
 
 
@@ -107,7 +109,7 @@ def test_a_killed_worker_costs_only_the_partition_it_was_at(
 ):
     outcomes = run(engine, tmp_path, DeadlyConfig(kills="p1-b"))
     artifacts = ArtifactStore(Store(str(tmp_path)))
-    assert artifacts.done("utterances", "fp") == set(PARTITIONS)
+    assert artifacts.done("utterances", "fp", PARTITIONS) == set(PARTITIONS)
     assert artifacts.rejects("utterances", "fp", "p1")["recording_id"].to_pylist() == ["p1-b"]
     assert {name: outcome.retries for name, outcome in outcomes.items()} == {
         "p0": 0,
@@ -123,7 +125,7 @@ def test_after_a_failure_the_rest_of_the_block_is_not_begun(
 ):
     with pytest.raises(UserError, match="The model of this stage is gone"):
         run(engine, tmp_path, DeadlyConfig(raises="p0"))
-    assert "p1" not in ArtifactStore(Store(str(tmp_path))).done("utterances", "fp")
+    assert "p1" not in ArtifactStore(Store(str(tmp_path))).done("utterances", "fp", PARTITIONS)
 
 
 class Environment:

@@ -25,6 +25,7 @@ from gpa.runtime.storage import Store
 from tests.curation.models.asr.samples import sample_clip
 from tests.curation.transcribe.test_stage import cut
 from tests.interpreters import interpreter
+from tests.tables import recordings
 
 LIBRARY = "faster-whisper"
 VERSIONS = ("1.2.0", "1.1.1")
@@ -45,7 +46,7 @@ def whisper(environment: str | None) -> WhisperConfig:
 
 def hypotheses(environment: str | None) -> Transcribe:
     asr = OneASRConfig(hears="normalized", asr=whisper(environment))
-    return Transcribe("hypotheses/tiny", asr, ["utterances"])
+    return Transcribe("hypotheses/tiny", asr, ["recordings", "utterances"])
 
 
 def test_the_library_is_named_as_the_other_interpreter_has_it(pythons):
@@ -60,7 +61,7 @@ def test_the_library_is_named_as_the_other_interpreter_has_it(pythons):
 
 
 def test_a_fingerprint_holds_the_version_and_not_the_path(pythons, tmp_path):
-    upstream = {"utterances": "fp"}
+    upstream = {"recordings": "fp", "utterances": "fp"}
     here = hypotheses(None).fingerprint(upstream)
     assert hypotheses(str(interpreter(tmp_path / "same"))).fingerprint(upstream) == here
     old = {hypotheses(python).fingerprint(upstream) for python in pythons.values()}
@@ -141,7 +142,8 @@ def test_a_recogniser_hears_the_same_through_another_interpreter(engine, tmp_pat
     artifacts = ArtifactStore(Store(str(tmp_path / "out")))
     python = str(interpreter(tmp_path / "same"))
     clips = {"a-1": sample_clip("en/hello_world"), "a-2": sample_clip("en/counting")}
-    artifacts.write("utterances", "fp", "p0", cut(clips, dict.fromkeys(clips, "en")))
+    artifacts.write("utterances", "fp", "p0", cut(clips))
+    artifacts.write("recordings", "fp", "p0", recordings({"a": "en"}))
     here = made(engine, hypotheses(None), artifacts, "here")
     there = made(engine, hypotheses(python), artifacts, "there")
     assert here == there

@@ -25,6 +25,7 @@ from gpa.curation.audio import resample
 from gpa.curation.models.align.spoken import spoken_words, timed_words
 from gpa.curation.models.protocols import Facts, Source, Waveform, Weights, Word, WordAlignment
 from gpa.curation.models.weights import sha256_of
+from gpa.curation.text.languages import ByLanguage
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
 from gpa.runtime.models import ModelConfig
@@ -52,7 +53,7 @@ class MFAConfig(ModelConfig):
     # Where `mfa model download` puts models; MFA's own default.
     models_folder: str = "~/Documents/MFA/pretrained_models"
     # By language, ISO 639-1.
-    languages: dict[str, MFAModels] = Field(
+    languages: ByLanguage[MFAModels] = Field(
         default={"en": MFAModels(acoustic="english_mfa", dictionary="english_mfa")}
     )
     jobs: int = Field(default=1, gt=0)

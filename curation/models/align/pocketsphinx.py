@@ -30,8 +30,10 @@ FILES = (
         ("pocketsphinx", f"pocketsphinx/model/en-us/{name}", "BSD-2-Clause")
         for name in (
             "cmudict-en-us.dict",
+            "en-us/feat.params",
             "en-us/mdef",
             "en-us/means",
+            "en-us/noisedict",
             "en-us/sendump",
             "en-us/transition_matrices",
             "en-us/variances",

@@ -5,16 +5,17 @@ from __future__ import annotations
 from pydantic import Field
 
 from gpa.curation.models.device import DeviceConfig
+from gpa.curation.text.languages import LanguageCode
 from gpa.runtime.models import ModelConfig
 
 
 class ASRConfig(ModelConfig):
     """A recogniser's section.
 
-    `languages` limits it to these ISO 639-1 codes; null stands for all that its model speaks.
+    `languages` limits it to these, named by any code that BCP 47 has; null stands for all that its model speaks.
     """
 
-    languages: tuple[str, ...] | None = None
+    languages: tuple[LanguageCode, ...] | None = None
 
 
 class BatchedASRConfig(ASRConfig, DeviceConfig):

@@ -18,6 +18,7 @@ from gpa.curation.tables import CONSENSUS, HYPOTHESES, UTTERANCES
 from gpa.runtime.config import parse
 from gpa.runtime.errors import UserError
 from gpa.runtime.stage import Artifact, NoAttempts
+from tests.tables import recordings
 
 PANEL = PanelConfig(voters=("base", "tiny", "third"))
 VERIFIED = PanelConfig(voters=("base", "tiny"), verifier="ctc", max_verifier_distance=0.4)
@@ -178,8 +179,8 @@ def _inputs() -> dict[str, Artifact]:
         "r-6": (None, ("en", 0.99), SENTENCE, "nothing like it at all, not one word"),
     }
     utterances = [
-        {"utterance_id": key, "recording_id": "r", "start_s": 4.0 * index, "end_s": 4.0 * index + 3,
-         "duration_s": 3.0, "language": said[0]}
+        {"utterance_id": key, "recording_id": key, "start_s": 4.0 * index, "end_s": 4.0 * index + 3,
+         "duration_s": 3.0}
         for index, (key, said) in enumerate(spoken.items())
     ]  # fmt: skip
     base = [
@@ -193,6 +194,7 @@ def _inputs() -> dict[str, Artifact]:
         if said[3] is not None
     ]
     return {
+        "recordings": recordings({key: said[0] for key, said in spoken.items()}),
         "utterances": Artifact(_table(UTTERANCES, utterances)),
         "hypotheses/base": Artifact(_table(HYPOTHESES, base)),
         "hypotheses/tiny": Artifact(_table(HYPOTHESES, tiny)),
@@ -233,6 +235,7 @@ def test_stage_gives_the_same_table_every_time():
 
 def test_stage_of_no_utterances_is_an_empty_table():
     empty = {
+        "recordings": recordings({}),
         "utterances": Artifact(UTTERANCES.empty_table()),
         "hypotheses/base": Artifact(HYPOTHESES.empty_table()),
         "hypotheses/tiny": Artifact(HYPOTHESES.empty_table()),
@@ -250,7 +253,7 @@ def test_a_panel_that_names_an_unknown_asr_never_starts():
 
 def test_a_recording_in_quarantine_is_not_touched():
     class Quarantine(NoAttempts):
-        quarantined = frozenset({"r"})
+        quarantined = frozenset(f"r-{number}" for number in range(1, 7))
 
     stage = ConsensusStage("consensus", STAGE_CONFIG, STAGE_INPUTS)
     artifact = stage.process("p", _inputs(), Quarantine())

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpa.curation.ingest.corpus import find
+from gpa.curation.ingest.corpus import RawFile, find
 from gpa.curation.ingest.stage import (
+    PROBED,
     IngestConfig,
     ProbeConfig,
     ProbeStage,
     arrange,
     chunks,
     grouped,
+    one_by_one,
 )
+from gpa.curation.normalize import NormalizeConfig, NormalizeStage
 from gpa.curation.tables import RECORDINGS
 from gpa.runtime.artifacts import parquet_bytes
+from gpa.runtime.errors import NotReadError
 from gpa.runtime.stage import Artifact, NoAttempts, rows
+from tests import unreliable
+
+unreliable.register()
 
 CONFIG = IngestConfig(partition_minutes=1.0)
 
@@ -32,13 +42,14 @@ def tone(path: Path, seconds: float, frequency_hz: float = 220.0) -> None:
     soundfile.write(path, 0.1 * np.sin(2 * np.pi * frequency_hz * time_s), 16000)
 
 
-def ingest(folder: Path):
+def ingest(corpus: Path | str):
     stage = ProbeStage("probed", ProbeConfig(), ["listing"])
-    probed = []
-    for chunk, listing in chunks(find(str(folder))).items():
-        artifact = stage.process(chunk, {"listing": Artifact(listing)}, NoAttempts())
-        probed += list(rows(artifact.table))
-    return arrange(probed, CONFIG)
+    files = find(str(corpus))
+    probed = [
+        stage.process(chunk, {"listing": Artifact(listing)}, NoAttempts()).table
+        for chunk, listing in chunks(files).items()
+    ]
+    return arrange(files, pa.concat_tables([PROBED.empty_table(), *probed]), {}, CONFIG)
 
 
 def test_every_file_has_one_state(tmp_path: Path):
@@ -104,3 +115,88 @@ def test_groups_keep_order_lose_nothing_and_hold_about_the_target(durations, tar
         assert sum(recording["duration_s"] for recording in group) >= target_s * (1 - 1e-9)
     for group in groups:
         assert sum(recording["duration_s"] for recording in group[:-1]) < target_s
+
+
+@pytest.mark.parametrize("fault", ["refused", "reset"])
+def test_a_file_that_storage_does_not_give_is_no_artifact_and_is_read_when_it_does(
+    tmp_path: Path, fault: str
+):
+    for name in ("a", "b"):
+        tone(tmp_path / f"{name}.wav", 2.0, 200.0 + ord(name))
+    mark = tmp_path / f"b.wav.{fault}"
+    mark.touch()
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text('{"path": "a.wav"}\n{"path": "b.wav"}\n')
+    files = find(f"moody://{manifest}")
+    (listing,) = chunks(files).values()
+    stage = ProbeStage("probed", ProbeConfig(), ["listing"])
+
+    def probed(table: pa.Table) -> pa.Table:
+        return stage.process("c", {"listing": Artifact(table)}, NoAttempts()).table
+
+    with pytest.raises(NotReadError) as raised:
+        probed(listing)
+    assert list(raised.value.why) == [f"moody://{tmp_path}/b.wav"]
+    first, _ = (table for table in one_by_one(listing).values())
+    corpus = arrange(files, probed(first), raised.value.why, CONFIG)
+    assert corpus.table["state"].to_pylist() == ["recording", "not_read"]
+    mark.unlink()
+    corpus = arrange(files, probed(listing), {}, CONFIG)
+    assert corpus.table["state"].to_pylist() == ["recording", "recording"]
+
+
+@pytest.mark.parametrize("fault", ["refused", "reset"])
+def test_a_recording_that_storage_stops_giving_makes_no_partition(tmp_path: Path, fault: str):
+    tone(tmp_path / "a.wav", 2.0)
+    (tmp_path / "m.jsonl").write_text('{"path": "a.wav"}\n')
+    (table,) = ingest(f"moody://{tmp_path}/m.jsonl").partitions.values()
+    (tmp_path / f"a.wav.{fault}").touch()
+    stage = NormalizeStage("normalized", NormalizeConfig(), ["recordings"])
+    with pytest.raises(NotReadError, match=r"a\.wav"):
+        stage.process("p", {"recordings": Artifact(table)}, NoAttempts())
+
+
+def test_segments_and_channels_of_a_file_are_recordings_of_their_own(tmp_path: Path):
+    tone(tmp_path / "a.wav", 10.0)
+    said = [
+        {"path": "a.wav", "offset": 0, "duration": 4},
+        {"path": "a.wav", "offset": 4, "duration": 6.01},  # rounded beyond the end
+        {"path": "a.wav", "offset": 4, "duration": 2, "channel": 1},
+        {"path": "./a.wav", "start": 0, "end": 4.0},
+        {"path": "a.wav", "duration": 10.02},
+        {"path": "a.wav", "offset": 11},
+    ]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, said)))
+    corpus = ingest(tmp_path / "m.jsonl")
+    sha = corpus.table["sha256"][0].as_py()[:16]
+    found = {
+        (row["recording_id"].removeprefix(sha), row["reason"] or row["state"], row["duration_s"])
+        for row in rows(corpus.table)
+    }
+    assert found == {
+        ("-000000000-000004000", "recording", 4.0),
+        ("-000000000-000004000-2", "duplicate", 4.0),
+        ("-000004000-000010000", "recording", 6.0),
+        ("-000004000-000006000-c1", "recording", 2.0),
+        ("", "recording", 10.0),
+        ("-000011000-000010000", "too_short", 0.0),
+    }
+    (table,) = corpus.partitions.values()
+    stage = NormalizeStage("normalized", NormalizeConfig(), ["recordings"])
+    made = stage.process("p", {"recordings": Artifact(table)}, NoAttempts())
+    assert sorted(made.table["duration_s"].to_pylist()) == [4.0, 6.0, 10.0]
+    assert [(r.reason, r.detail) for r in made.rejects] == [
+        ("empty", "the file has 1 channels, and none with the number 1")
+    ]
+
+
+def test_a_new_file_changes_its_own_chunk_alone(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("gpa.curation.ingest.stage.CHUNK_FILES", 20)
+    files = [RawFile(f"{n:04d}.wav", f"/c/{n:04d}.wav", 1, "s") for n in range(500)]
+    before = chunks(files)
+    after = chunks([*files[:100], RawFile("x", "/c/0099b.wav", 1, "s"), *files[100:]])
+    assert sum(table.num_rows for table in before.values()) == 500
+    assert len(before) > 10
+    assert len(before.keys() - after.keys()) == 1
+    corrected = [replace(files[0], language="en", given='{"text": "x"}'), *files[1:]]
+    assert chunks(corrected).keys() == before.keys()

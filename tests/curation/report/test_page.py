@@ -56,7 +56,7 @@ def test_speakers_languages_and_reasons_that_are_markup_stay_text(tmp_path: Path
     builder = Builder(tmp_path)
     made = builder.partition("part-a", ["a.wav", "b.wav"], utterances=10)
     for stage, columns in (
-        ("utterances", ("speaker", "language")),
+        ("utterances", ("speaker",)),
         ("consensus", ("language", "reason", "chosen_asr")),
     ):
         builder.artifacts.write(stage, "1", "part-a", defaced(made[stage], *columns))

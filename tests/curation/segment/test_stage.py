@@ -12,7 +12,7 @@ from gpa.curation.audio import decode_flac, encode_flac
 from gpa.curation.models.protocols import Diarization, Turn
 from gpa.curation.segment.cut import cut
 from gpa.curation.segment.stage import SegmentConfig, SegmentStage
-from gpa.curation.tables import NORMALIZED, RECORDINGS, UTTERANCES
+from gpa.curation.tables import NORMALIZED, UTTERANCES
 from gpa.runtime.errors import UserError
 from gpa.runtime.stage import Artifact, NoAttempts
 
@@ -170,13 +170,12 @@ def stage_inputs(*waveforms):
     seconds = [len(waveform) / RATE for waveform in waveforms]
     files = {f"{name}.flac": encode_flac(w, RATE) for name, w in zip(ids, waveforms, strict=True)}
     return {
-        "recordings": Artifact(artifact(RECORDINGS, recording_id=ids, language=["en"] * len(ids))),
         "normalized": Artifact(artifact(NORMALIZED, recording_id=ids, duration_s=seconds), files),
     }
 
 
 def scripted_stage(found):
-    stage = SegmentStage("utterances", SegmentConfig(), ["recordings", "normalized"])
+    stage = SegmentStage("utterances", SegmentConfig(), ["normalized"])
     stage._diarizer = OneVoice(found)
     return stage
 
@@ -189,7 +188,7 @@ def test_the_stage_writes_one_row_and_one_peak_normalised_file_a_cut():
     assert list(made.files) == [f"{row['utterance_id']}.normalized.flac" for row in rows]
     for row in rows:
         assert row["utterance_id"] == f"rec0-{int(row['start_s'] * 1000):09d}"
-        assert (row["speaker"], row["language"]) == ("rec0-S0", "en")
+        assert row["speaker"] == "rec0-S0"
         assert row["speaker_confidence"] > 0.9
         assert row["snr_db"] > 10
         assert row["head_db"] < -20
@@ -223,4 +222,4 @@ def test_a_quarantined_recording_is_not_touched():
 
 def test_hearing_what_nobody_makes_is_one_sentence():
     with pytest.raises(UserError, match=r"segment\.hears"):
-        SegmentStage("utterances", SegmentConfig(hears="denoised"), ["recordings", "normalized"])
+        SegmentStage("utterances", SegmentConfig(hears="denoised"), ["normalized"])

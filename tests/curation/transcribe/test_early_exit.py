@@ -196,7 +196,7 @@ def test_without_early_exit_asrs_know_of_the_identifier_alone(tmp_path: Path):
 
     stages = build_stages(read_pipeline(pipelines(tmp_path, off), "laptop"))
     (verifier,) = (stage for stage in stages if stage.name == "hypotheses/ctc-en")
-    assert verifier.inputs == ("utterances", "hypotheses/whisper-base")
+    assert verifier.inputs == ("recordings", "utterances", "hypotheses/whisper-base")
 
 
 @pytest.mark.parametrize(

