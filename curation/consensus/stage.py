@@ -313,7 +313,7 @@ class ConsensusStage(Stage):
     """
 
     step = "consensus"
-    version = 4
+    version = 5
     config: ConsensusConfig
 
     def __init__(self, name: str, config: ConsensusConfig, inputs: Sequence[str] = ()):

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from tests.curation.transcribe.test_stage import cut
 
 from gpa.curation.models.asr.whisper import Whisper, WhisperConfig
 from gpa.curation.transcribe.stage import OneASRConfig, Transcribe
@@ -24,6 +23,7 @@ from gpa.runtime.models import Adapter, Facts, ModelConfig, Source
 from gpa.runtime.stage import Artifact, Attempts, Stage
 from gpa.runtime.storage import Store
 from tests.curation.models.asr.samples import sample_clip
+from tests.curation.transcribe.test_stage import cut
 from tests.interpreters import interpreter
 
 LIBRARY = "faster-whisper"
