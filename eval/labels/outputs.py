@@ -57,7 +57,7 @@ class Recording:
     """One recording that was decoded."""
 
     recording_id: str
-    name: str  # `truth.stem` of its file
+    path: str  # as the corpus names it
     duration_s: float
     partition: str
 
@@ -106,7 +106,7 @@ def read_output(out: str) -> Output:
 
         paths = {key: row["path"] for key, row in table("recordings", "recording_id").items()}
         for key, row in table("normalized", "recording_id").items():
-            recordings.append(Recording(key, stem(paths[key]), row["duration_s"], partition))
+            recordings.append(Recording(key, paths[key], row["duration_s"], partition))
         consensus, alignment, quality = table("consensus"), table("alignment"), table("quality")
         said = {name.removeprefix("hypotheses/"): table(name) for name in heard}
         for key, cut in table("utterances").items():
