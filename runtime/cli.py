@@ -6,6 +6,7 @@ nothing here imports them.
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from importlib.metadata import entry_points
@@ -63,3 +64,19 @@ def main() -> NoReturn:
             tell("interrupted; the same command goes on from here.")
         raise
     sys.exit(0)
+
+
+def command() -> NoReturn:
+    """`main` as a process, which ends without taking the interpreter down.
+
+    A native library's thread that still runs then would abort it (status 134), as happened where
+    an error ended a command early.
+    """
+    try:
+        main()
+    except SystemExit as stopped:
+        status = stopped.code if isinstance(stopped.code, int) else 1
+    atexit._run_exitfuncs()  # what Python would run: Ray's cluster ends here
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,9 +39,9 @@ def digest(value: Any) -> str:
 
 
 def read_text(path: Path) -> str:
-    """A file in UTF-8; raises UserError."""
+    """A file in UTF-8, a byte order mark left out; raises UserError."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} can't be read: {error}.") from None
 
@@ -56,10 +57,40 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML whose keys are said once, and where only `true` and `false` are booleans.
+
+    The latter is YAML 1.2's rule: `no` is Norwegian.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        first: dict[Any, int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                line = key.start_mark.line + 1
+                if key.value in first:
+                    raise _DuplicateKeyError(key.value, line, first[key.value])
+                first[key.value] = line
+        return super().construct_mapping(node, deep)
+
+
+class _DuplicateKeyError(Exception):
+    """A key of a mapping that stands there twice, with both lines."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping at the top of a YAML file; raises UserError where there is none."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
         too_large = _values(content, {}) > MOST_VALUES
     except FileNotFoundError:
         raise UserError(f"There is no config file {path}; name one with --config.") from None
@@ -67,6 +98,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} can't be read: {error}.") from None
     except (yaml.YAMLError, ValueError) as error:  # the latter of a 13th month and the like
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
+    except _DuplicateKeyError as error:
+        key, line, first = error.args
+        raise UserError(
+            f"{path}, line {line}: the key {key!r} stands in line {first} too; take one of them out."
+        ) from None
     except RecursionError:
         raise UserError(f"{path} nests its values too deeply.") from None
     if too_large:

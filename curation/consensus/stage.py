@@ -311,7 +311,7 @@ class ConsensusStage(Stage):
     """recordings, utterances, hypotheses/<asr> of all panels -> consensus: one row an utterance."""
 
     step = "consensus"
-    version = 4
+    version = 5
     layers = LANGUAGE
     config: ConsensusConfig
 

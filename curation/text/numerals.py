@@ -1,11 +1,12 @@
 """Numbers in one spelling, so that "21" and "twenty one" agree.
 
 Each language goes the way in which its numbers are least ambiguous. English is made digits by
-Whisper's normaliser (see `units.py`). German, French, Spanish, Italian, Portuguese and Dutch are made
-digits by `text2num`, which reads compounds ("einundzwanzig") and spoken years. All others are made
-words: Chinese here, Hindi by `indic_numtowords`, the rest by `num2words`. Korean counts things
-(개, 명, 살, ...) in its native numerals. What one number may be called beside its first name
-(inflected Russian cardinals, Chinese telephone numbers) stays a difference.
+Whisper's normaliser (see `english.py`). German, French, Spanish, Italian, Portuguese and Dutch are
+made digits by `text2num`, which reads compounds ("einundzwanzig") and spoken years. Chinese,
+Japanese, Korean and Thai, which put no spaces around numbers, are made words: Chinese here, the rest
+by `num2words`; Korean counts things (개, 명, 살, ...) in its native numerals. All other languages of
+CLDR are made digits by `number_words.py`. What one number may be called beside its names there
+(Chinese telephone numbers, halves and quarters) stays a difference.
 """
 
 from __future__ import annotations
@@ -13,53 +14,51 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable
 from decimal import Decimal
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import regex
-from indic_numtowords import num2words as indic_words
+from babel import UnknownLocaleError
+from babel.numbers import get_decimal_symbol
 from num2words import CONVERTER_CLASSES, num2words
 from text_to_num import alpha2digit
 
+from gpa.curation.text.number_lexicon import can_read
+from gpa.curation.text.number_words import read_numbers
+from gpa.curation.text.signs import fold_names, fold_signs
+
 # Languages whose number words `text2num` turns into digits.
 _TO_DIGITS = frozenset({"de", "fr", "es", "it", "pt", "nl"})
+# Languages that put no spaces around number words.
+_TO_WORDS = frozenset({"zh", "yue", "ja", "ko", "th"})
 
-# What stands between groups of three digits: "2.000", "2 000"; elsewhere "2,000".
-_GROUP_MARK = dict.fromkeys(("de", "es", "it", "pt", "nl", "id", "tr", "da"), ".") | dict.fromkeys(
-    ("fr", "ru", "uk", "pl", "cs", "sv", "no", "fi"), " "
-)
+# Three digits after each mark; groups of two are Indian: 1,00,000.
 _GROUPED = {
-    ".": regex.compile(r"(?<!\d)\d{1,3}(?:\.\d{3})+(?!\d)"),
-    " ": regex.compile(r"(?<!\d)\d{1,3}(?: \d{3})+(?!\d)"),
-    # Groups of two are Indian: 1,00,000.
-    ",": regex.compile(r"(?<!\d)\d{1,3}(?:,\d{2,3})*,\d{3}(?!\d)"),
+    decimal: regex.compile(
+        rf"(?<![\d.,])\d{{1,3}}(?:(?P<mark>[{marks}])\d{{3}})(?:(?P=mark)\d{{3}})*(?!\d|[.,]\d{{3}}\b)"
+        rf"|(?<![\d.,])\d{{1,2}}(?:[{marks}]\d{{2}})+[{marks}]\d{{3}}(?!\d)"
+    )
+    for decimal, marks in ((",", ". '"), (".", ", '"))
 }
+# Not "1,5" of "1,5,7" or "1.5.2024".
+_DECIMAL = regex.compile(r"(?<![\d.,])(\d+)[.,](\d+)(?![.,]?\d)")
+_SPOKEN_DECIMAL = regex.compile(r"(\d+)\s+point\s+(\d+(?:\s+\d(?!\d))*)(?!\d)")
 
-# How a sign is spoken after its number.
+# How a sign is spoken after its number, in the languages without spaces.
 _SIGNS = {
-    "de": {"%": "prozent", "€": "euro", "$": "dollar", "£": "pfund", "°": "grad"},
-    "fr": {"%": "pour cent", "€": "euros", "$": "dollars", "£": "livres", "°": "degrés"},
-    "es": {"%": "por ciento", "€": "euros", "$": "dólares", "£": "libras", "°": "grados"},
-    "it": {"%": "per cento", "€": "euro", "$": "dollari", "£": "sterline", "°": "gradi"},
-    "pt": {"%": "por cento", "€": "euros", "$": "dólares", "£": "libras", "°": "graus"},
-    "nl": {"%": "procent", "€": "euro", "$": "dollar", "£": "pond", "°": "graden"},
-    "ru": {"%": "процентов", "€": "евро", "$": "долларов", "₽": "рублей", "°": "градусов"},
-    "ar": {"%": "بالمئة", "$": "دولار", "€": "يورو", "°": "درجة"},
-    "hi": {"%": "प्रतिशत", "₹": "रुपये", "$": "डॉलर", "°": "डिग्री"},
     "zh": {"$": "美元", "€": "欧元", "¥": "元", "£": "英镑", "°": "度"},
     "ja": {"%": "パーセント", "$": "ドル", "€": "ユーロ", "¥": "円", "°": "度"},
     "ko": {"%": "퍼센트", "$": "달러", "€": "유로", "₩": "원", "°": "도"},
+    "th": {"%": "เปอร์เซ็นต์", "$": "ดอลลาร์", "€": "ยูโร", "฿": "บาท", "°": "องศา"},
 }
 # And before it.
-_SPOKEN_MINUS = (
-    {"de": "minus", "fr": "moins", "es": "menos", "it": "meno", "pt": "menos", "nl": "min"}
-    | {"ru": "минус", "ar": "سالب", "hi": "माइनस"}
-    | {"zh": "负", "ja": "マイナス", "ko": "마이너스"}
-)
+_SPOKEN_MINUS = {"zh": "负", "ja": "マイナス", "ko": "마이너스", "th": "ลบ"}
 # Neither a hyphen (GPT-4) nor a dash between numbers (10-20).
-_MINUS = regex.compile(r"(?<![\d.,)\p{Latin}\p{Cyrillic}\p{Arabic}\p{Devanagari}])[-−](?=\d)")
-_SIGN_BEFORE = regex.compile(r"([$€£¥₹₽₩])\s?(\d[\d.,]*\d|\d)")
+_MINUS = regex.compile(r"(?<![\d.,)\p{Latin}])[-−](?=\d)")
+_SIGN_BEFORE = regex.compile(r"([$€£¥₩฿])\s?(\d[\d.,]*\d|\d)")
+_OTHER_DIGITS = regex.compile(r"(?![0-9])\p{Nd}")
+_ZEROS_FIRST = regex.compile(r"(?<![\d.,])0\d+")
 _NUMBER = regex.compile(r"\d+(?:[.,]\d+)*")
-_SPOKEN_POINT = {"zh": "点", "ja": "点", "ko": "점", "hi": "दशमलव", "ar": "فاصلة"}
+_SPOKEN_POINT = {"zh": "点", "ja": "点", "ko": "점", "th": "จุด"}
 
 _Rules = tuple[tuple[str, str | Callable[[regex.Match[str]], str]], ...]
 
@@ -68,6 +67,7 @@ _BEFORE: dict[str, _Rules] = {
     "de": (
         (r"\beine(?= (?:million|milliarde)\b)", "ein"),
         (r"\b(\d{1,2}):(\d\d) uhr\b", r"\1 uhr \2"),
+        (r"\buhr 00\b", "uhr"),
     ),
     "es": ((r"\bn\.?[o°] ?(?=\d)", "número "), (r"veintiún\b", "veintiuno")),
     "fr": (
@@ -86,30 +86,48 @@ _BEFORE: dict[str, _Rules] = {
         ),
     ),
     "pt": ((r"\br\$ ?(\d[\d.,]*)", r"\1 reais"),),
-    "ru": (
-        (r"\bno(?= ?\d)", "номер "),
-        (r"(\d+)-(й|я|е|го|му|м)\b", lambda said: _russian_ordinal(int(said[1]), said[2])),
-    ),
     # Years are read digit by digit; a percentage and a fraction begin with the whole; an hour
     # and its minutes.
     "zh": (
         (r"\d{4}(?=年)", lambda year: _digit_by_digit(year.group(), "zh")),
         (r"([\d.零一二三四五六七八九十百千万亿点]+)%", r"百分之\1"),
         (r"(?<!\d)(\d{1,2}):(?:00|([0-5]\d))(?!\d)", r"\1点\2"),
+        (r"(?<=[\d零一二三四五六七八九十]点)半", "三十"),
         (r"(?<![\d/])(\d+)/(\d+)(?![\d/])", r"\2分之\1"),
     ),
 }
 _ORDINAL_ENDING = (r"(\d)\.?(o|a|er)\b", r"\1\2")
-_ONE_COIN = (r"\b1\s+(euro|dollar|dólar|livre|libra)e?s\b", r"1 \1")
-# Patterns after numbers are folded: endings of ordinals, a currency's singular, and a one that may
-# be left out.
+# Patterns after numbers are folded: endings of ordinals.
 _AFTER: dict[str, _Rules] = {
-    "es": (_ORDINAL_ENDING, _ONE_COIN),
-    "fr": ((r"(\d)(?:i?ème|eme|è)\b", r"\1e"), (r"(\d)[èe]re\b", r"\1re"), _ONE_COIN),
-    "hi": ((r"(?<!\S)एक\s+(?=(?:सौ|हज़?ार)(?!\S))", ""),),
+    "es": (_ORDINAL_ENDING,),
+    "fr": ((r"(\d)(?:i?ème|eme|è)\b", r"\1e"), (r"(\d)[èe]re\b", r"\1re")),
     "it": (_ORDINAL_ENDING,),
-    "pt": (_ORDINAL_ENDING, _ONE_COIN),
-    "ru": ((r"\bодна (?=тысяча\b)|\bодин (?=миллион\b|миллиард\b)", ""),),
+    "pt": (_ORDINAL_ENDING,),
+}
+# Languages that write 3. and say "third", and whose ordinals `number_words` reads.
+_DOT_IS_ORDINAL = frozenset({"da", "fi", "hr", "hu", "no", "pl", "sl", "tr"})
+# Written endings of ordinals, of the languages whose ordinals `number_words` reads.
+_ORDINALS: dict[str, _Rules] = {
+    "bg": ((r"(?<=\d)-?(?:ви|ри|ти|ми|ва|ра|та|ма|во|ро|то|мо|ия|ият|ата|ото)\b", "º"),),
+    "ca": ((r"(?<=\d)(?:r|n|t|è|a|er)\b", "º"),),
+    "el": ((r"(?<=\d)(?:οσ|η|ο|ου|ησ|ον)\b", "º"),),
+    "fa": ((r"(?<=\d)\s?(?:م|ام|مین|امین)\b", "º"),),
+    "fi": ((r"(?<=\d):\p{L}+", "º"),),
+    "hi": ((r"(?<=\d)\s?(?:वां|वीं|वें|वाँ|रा|री|रे|ला|ली|ले|था|थी|थे)(?![\p{L}\p{M}])", "º"),),
+    "hu": ((r"(?<=\d)-(?:ik|odik|edik|ödik|adik)\b", "º"),),
+    "id": ((r"\bke-(\d+)\b", r"\1º"),),
+    "pl": ((r"(?<=\d)-?(?:szy|gi|ci|ty|my|sza|ga|cia|ta|ma|go|ego|ej)\b", "º"),),
+    "ro": ((r"\b(?:al )?(\d+)-lea\b|\ba (\d+)-a\b", r"\1\2º"),),
+    "ru": (
+        (r"\bno(?= ?\d)", "номер "),
+        (r"(?<=\d)-?(?:ый|ий|ой|й|ая|я|ое|е|ого|го|ому|му|ым|м|ые|ых|ю|ую)\b", "º"),
+    ),
+    "sv": ((r"(?<=\d):(?:e|a)\b", "º"),),
+    "sw": ((r"\bwa (\d+)\b", r"\1º"),),
+    "ta": ((r"(?<=\d)-?\s?(?:வது|ஆவது|ம்|ஆம்)(?![\p{L}\p{M}])", "º"),),
+    "tr": ((r"(?<=\d)'?(?:inci|ıncı|uncu|üncü|nci|ncı|ncu|ncü)\b", "º"),),
+    "vi": ((r"\bthứ (\d+)\b", r"\1º"),),
+    "uk": ((r"(?<=\d)-?(?:ий|ій|й|а|я|е|є|ого|го|ому|му|ої|ї|у|ю)\b", "º"),),
 }
 # "2 1000000", which `text2num` makes of "2 Millionen".
 _MULTIPLE = regex.compile(r"(?<![\d.,])(\d{1,3}(?:[.,]\d+)?) (1000(?:000(?:000)?)?)(?!\d)")
@@ -117,18 +135,51 @@ _MULTIPLE = regex.compile(r"(?<![\d.,])(\d{1,3}(?:[.,]\d+)?) (1000(?:000(?:000)?
 
 def fold_numerals(text: str, language: str) -> str:
     """`text` with every number in its language's one spelling; lower-case NFKC text expected."""
-    text = "".join(_ascii_digit(character) for character in text)
-    text = _GROUPED[_GROUP_MARK.get(language, ",")].sub(
+    text = _OTHER_DIGITS.sub(lambda digit: str(unicodedata.decimal(digit.group())), text)
+    text = _GROUPED[_decimal_mark(language)].sub(
         lambda found: regex.sub(r"\D", "", found.group()), text
     )
-    text = _speak_signs(_apply(_BEFORE.get(language, ()), text), language)
+    text = _apply(_BEFORE.get(language, ()), text)
+    if language in _TO_WORDS:
+        text = _speak_signs(text, language)
+        return _NUMBER.sub(lambda found: _spoken(found.group(), language), text)
+    text = fold_names(text, language)
     if language in _TO_DIGITS:
         # Threshold 0: a lone "un" is made a digit too, alike on both sides of a comparison.
         text = unicodedata.normalize("NFKC", alpha2digit(text, language, 0))
         text = _MULTIPLE.sub(_multiplied, text)
-    else:
-        text = _NUMBER.sub(lambda found: _spoken(found.group(), language), text)
-    return _apply(_AFTER.get(language, ()), text)
+    elif can_read(language):
+        text = _with_points(
+            read_numbers(_apply(_ORDINALS.get(language, ()), text), language), language
+        )
+    return _apply(_AFTER.get(language, ()), fold_signs(text, language))
+
+
+def mark_ordinals(text: str, language: str) -> str:
+    """`text` with "3." as "3º" where that is an ordinal; must still have its capitals.
+
+    A full stop ends a sentence when a capital, or nothing, follows.
+    """
+    if language not in _DOT_IS_ORDINAL:
+        return text
+    return regex.sub(r"(?<=(?<![\d.,])\d{1,3})\.(?=\s+\p{Ll})", "º", text)
+
+
+def _with_points(text: str, language: str) -> str:
+    """Decimals digit by digit behind the word "point", and zeros in front as digits of their own."""
+    joined = _SPOKEN_DECIMAL.sub(lambda said: f"{said[1]}.{''.join(said[2].split())}", text)
+    if joined != text:  # "2 point 5 million"
+        joined = read_numbers(joined, language)
+    joined = _DECIMAL.sub(lambda said: f"{said[1]} point {' '.join(said[2])}", joined)
+    return _ZEROS_FIRST.sub(lambda digits: " ".join(digits.group()), joined)
+
+
+@cache
+def _decimal_mark(language: str) -> str:
+    try:
+        return "," if get_decimal_symbol(language) == "," else "."
+    except (UnknownLocaleError, ValueError):
+        return "."
 
 
 def _apply(rules: _Rules, text: str) -> str:
@@ -143,20 +194,16 @@ def _multiplied(found: regex.Match[str]) -> str:
     return str(int(product)) if product == int(product) else found.group()
 
 
-def _ascii_digit(character: str) -> str:
-    """The ASCII form of a decimal digit of any script; anything else as it is."""
-    value = unicodedata.decimal(character, None)
-    return character if value is None else str(value)
-
-
 def _speak_signs(text: str, language: str) -> str:
     """Signs as words, minus before its number and the others after it."""
-    signs = _SIGNS.get(language)
-    if signs is None:
+    if language not in _SIGNS:
         return text
     text = _MINUS.sub(f"{_SPOKEN_MINUS[language]} ", text)
     text = _SIGN_BEFORE.sub(r"\2 \1", text).replace("°c", "°")
-    return "".join(f" {signs[sign]} " if sign in signs and sign != "-" else sign for sign in text)
+    return "".join(
+        f" {_SIGNS[language].get(sign, sign)} " if sign in _SIGNS[language] else sign
+        for sign in text
+    )
 
 
 def _spoken(number: str, language: str) -> str:
@@ -185,24 +232,9 @@ def _cardinal(value: int, language: str) -> str:
     """A whole number in words; digits where no library knows the language."""
     if language == "zh":
         return chinese_cardinal(value)
-    if language == "hi":
-        return str(indic_words(value, lang="hi"))
     if language in CONVERTER_CLASSES:
         return str(num2words(value, lang=language))
     return str(value)
-
-
-def _russian_ordinal(value: int, ending: str) -> str:
-    """An ordinal in words, of the case and gender of its written ending: 21-го."""
-    case, gender = {
-        "й": ("n", "m"),
-        "я": ("n", "f"),
-        "е": ("n", "n"),
-        "го": ("g", "m"),
-        "му": ("d", "m"),
-        "м": ("p", "m"),
-    }[ending]
-    return f" {num2words(value, lang='ru', to='ordinal', case=case, gender=gender)} "
 
 
 def korean_count(value: int) -> str:

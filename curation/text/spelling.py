@@ -7,7 +7,8 @@ mix these up in writing, so the difference says nothing about what was heard.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Callable, Mapping
 from functools import cache
 
 import regex
@@ -18,7 +19,13 @@ _CHARACTERS: dict[str, Mapping[int, int | str | None]] = {
     # One alef, one yeh, one hamza; no vowel signs, no tatweel; signs of numbers as elsewhere.
     "ar": str.maketrans("أإآٱىةکیؤئ٫٬٪", "اااايهكيءء.,%", "ـ\u0670")
     | dict.fromkeys(range(0x64B, 0x653)),
+    "bg": str.maketrans("ѝ", "и", "\u0301"),
+    # Arabic kaf and yeh, no vowel signs.
+    "fa": str.maketrans("كيىةأإۀؤ٫٬٪", "کییهااهو.,%", "ـ\u0670\u0654")
+    | dict.fromkeys(range(0x64B, 0x653)),
     "fr": {ord("œ"): "oe", ord("æ"): "ae"},
+    # No vowel points and no accents of the Bible.
+    "he": dict.fromkeys((*range(0x591, 0x5BE), 0x5BF, 0x5C1, 0x5C2, 0x5C4, 0x5C5, 0x5C7)),
     # One nasal sign, no nukta.
     "hi": str.maketrans("ँ", "ं", "़"),
     # Which accent stands where is taught, not heard.
@@ -28,17 +35,49 @@ _CHARACTERS: dict[str, Mapping[int, int | str | None]] = {
     | str.maketrans("ヵヶ〇", "かか零"),
     "ko": dict.fromkeys(range(0x1100, 0x1200)),  # letters alone, as in ㅋㅋ, are no syllables
     "pt": str.maketrans("ü", "u"),  # before the reform of 1990: freqüente
+    "ro": str.maketrans("şţ", "șț"),  # cedilla for comma
     "ru": str.maketrans("ё", "е", "\u0301"),
+    "uk": str.maketrans("", "", "\u0301'’ʼ"),  # п'ять
+    "vi": str.maketrans("ð", "đ"),
     # Feminine and telephone forms, and what OpenCC leaves as both scripts have it.
     "zh": str.maketrans("两〇幺妳著", "二零一你着") | {ord("廿"): "二十", ord("卅"): "三十"},
 }  # fmt: skip
 
-_LATIN_LOOK_ALIKES = str.maketrans("aceopxyk", "асеорхук")
+_LATIN_LOOK_ALIKES = {
+    language: str.maketrans("aceopxyk" + more, "асеорхук" + own)
+    for language, more, own in (("bg", "", ""), ("ru", "", ""), ("uk", "i", "і"))
+}
+# Vietnamese vowels by tone, in the order of _TONES.
+_TONES = ("", "\u0300", "\u0301", "\u0303", "\u0309", "\u0323")
+
+
+def _toned(vowel: str) -> list[str]:
+    return [unicodedata.normalize("NFC", vowel + tone) for tone in _TONES]
+
+
+# Where the tone of an open syllable is written: hòa, hoà; and i for y: kỹ, kĩ.
+_TONE_PLACES = {
+    first + vowel: rest + toned
+    for rest, vowels in (("o", "ae"), ("u", "y"))
+    for vowel in vowels
+    for first, toned in zip(_toned(rest)[1:], _toned(vowel)[1:], strict=True)
+}
+_Y_AS_I = dict(zip(_toned("y"), _toned("i"), strict=True))
 
 # Patterns in order, each with what takes its place.
-_PATTERNS: dict[str, tuple[tuple[str, str], ...]] = {
+_PATTERNS: dict[str, tuple[tuple[str, str | Callable[[regex.Match[str]], str]], ...]] = {
     # "and" is written with the next word, num2words sets it apart; a hundred is مئة or مائة.
     "ar": ((r"(?<!\S)و\s+", "و"), (r"ماء(?=(?:ه|تين|تان)\b)", "مء")),
+    "da": ((r"\bf\. ?eks\.", "for eksempel"),),
+    "de": (
+        (r"\bz\. ?b\.", "zum beispiel"),
+        (r"\bd\. ?h\.", "das heisst"),
+        (r"\bu\. ?a\.", "unter anderem"),
+        (r"\busw\.", "und so weiter"),
+        (r"\bbzw\.", "beziehungsweise"),
+        (r"\bdr\.", "doktor"),
+        (r"\bnr\.", "nummer"),
+    ),
     # Accents that the reform of 2010 took away.
     "es": (
         (r"\bsólo\b", "solo"),
@@ -53,13 +92,21 @@ _PATTERNS: dict[str, tuple[tuple[str, str], ...]] = {
         (r"\bछः", "छह"),
         (r"(?<=[\p{L}\p{M}])यी(?![\p{L}\p{M}])", "ई"),
     ),
-    "ja": ((r"(\p{Han})々", r"\1\1"),),
-    # The number before says which form it is.
-    "ru": (
-        (r"\bпроцент(?:а|ов)\b", "процент"),
-        (r"\bдоллар(?:а|ов)\b", "доллар"),
-        (r"\bруб(?:ля|лей|\b)", "рубль"),
+    "fa": (
+        (r"\b(ن?می)\s+(?=\p{L})", r"\1"),  # a prefix and an ending, joined or not
+        (r"(?<=\p{L})\s+(ها(?:ی|یی)?)\b", r"\1"),
     ),
+    "ja": ((r"(\p{Han})々", r"\1\1"),),
+    "sv": ((r"\bt\. ?ex\.", "till exempel"), (r"\bbl\. ?a\.", "bland annat")),
+    "th": ((r"เเ", "แ"),),
+    "vi": (
+        (rf"(?:{'|'.join(_TONE_PLACES)})\b", lambda pair: _TONE_PLACES[pair.group()]),
+        (
+            rf"\b([hklmst]|qu)([{''.join(_Y_AS_I)}])\b",
+            lambda syllable: syllable[1] + _Y_AS_I[syllable[2]],
+        ),
+    ),
+    "nl": ((r"\bbijv\.", "bijvoorbeeld"), (r"\bd\. ?w\. ?z\.", "dat wil zeggen")),
     # Accents that the reform of 1990 took away: idéia, jibóia, vôo, lêem.
     "pt": ((r"éi(?=a)", "ei"), (r"ói(?=a)", "oi"), (r"ôo", "oo"), (r"êe(?=m\b)", "ee")),
     # Degrees below zero are minus.
@@ -74,12 +121,15 @@ def fold_spelling(text: str, language: str) -> str:
     """
     if language in ("zh", "yue"):
         text = _simplified().convert(text)
+    if language == "ja":
+        # Technical writing leaves out the last ー of a longer word: ユーザー, ユーザ.
+        text = regex.sub(r"(?<=[\u30A1-\u30FAー]{3})ー(?![\u30A1-\u30FAー])", "", text)
     text = text.translate(_CHARACTERS.get(language, {}))
-    if language == "ru":
+    if look_alikes := _LATIN_LOOK_ALIKES.get(language):
         # Latin letters inside a Cyrillic word only look like its own.
         text = regex.sub(
             r"[\p{Cyrillic}a-z]*\p{Cyrillic}[\p{Cyrillic}a-z]*",
-            lambda word: word.group().translate(_LATIN_LOOK_ALIKES),
+            lambda word: word.group().translate(look_alikes),
             text,
         )
     for pattern, one_way in _PATTERNS.get(language, ()):

@@ -6,8 +6,8 @@ follow the script, run by run: a character each of Chinese, Japanese, Korean, Th
 scripts that need no spaces (Korean puts them, but recognisers put them differently), a word of
 everything else. So "我用GPT写" is four characters and one word, and "你好世界" equals "你好 世界".
 
-English goes through Whisper's normaliser, which also drops fillers ("um") and British spelling.
-For every other language numbers are in `numerals.py` and spelling in `spelling.py`: diacritics are
+English is in `english.py`, which also drops fillers ("um") and British spelling. For every other
+language numbers are in `numerals.py` and spelling in `spelling.py`: diacritics are
 kept where they tell words apart (ano / año, du / dû) and dropped where recognisers write them at
 will (Arabic vowel signs, Russian ё and stress, Italian è / é).
 """
@@ -16,15 +16,17 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import regex
 from rapidfuzz.distance import Levenshtein
-from whisper_normalizer.english import EnglishTextNormalizer
 
-from gpa.curation.text.numerals import fold_numerals
+from gpa.curation.text.english import normalise_english
+from gpa.curation.text.numerals import fold_numerals, mark_ordinals
 from gpa.curation.text.spelling import fold_spelling
 
+# Raised, with ConsensusStage.version, when other texts agree: early exit rests on it too.
+UNITS_VERSION = 2
 # One unit each: scripts whose words are not, or not reliably, set off by spaces.
 _CHARACTER = (
     r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Myanmar}\p{Khmer}\p{Tibetan}]"
@@ -34,22 +36,6 @@ _UNIT = regex.compile(
     rf"(?:{_CHARACTER}|ー)[\p{{M}}]*|(?:(?!{_CHARACTER}|ー)[\p{{L}}\p{{M}}\p{{N}}])+"
 )
 _CHARACTER_UNIT = regex.compile(rf"{_CHARACTER}|ー")
-_ENGLISH_SIGNS = {"$": "dollars", "£": "pounds", "€": "euros", "¢": "cents"}
-_ENGLISH_CURRENCY = regex.compile(r"([$£€¢])(\d[\d.]*)")
-# What Whisper's normaliser does not know, in order; on lower-case text.
-_ENGLISH_BEFORE = (
-    (r"\b(?:\p{L}\.){2,}", lambda initials: initials.group().replace(".", "")),  # U.S., p.m.
-    (r"\bok\b", "okay"),
-    (r"\bno\. ?(?=\d)", "number "),
-    (r"\be-\s?mail", "email"),
-    (r"&", " and "),
-    (r"°\s?c\b", " degrees celsius"),
-    (r"°\s?f\b", " degrees fahrenheit"),
-    (r"°", " degrees"),
-    (r"(?<![\w.])[-−](?=\d)", "minus "),
-    (r"\b(\d{1,2}):(\d\d)\b", r"\1\2"),  # "ten thirty" becomes 1030
-    (r"(?<!\bhalf )\ba(?= (?:hundred|thousand|million|billion)\b)", "one"),
-)
 # What recognisers write for sounds that are no words: "[music]", "<noise>", "♪".
 _ANNOTATION = regex.compile(r"\[[^\[\]]*\]|<[^<>]*>|[♪♫]")
 # What can be taken out of written text: one character of a script as above or a stretch between
@@ -80,33 +66,22 @@ def is_character(unit: str) -> bool:
 
 
 def _normalise(text: str, language: str) -> str:
-    text = unicodedata.normalize("NFKC", _ANNOTATION.sub(" ", text))
+    # Before NFKC, which makes "2½" "21⁄2".
+    text = regex.sub(r"(?<=\d)(?=[¼½¾])", " ", _ANNOTATION.sub(" ", text))
+    text = unicodedata.normalize("NFKC", text)
     # Joiners, soft hyphens and direction marks are invisible and inaudible.
     text = regex.sub(r"\p{Cf}", "", text)
     if language == "en":
-        return _normalise_english(text)
-    text = fold_spelling(text.casefold(), language)
+        return normalise_english(text)
+    text = fold_spelling(_lower(mark_ordinals(text, language), language), language)
     # Folded again after numerals, which the libraries write with their own spelling.
     return fold_spelling(fold_numerals(text, language).casefold(), language)
 
 
-def _normalise_english(text: str) -> str:
-    # The normaliser knows contractions by "'" alone, and would drop what stands in brackets.
-    text = text.casefold().translate(str.maketrans("’‘ʼ()", "'''  "))
-    for pattern, spoken in _ENGLISH_BEFORE:
-        text = regex.sub(pattern, spoken, text)
-    text = _english()(text)
-    # It writes 1 as "one" and other digits as digits, "five dollars" as "$5" and "minus five" as
-    # "-5".
-    text = regex.sub(r"\bone\b", "1", text)
-    text = _ENGLISH_CURRENCY.sub(lambda said: f"{said[2]} {_ENGLISH_SIGNS[said[1]]}", text)
-    text = regex.sub(r"(?<!\S)-(?=\d)", "minus ", text)
-    return text.replace("%", " percent ")
-
-
-@cache
-def _english() -> EnglishTextNormalizer:
-    return EnglishTextNormalizer()
+def _lower(text: str, language: str) -> str:
+    if language == "tr":  # dotless I, dotted İ
+        text = text.replace("I", "ı").replace("İ", "i")
+    return regex.sub("[’‘ʼ`´]", "'", text.casefold())
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from gpa.curation.consensus.hallucination import HallucinationConfig, find_hallu
 from gpa.curation.consensus.stage import ConsensusConfig
 from gpa.curation.hypotheses import Heard, Skipped
 from gpa.curation.models.protocols import Hypothesis
-from gpa.curation.text.units import primary_language, units
+from gpa.curation.text.units import UNITS_VERSION, primary_language, units
 from gpa.runtime.config import Config
 
 # What rounding may add to a bound.
@@ -50,6 +50,7 @@ class EarlyExit(Config):
     min_voters: int
     hallucination: HallucinationConfig
     earlier: dict[str, tuple[str, ...]]
+    units_version: int = UNITS_VERSION
 
     def proof(
         self,

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from rich.console import Console
 from rich.table import Table
@@ -244,7 +244,7 @@ def run(
     utterances: Iterable[Decided] = decisions
     if truth is not None:
         truths = read_truth(truth)
-        output = read_output(out, truths)
+        output = read_output(out, {PurePosixPath(name).name for name in truths})
         matched = match(output, truths)
         utterances = [utterance for item in matched for utterance in item.utterances]
         judged = from_texts(judge_texts(matched, output.asrs))

@@ -1,6 +1,6 @@
 """A run's recordings and utterances beside the truth: what belongs to what, and who erred how far.
 
-Recordings and truth are matched by file stem. All texts are compared in agreement units (words
+Recordings and truth are matched by file stem, and by folders where that is not enough. All texts are compared in agreement units (words
 after Whisper's English normaliser, characters of Chinese), so that the WER of a language written
 in characters is its CER. Recordings of the truth that were not in the run are left out.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from gpa.curation.text.units import units
 from gpa.eval.labels import reference
 from gpa.eval.labels.outputs import Output, Recording, Utterance
-from gpa.eval.labels.truth import Truth
+from gpa.eval.labels.truth import Truth, matches
 from gpa.eval.metrics import Errors, errors
 from gpa.runtime.errors import UserError
 
@@ -50,16 +50,17 @@ def match(output: Output, truths: Mapping[str, Truth]) -> list[Matched]:
     by_recording: dict[str, list[Utterance]] = defaultdict(list)
     for utterance in output.utterances:
         by_recording[utterance.recording_id].append(utterance)
+    truth_of = matches([recording.path for recording in output.recordings], truths)
     found = [
-        Matched(recording, truths[recording.name], tuple(by_recording[recording.recording_id]))
+        Matched(recording, truth_of[recording.path], tuple(by_recording[recording.recording_id]))
         for recording in output.recordings
-        if recording.name in truths
+        if recording.path in truth_of
     ]
     if not found:
         raise UserError(
             "No recording of the run has ground truth: the truth knows "
             f"{', '.join(sorted(truths)[:3])}, the run "
-            f"{', '.join(r.name for r in output.recordings[:3]) or 'nothing'}."
+            f"{', '.join(r.path for r in output.recordings[:3]) or 'nothing'}."
         )
     return found
 

@@ -56,7 +56,7 @@ class Recording:
     """One recording that was decoded."""
 
     recording_id: str
-    name: str  # `truth.stem` of its file
+    path: str  # as the corpus names it
     duration_s: float
     partition: str
 
@@ -107,7 +107,7 @@ def read_output(out: str, names: Container[str] | None = None) -> Output:
 
         paths = {key: row["path"] for key, row in table("recordings", "recording_id").items()}
         for key, row in table("normalized", "recording_id").items():
-            recordings.append(Recording(key, stem(paths[key]), row["duration_s"], partition))
+            recordings.append(Recording(key, paths[key], row["duration_s"], partition))
         if names is not None and not any(stem(path) in names for path in paths.values()):
             continue
         consensus, alignment, quality = table("consensus"), table("alignment"), table("quality")

@@ -11,15 +11,20 @@ A folder is searched for
   `text_ok`, `text_style`, `language`, `speaker`, `duration_s`, and `rttm`, `segments`, `textgrid`:
   paths of the files above where they have another stem.
 
-Recordings are known by the stem of their file name, in Unicode's composed form.
+Recordings are known by the stem of their file name, in Unicode's composed form, and by their folders
+as far as that is needed to tell them apart. What has no number or text where one belongs is named
+with its file and line; a TextGrid without word times is passed over.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -63,6 +68,7 @@ class Truth:
     timed: bool
     words: tuple[Word, ...] = ()
     noise: tuple[Seconds, ...] = ()
+    path: str = ""  # of the recording in the folder of truth, without suffix, where that is known
 
 
 def stem(path: str) -> str:
@@ -71,36 +77,57 @@ def stem(path: str) -> str:
 
 
 def read_truth(folder: Path) -> dict[str, Truth]:
-    """All the ground truth in a folder and its subfolders, by `stem`.
+    """All the ground truth in a folder and its subfolders.
 
+    Known by `stem`, or by the path in the folder where two recordings have one stem.
     Raises UserError where there is none, or where a file of it can't be read.
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder with ground truth.")
     entries = {}
     for manifest in sorted(folder.rglob("manifest.jsonl")):
-        for row in _json_lines(manifest):
+        for number, row in _json_lines(manifest):
             if not isinstance(row.get("path"), str):
                 raise UserError(f"{manifest} has a line without `path`, the file that it is about.")
-            entries[manifest.parent / row["path"]] = row
-    written = {str(row["path"]): _written(row) for row in entries.values()}
+            entries[manifest.parent / row["path"]] = (f"{manifest}, line {number}", row)
+    written = {str(row["path"]): _written(row) for _, row in entries.values()}
+    turns = {
+        path: spoken
+        for path in sorted(folder.rglob("*.jsonl"))
+        if path.name != "manifest.jsonl" and (spoken := _turns(path, written))
+    }
+    kinds = (entries, folder.rglob("*.rttm"), turns, folder.rglob("*.TextGrid"))
+    shared = {
+        name
+        for paths in kinds
+        for name, count in Counter(stem(path.name) for path in paths).items()
+        if count > 1
+    }
+
+    def known_as(path: Path) -> str:
+        """The stem, or the path where others of the same kind have that stem."""
+        inside = PurePosixPath(_path_in(folder, path))
+        return str(inside) if inside.name in shared else inside.name
+
     found: dict[str, Truth] = {}
-    for path, row in sorted(entries.items()):
-        if truth := _from_manifest(path, row, folder, written):
-            found[stem(path.name)] = truth
+    for path, (where, row) in sorted(entries.items(), key=lambda entry: entry[0]):
+        if truth := _from_manifest(path, row, where, written):
+            found[known_as(path)] = replace(truth, path=_path_in(folder, path))
     for path in sorted(folder.rglob("*.rttm")):
-        for name, turns in _rttm(path).items():
-            found.setdefault(name, Truth(turns, timed=True))
-    for path in sorted(folder.rglob("*.jsonl")):
-        if path.name != "manifest.jsonl" and (turns := _turns(path, written)):
-            found[stem(path.name)] = Truth(turns, timed=True)
+        for name, spoken in _rttm(path).items():
+            of_file = name == stem(path.name)
+            truth = Truth(spoken, timed=True, path=_path_in(folder, path) if of_file else "")
+            found.setdefault(known_as(path) if of_file else name, truth)
+    for path, spoken in turns.items():
+        found[known_as(path)] = Truth(spoken, timed=True, path=_path_in(folder, path))
     for path in sorted(folder.rglob("*.TextGrid")):
-        name = stem(path.name)
-        words = _words(path)
-        whole = TruthTurn(0.0, words[-1].end_s if words else 0.0, name)
-        found[name] = replace(found.get(name, Truth((whole,), timed=False)), words=words)
+        if words := _words(path):
+            inside = _path_in(folder, path)
+            whole = TruthTurn(0.0, words[-1].end_s, stem(path.name))
+            alone = Truth((whole,), timed=False, path=inside)
+            found[known_as(path)] = replace(found.get(known_as(path), alone), words=words)
     for path in sorted(folder.rglob("*.regions.json")):
-        name = stem(path.name.removesuffix(".regions.json") + ".json")
+        name = known_as(path.with_name(path.name.removesuffix(".regions.json") + ".json"))
         if name in found:
             found[name] = replace(found[name], noise=_noise(path))
     if not found:
@@ -111,8 +138,50 @@ def read_truth(folder: Path) -> dict[str, Truth]:
     return found
 
 
+def matches(paths: Sequence[str], truths: Mapping[str, Truth]) -> dict[str, Truth]:
+    """The truth of each recording that has one, by its path.
+
+    Where several have one stem, both sides must be each other's best by the folders that they
+    share, counted from the file; what stays ambiguous is left out.
+    """
+    recordings: dict[str, list[str]] = defaultdict(list)
+    known: dict[str, list[tuple[str, Truth]]] = defaultdict(list)
+    for path in paths:
+        recordings[stem(path)].append(path)
+    for name, truth in truths.items():
+        known[PurePosixPath(name).name].append((truth.path or name, truth))
+    found = {}
+    for name, these in recordings.items():
+        for path in these:
+            by_truth = [_shared_parts(path, other) for other, _ in known[name]]
+            if by_truth.count(max(by_truth, default=0)) != 1:
+                continue
+            other, truth = known[name][by_truth.index(max(by_truth))]
+            rivals = [_shared_parts(each, other) for each in these]
+            if max(rivals) == max(by_truth) and rivals.count(max(rivals)) == 1:
+                found[path] = truth
+    return found
+
+
+def _shared_parts(path: str, truth: str) -> int:
+    """How many parts two paths share from their ends, the stem among them."""
+    one = unicodedata.normalize("NFC", path.replace("::", "/"))
+    pairs = zip(
+        (stem(one), *reversed(PurePosixPath(one).parts[:-1])),
+        reversed(PurePosixPath(truth).parts),
+        strict=False,
+    )
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _path_in(folder: Path, path: Path) -> str:
+    """A file's path in the folder of truth, without suffix."""
+    inside = path.relative_to(folder) if path.is_relative_to(folder) else Path(path.name)
+    return unicodedata.normalize("NFC", inside.parent.joinpath(inside.stem).as_posix())
+
+
 def _from_manifest(
-    path: Path, row: Mapping[str, Any], folder: Path, written: Mapping[str, str | None]
+    path: Path, row: Mapping[str, Any], where: str, written: Mapping[str, str | None]
 ) -> Truth | None:
     """What a line of a manifest says of its file, with the files that it names."""
     root = path.parents[len(PurePosixPath(row["path"]).parts) - 1]
@@ -122,13 +191,16 @@ def _from_manifest(
     if row.get("rttm"):
         turns = [turn for named in _rttm(root / row["rttm"]).values() for turn in named]
         return Truth(tuple(turns), timed=True, words=words)
-    if not row.get("text") or not row.get("text_ok", True):
+    text = _said(row.get("text"))
+    if not text or not row.get("text_ok", True):
         return None
     turn = TruthTurn(
         start_s=0.0,
-        end_s=row.get("duration_s") or float("inf"),
-        speaker=row.get("speaker") or stem(path.name),
-        text=row["text"],
+        end_s=_seconds(row["duration_s"], f"{where}: duration_s")
+        if _said(row.get("duration_s"))
+        else math.inf,
+        speaker=_said(row.get("speaker")) or stem(path.name),
+        text=text,
         written=_written(row),
         language=_language(row),
     )
@@ -137,9 +209,9 @@ def _from_manifest(
 
 def _written(row: Mapping[str, Any]) -> str | None:
     """The punctuated text of a manifest's line or a turn, None where it has none."""
-    if row.get("text_punct"):
-        return row["text_punct"]
-    text = row.get("text") or ""
+    if punctuated := _said(row.get("text_punct")):
+        return punctuated
+    text = _said(row.get("text")) or ""
     if str(row.get("text_style", "")).endswith("nopunct") or text.isupper():
         return None
     return text if _MARK.search(text) else None
@@ -148,22 +220,17 @@ def _written(row: Mapping[str, Any]) -> str | None:
 def _turns(path: Path, written: Mapping[str, str | None]) -> tuple[TruthTurn, ...]:
     """Turns of a JSONL file; none where its lines are something else."""
     rows = list(_json_lines(path))
-    if not all({"start", "end", "speaker"} <= row.keys() for row in rows):
+    if not all({"start", "end", "speaker"} <= row.keys() for _, row in rows):
         return ()
     turns = []
-    for number, row in enumerate(rows, start=1):
-        try:
-            start_s, end_s = float(row["start"]), float(row["end"])
-        except (TypeError, ValueError):
-            raise UserError(
-                f"{path}: start and end of turn {number} must be numbers of seconds."
-            ) from None
+    for number, row in rows:
+        where = f"{path}: start and end of turn {number}"
         turns.append(
             TruthTurn(
-                start_s=start_s,
-                end_s=end_s,
+                start_s=_seconds(row["start"], where),
+                end_s=_seconds(row["end"], where),
                 speaker=str(row["speaker"]),
-                text=row.get("text"),
+                text=_said(row.get("text")),
                 written=written.get(row.get("source") or "") or _written(row),
                 language=_language(row),
             )
@@ -171,9 +238,27 @@ def _turns(path: Path, written: Mapping[str, str | None]) -> tuple[TruthTurn, ..
     return tuple(sorted(turns, key=lambda turn: (turn.start_s, turn.end_s)))
 
 
+def _said(value: Any) -> str | None:
+    """A text as it was written, also one that a table took for a number; None where it has none."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    return str(value)
+
+
+def _seconds(value: Any, what: str) -> float:
+    """A number of seconds, also one that stands as text; `what` names it where it is none."""
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise UserError(f"{what} must be numbers of seconds.")
+    return seconds
+
+
 def _language(row: Mapping[str, Any]) -> str | None:
     """The ISO 639-1 code of a row, None where it has none or names several ("en+zh")."""
-    code = primary_language(row.get("language") or "")
+    code = primary_language(_said(row.get("language")) or "")
     return code if len(code) == 2 else None
 
 
@@ -187,8 +272,11 @@ def _rttm(path: Path) -> dict[str, tuple[TruthTurn, ...]]:
         try:
             start_s, duration_s = float(fields[3]), float(fields[4])
             turn = TruthTurn(start_s, start_s + duration_s, fields[7])
+            is_turn = math.isfinite(turn.end_s)
         except (IndexError, ValueError):
-            raise UserError(f"{path}, line {number} is no SPEAKER line of RTTM.") from None
+            is_turn = False
+        if not is_turn:
+            raise UserError(f"{path}, line {number} is no SPEAKER line of RTTM.")
         by_name.setdefault(unicodedata.normalize("NFC", fields[1]), []).append(turn)
     if len(by_name) == 1:
         by_name = {stem(path.name): next(iter(by_name.values()))}
@@ -199,25 +287,36 @@ def _rttm(path: Path) -> dict[str, tuple[TruthTurn, ...]]:
 
 
 def _words(path: Path) -> tuple[Word, ...]:
-    """Word times of a TextGrid."""
+    """Word times of a TextGrid, from its tier "words" or "SPEAKER - words"; empty without one."""
     try:
         grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False)
-        entries = grid.getTier("words").entries
-    except (OSError, ValueError, KeyError, textgrid.utils.errors.PraatioException) as error:
-        raise UserError(f"{path} is no TextGrid with a tier `words`: {error}.") from None
-    return tuple(Word(label, start_s, end_s) for start_s, end_s, label in entries)
+    except Exception as error:  # the library raises whatever its parsing meets
+        raise UserError(f"{path} is no TextGrid: {' '.join(str(error).split())}.") from None
+    return tuple(
+        sorted(
+            (
+                Word(entry.label, entry.start, entry.end)
+                for name in grid.tierNames
+                if regex.search(r"\bwords?$", name.strip().lower())
+                for entry in grid.getTier(name).entries
+                if hasattr(entry, "end")  # points have no length
+            ),
+            key=lambda word: word.start_s,
+        )
+    )
 
 
 def _noise(path: Path) -> tuple[Seconds, ...]:
     try:
         return tuple(
-            (span["start"], span["end"]) for span in json.loads(read_text(path)).get("noise", [])
+            (float(span["start"]), float(span["end"]))
+            for span in json.loads(read_text(path)).get("noise", [])
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path} has no list `noise` of spans with start and end.") from None
 
 
-def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
+def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         if not line.strip():
             continue
@@ -227,4 +326,4 @@ def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
             row = None
         if not isinstance(row, dict):
             raise UserError(f"{path}, line {number} is no JSON object.")
-        yield row
+        yield number, row

@@ -9,6 +9,7 @@ that leaves, or that stops reading, ends its generation.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal
 
@@ -17,7 +18,7 @@ import torch
 import uvicorn
 from anyio import CancelScope
 from anyio.abc import TaskGroup
-from fastapi import FastAPI, Form, UploadFile
+from fastapi import Depends, FastAPI, Form, UploadFile
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
@@ -141,6 +142,7 @@ def build(generator: Generator, config: ServeConfig) -> Admission:
         docs_url=None,  # a page that loads its script from elsewhere
         redoc_url=None,
         form_limits={"max_fields": 8, "max_files": 2},
+        dependencies=[Depends(_one_of_each)],
         exception_handlers={
             HTTPException: _explain_status,
             RequestValidationError: _explain_form,
@@ -231,6 +233,16 @@ async def _explain_status(request: HTTPRequest, error: HTTPException) -> JSONRes
         case _:
             sentence = error.detail
     return refusal(error.status_code, sentence, headers)
+
+
+async def _one_of_each(request: HTTPRequest) -> None:
+    """Refuse a form that names a field twice: the first would be passed over without a word."""
+    sent = Counter(name for name, _ in (await request.form()).multi_items())
+    twice = sorted(name for name, times in sent.items() if times > 1)
+    if twice:
+        raise HTTPException(
+            400, f"The field {twice[0]!r} was sent {sent[twice[0]]} times; send one a request."
+        )
 
 
 async def _explain_form(_: HTTPRequest, error: RequestValidationError) -> JSONResponse:

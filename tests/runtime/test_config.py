@@ -60,3 +60,20 @@ def test_a_missing_file_says_what_to_do(tmp_path: Path):
 def test_a_digest_depends_on_content_and_not_on_the_order_of_keys():
     assert digest({"a": 1, "b": [2]}) == digest({"b": [2], "a": 1})
     assert digest({"a": 1}) != digest({"a": 2})
+
+
+def test_a_key_that_stands_twice_is_named_with_both_lines(tmp_path: Path):
+    file = tmp_path / "pipelines.yaml"
+    file.write_text("a:\n  seed: 1\n  other: 2\n  seed: 3\n")
+    with pytest.raises(UserError, match=r"line 4: the key 'seed' stands in line 2 too"):
+        read_yaml(file)
+
+
+def test_norwegian_is_a_language_and_true_is_true(tmp_path: Path):
+    file = tmp_path / "pipelines.yaml"
+    file.write_text("no: &panel {voters: [no, true]}\nsv: *panel\nda: {<<: *panel, on: off}\n")
+    assert read_yaml(file) == {
+        "no": {"voters": ["no", True]},
+        "sv": {"voters": ["no", True]},
+        "da": {"voters": ["no", True], "on": "off"},
+    }

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import unicodedata
+from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpa.curation.text.number_lexicon import can_read, spellings
 from gpa.curation.text.numerals import chinese_cardinal
 from gpa.curation.text.spelling import fold_spelling
 from gpa.curation.text.units import is_character, pieces, primary_language, units
 
+# Pairs of the panels' languages that sound the same: language, one, other, what differs.
+PANEL = [
+    line.split("\t")[:3]
+    for line in Path(__file__)
+    .with_name("same_when_spoken.tsv")
+    .read_text(encoding="utf-8")
+    .splitlines()[1:]
+]
 SAME = [
     # English: numerals, money, contractions, case, marks, fillers, spelling.
     ("en", "21", "twenty one"),
@@ -179,6 +190,52 @@ SAME = [
 ]
 
 DIFFERENT = [
+    ("en", "fifteen", "fifty"),
+    ("en", "1.5", "15"),
+    ("en", "3/4", "3 4"),
+    ("en", "10-20", "1020"),
+    ("en", "2:1", "21"),
+    ("en", "100k", "100"),
+    ("en", "five kilometers", "five kilograms"),
+    ("bg", "петнайсет", "петдесет"),
+    ("ca", "quinze", "cinquanta"),
+    ("cs", "1,5", "15"),
+    ("cs", "patnáct", "padesát"),
+    ("cs", "20 %", "20"),
+    ("da", "tres", "tredive"),
+    ("el", "πότε", "ποτέ"),
+    ("el", "τρίτη", "τρία"),
+    ("et", "viisteist", "viiskümmend"),
+    ("fa", "پانزده", "پنجاه"),
+    ("fi", "viisitoista", "viisikymmentä"),
+    ("fi", "1,5", "1 5"),
+    ("he", "חמש", "חמישים"),
+    ("he", "ספר", "סופר"),
+    ("hr", "petnaest", "pedeset"),
+    ("hu", "tizenöt", "ötven"),
+    ("id", "lima belas", "lima puluh"),
+    ("lt", "penkiolika", "penkiasdešimt"),
+    ("lv", "piecpadsmit", "piecdesmit"),
+    ("mt", "ħmistax", "ħamsin"),
+    ("pl", "piętnaście", "pięćdziesiąt"),
+    ("pl", "set", "sto"),
+    ("ro", "fata", "fața"),
+    ("ro", "cincisprezece", "cincizeci"),
+    ("sk", "dvadsať, päť", "dvadsaťpäť"),
+    ("sk", "5 km", "5 m"),
+    ("sl", "petnajst", "petdeset"),
+    ("sv", "femton", "femtio"),
+    ("sv", "20 kronor", "20 euro"),
+    ("sv", "ett två tre", "123"),
+    ("sw", "kumi na tano", "hamsini"),
+    ("ta", "பதினைந்து", "ஐம்பது"),
+    ("tr", "kıl", "kil"),
+    ("tr", "on beş", "elli"),
+    ("uk", "тисячі людей", "1000 людей"),
+    ("vi", "hai mươi năm", "hai mươi lăm"),  # twenty years
+    ("vi", "ba", "bà"),
+    ("ja", "ビル", "ビール"),
+    ("th", "ใกล้", "ไกล"),
     ("en", "I can", "I can't"),
     ("en", "five", "five dollars"),
     ("en", "-5", "5"),
@@ -227,7 +284,25 @@ def test_what_sounds_different_stays_different(language, one, other):
     assert units(one, language) != units(other, language)
 
 
-@given(text=st.text(max_size=40), language=st.sampled_from(sorted({row[0] for row in SAME})))
+@pytest.mark.parametrize(("language", "one", "other"), PANEL)
+def test_what_sounds_the_same_in_the_panels_languages_has_the_same_units(language, one, other):
+    assert units(one, language) == units(other, language) != ()
+
+
+def test_every_language_of_a_panel_has_its_pairs():
+    pipeline = yaml.safe_load(Path("pipelines.yaml").read_text())["pipelines"]["paper"]
+    assert set(pipeline["consensus"]["panels"]) == {row[0] for row in PANEL}
+
+
+@pytest.mark.parametrize("language", sorted({row[0] for row in PANEL if can_read(row[0])}))
+def test_a_number_in_words_is_that_number_and_no_other(language):
+    for value in (0, 7, 13, 15, 30, 50, 51, 99, 100, 112, 250, 999, 1000, 2024, 21_000):
+        for spelled in spellings(value, language):
+            if "," not in spelled:  # Swahili "elfu mbili, ishirini na nne"
+                assert "".join(units(spelled, language)) == str(value), spelled
+
+
+@given(text=st.text(max_size=40), language=st.sampled_from(sorted({row[0] for row in PANEL})))
 def test_spelling_is_folded_once_and_for_all(text, language):
     folded = fold_spelling(unicodedata.normalize("NFKC", text).casefold(), language)
     assert fold_spelling(folded, language) == folded
@@ -320,26 +395,7 @@ def test_pieces_lose_no_unit_and_no_written_character(data):
     text=st.one_of(
         st.text(max_size=40), st.text("0123456789.,:/%$€°º ℃-aéh'’[<(年两零下点ー개시", max_size=20)
     ),
-    language=st.sampled_from(
-        [
-            "en",
-            "zh",
-            "ja",
-            "ko",
-            "de",
-            "fr",
-            "es",
-            "it",
-            "pt",
-            "nl",
-            "ru",
-            "ar",
-            "hi",
-            "th",
-            "sv",
-            "und",
-        ]
-    ),
+    language=st.sampled_from(sorted({row[0] for row in PANEL} | {"und"})),
 )
 def test_any_text_at_all_has_units_and_pieces(text, language):
     found = pieces(text, language)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gpa.eval.labels.truth import read_truth
+from gpa.eval.labels.truth import matches, read_truth
 from gpa.runtime.errors import UserError
 
 RTTM = "SPEAKER {name} 1 2.5 1.5 <NA> <NA> ann <NA> <NA>\n"
@@ -100,3 +100,62 @@ def test_languages_are_known_by_their_two_letters(tmp_path: Path, code: str | No
     turn = {"start": 0, "end": 1, "speaker": "a", "text": "hello", "language": code}
     (tmp_path / "t.jsonl").write_text(json.dumps(turn))
     assert read_truth(tmp_path)["t"].turns[0].language == known
+
+
+def test_recordings_of_one_name_are_told_apart_by_their_folders(tmp_path: Path):
+    lines = [{"path": f"speaker{each}/0001.wav", "text": each} for each in "AB"]
+    (tmp_path / "manifest.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    truths = read_truth(tmp_path)
+    found = matches(["data/speakerA/0001.wav", "data/speakerB/0001.caf"], truths)
+    assert [truth.turns[0].text for truth in found.values()] == ["A", "B"]
+    # Neither of them, or both alike: nobody knows.
+    assert matches(["speakerC/0001.wav"], truths) == {} == matches(["0001.wav"], truths)
+
+
+def test_one_truth_belongs_to_the_nearest_of_two_recordings(tmp_path: Path):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "1.rttm").write_text("SPEAKER 1 1 0.5 1.0 <NA> <NA> ann <NA> <NA>\n")
+    truths = read_truth(tmp_path)
+    assert list(matches(["a/1.wav", "b/1.wav"], truths)) == ["b/1.wav"]
+    assert list(matches(["elsewhere/1.wav"], truths)) == ["elsewhere/1.wav"]
+
+
+def test_truth_is_as_tolerant_as_manifests(tmp_path: Path):
+    (tmp_path / "a.rttm").write_text(
+        "\ufeffSPEAKER a 1 0.5 1.0 <NA> <NA> ann <NA> <NA>\n", encoding="utf-8"
+    )
+    (tmp_path / "manifest.jsonl").write_text(
+        '\ufeff{"path": "b.wav", "text": 5, "speaker": 7, "duration_s": "2.5"}\n'
+        '{"path": "c.wav", "text": NaN}\n'
+        '{"path": "d.wav", "text": "hello", "duration_s": NaN}\n',
+        encoding="utf-8",
+    )
+    (tmp_path / "e.TextGrid").write_text(
+        'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = 1\n'
+        'tiers? <exists>\nsize = 1\nitem []:\n    item [1]:\n        class = "IntervalTier"\n'
+        '        name = "phones"\n        xmin = 0\n        xmax = 1\n'
+        "        intervals: size = 1\n        intervals [1]:\n            xmin = 0\n"
+        '            xmax = 1\n            text = "AH"\n'
+    )
+    truths = read_truth(tmp_path)
+    assert sorted(truths) == ["a", "b", "d"]
+    (turn,) = truths["b"].turns
+    assert (turn.text, turn.speaker, turn.end_s) == ("5", "7", 2.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "where"),
+    [
+        ("t.jsonl", '{"start": NaN, "end": 1, "speaker": "a"}', r"t\.jsonl: .* of turn 1"),
+        ("t.rttm", "SPEAKER t 1 nan 1.0 <NA> <NA> a <NA> <NA>", r"t\.rttm, line 1"),
+        (
+            "manifest.jsonl",
+            '\n{"path": "t.wav", "text": "a", "duration_s": "long"}',
+            r"manifest\.jsonl, line 2: duration_s",
+        ),
+    ],
+)
+def test_what_is_no_number_is_named_with_its_file_and_line(tmp_path: Path, name, content, where):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=where):
+        read_truth(tmp_path)

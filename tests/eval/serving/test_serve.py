@@ -123,6 +123,12 @@ WRONG: list[tuple[str, dict[str, Any], int, str]] = [
     ),
     ("/transcribe", {"data": {f"field{n}": "x" for n in range(9)}}, 400, "Too many fields"),
     ("/transcribe", {"files": {f"audio{n}": b"x" for n in range(3)}}, 400, "Too many files"),
+    (
+        "/transcribe",
+        {"files": [("audio", wav(speech(1))), ("audio", wav(speech(1)))]},
+        400,
+        "'audio' was sent 2 times",
+    ),
     ("/transcribe", {"files": {"audio": b""}}, 422, "no audio"),
     ("/transcribe", {"files": {"audio": b"RIFF" + bytes(400)}}, 422, "no audio"),
     ("/transcribe", {"files": {"audio": b"MZ" + bytes(range(256)) * 40}}, 422, "no audio"),
