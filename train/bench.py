@@ -24,6 +24,7 @@ from gpa.tokenize.shards import (
     TokenShards,
     Utterance,
     UtteranceTokens,
+    token_rows,
     write_index,
     write_shard,
 )
@@ -72,8 +73,8 @@ def made_up_shards(folder: Path, count: int) -> TokenShards:
         name = f"recording-{number:09d}"
         speaker = f"speaker-{number % 40}"
         utterances.append(Utterance(name, speaker, "en", "made-up", "", duration_s, tokens))
-    index = write_shard(folder / "shard-000000.tar", utterances)
-    write_index(folder, index, Provenance(vocabulary.text_digest, "none", "none", False))
+    index = write_shard(folder / "shard-000000.arrow", token_rows(utterances))
+    write_index(folder, [index], Provenance(vocabulary.text_digest, "none", "none", False))
     return TokenShards(folder)
 
 
