@@ -12,7 +12,7 @@ import pickle
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -46,22 +46,15 @@ READ_ROWS = 300
 MILLION = 1_000_000
 
 
-def bench(say: Callable[[str], None] = print) -> list[Measurement]:
+def bench() -> Iterator[Measurement]:
     """All measurements; needs 6 GB of disk and some minutes."""
-    lines = []
-    for measured in (_bytes, _reading):
-        lines += measured()
-    for line in lines:
-        say(str(line))
+    yield from _bytes()
+    yield from _reading()
     for size in SIZES:
         with tempfile.TemporaryDirectory() as folder:
             write_synthetic(Path(folder), size)
             with multiprocessing.get_context("spawn").Pool(1) as alone:
-                found = alone.apply(_start, (Path(folder), size))
-        for line in found:
-            say(str(line))
-        lines += found
-    return lines
+                yield from alone.apply(_start, (Path(folder), size))
 
 
 def write_synthetic(folder: Path, count: int) -> None:
