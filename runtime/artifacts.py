@@ -1,7 +1,8 @@
 """Artifacts: what a stage made of a partition, and how a kill at any moment loses nothing of it.
 
-An artifact is up to three files, `<stage>/<fingerprint>/<partition>.{tar,rejects.parquet,parquet}`,
-written in that order: the last one carries the checksums of the others and says that all is done.
+An artifact is up to four files, `<stage>/<fingerprint>/<partition>` with the endings `.tar`,
+`.arrow`, `.rejects.parquet` and `.parquet`, written in that order: the last one carries the
+checksums of the others and says that all is done.
 What the names hold: `gpa.runtime.naming`.
 """
 
@@ -104,10 +105,6 @@ class TarFiles(Mapping[str, bytes]):
             file.seek(offset)
             return file.read(size)
 
-    def place(self, name: str) -> tuple[int, int]:
-        """Where in the tar a file's bytes start, and how many they are."""
-        return self._open()[0][name]
-
     def __iter__(self) -> Iterator[str]:
         return iter(self._open()[0])
 
@@ -129,6 +126,14 @@ def read_parquet(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
     return pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True).read(wanted)
 
 
+def arrow_bytes(rows: pa.RecordBatch) -> bytes:
+    """Rows as an uncompressed Arrow file, the same bytes for the same rows."""
+    buffer = io.BytesIO()
+    with pa.ipc.new_file(buffer, rows.schema) as writer:
+        writer.write_batch(rows)
+    return buffer.getvalue()
+
+
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
@@ -146,7 +151,7 @@ class ArtifactStore:
 
     @staticmethod
     def name(stage: str, fingerprint: str, partition: str, suffix: str = ".parquet") -> str:
-        """The file of an artifact with that suffix: its table, `.tar` or REJECTS."""
+        """The file of an artifact with that suffix: its table, `.tar`, `.arrow` or REJECTS."""
         return f"{stage}/{fingerprint}/{name_under(fingerprint, partition)}{suffix}"
 
     def done(self, stage: str, fingerprint: str, partitions: Iterable[str]) -> set[str]:
@@ -175,6 +180,10 @@ class ArtifactStore:
             tar = tar_bytes(artifact.files)
             metadata[b"gpa.tar_sha256"] = _sha256(tar)
             self.store.write(self.name(stage, fingerprint, partition, ".tar"), tar)
+        if artifact.mapped is not None:
+            mapped = arrow_bytes(artifact.mapped)
+            metadata[b"gpa.arrow_sha256"] = _sha256(mapped)
+            self.store.write(self.name(stage, fingerprint, partition, ".arrow"), mapped)
         if artifact.rejects:
             rejects = parquet_bytes(
                 pa.Table.from_pylist([vars(reject) for reject in artifact.rejects], REJECT_SCHEMA)
@@ -259,7 +268,7 @@ class ArtifactStore:
 
     def remove(self, stage: str, fingerprint: str, partition: str) -> None:
         """Forget an artifact, so that the next run makes it again."""
-        for suffix in (".parquet", REJECTS, ".tar"):
+        for suffix in (".parquet", REJECTS, ".arrow", ".tar"):
             self.store.remove(self.name(stage, fingerprint, partition, suffix))
 
     @contextlib.contextmanager
@@ -293,6 +302,7 @@ class ArtifactStore:
         metadata = table.schema.metadata or {}
         for suffix, key in (
             (".tar", b"gpa.tar_sha256"),
+            (".arrow", b"gpa.arrow_sha256"),
             (REJECTS, b"gpa.rejects_sha256"),
         ):
             if key in metadata:

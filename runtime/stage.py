@@ -63,7 +63,9 @@ class Artifact:
     """What one stage made of one partition.
 
     `files` maps names to bytes in the order in which they are stored in a tar; names have the
-    form `<key>.<what>.flac`. When an artifact is read back, files are read only when asked for.
+    form `<key>.<what>.flac`. `mapped` are rows that readers map into memory, in an uncompressed
+    Arrow file. When an artifact is read back, files are read only when asked for, and mapped rows
+    are not.
     """
 
     table: pa.Table
@@ -71,6 +73,7 @@ class Artifact:
     rejects: Sequence[Reject] = ()
     # Audio seconds that this stage worked on: for speeds and progress, not part of the artifact.
     audio_s: float = 0.0
+    mapped: pa.RecordBatch | None = None
 
 
 class Attempts(Protocol):

@@ -21,6 +21,7 @@ from gpa.tokenize.shards import (
     TokenShards,
     Utterance,
     UtteranceTokens,
+    token_rows,
     write_index,
     write_shard,
 )
@@ -111,8 +112,10 @@ def make_shards(vocabulary: Vocabulary) -> MakeShards:
             )
         folder.mkdir(parents=True, exist_ok=True)
         half = count // 2
-        index = write_shard(folder / "shard-000000.tar", utterances[:half])
-        index += write_shard(folder / "shard-000001.tar", utterances[half:])
+        index = [
+            write_shard(folder / f"shard-{number:06d}.arrow", token_rows(part))
+            for number, part in enumerate((utterances[:half], utterances[half:]))
+        ]
         provenance = Provenance(vocabulary.text_digest, "bicodec", "glm", trained)
         write_index(folder, index, provenance)
         return TokenShards(folder)

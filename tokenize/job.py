@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,15 +18,23 @@ from gpa.runtime.models import Facts
 from gpa.runtime.stage import Artifact, Attempts, Reject, Stage
 from gpa.tokenize.bicodec import BiCodecTokens
 from gpa.tokenize.clips import ClipError
-from gpa.tokenize.shards import FACTS_SCHEMA, Utterance, UtteranceTokens, facts, members
+from gpa.tokenize.report import check_books
+from gpa.tokenize.shards import (
+    TOTALS_SCHEMA,
+    Utterance,
+    UtteranceTokens,
+    shard_totals,
+    token_rows,
+)
 from gpa.tokenize.vocabulary import Vocabulary
 from gpa.tokenize.weights import TokenizerConfig, load_tokenizers, tokenizer_facts
 
 
 class TokenizeStage(Stage):
-    """curated -> tokens: one row an utterance (FACTS_SCHEMA), and its two files in the tar."""
+    """curated -> tokens: one row of TOTALS_SCHEMA, and the shard itself (TOKENS_SCHEMA), mapped."""
 
     step = "tokenize"
+    version = 2
     config: TokenizerConfig
 
     def models(self) -> Mapping[str, Facts]:
@@ -48,12 +55,13 @@ class TokenizeStage(Stage):
     ) -> Artifact:
         """Tokenize one curated shard; raises UserError where the shard itself is damaged."""
         (shard,) = inputs["curated"].table.to_pylist()
-        done: list[dict[str, Any]] = []
-        files: dict[str, bytes] = {}
+        given: list[str] = []
+        done: list[Utterance] = []
         rejects: list[Reject] = []
         audio_s = 0.0
         utterances = read_shard(shard["uri"], shard["sha256"])
         for portion in portions(utterances, self.config.portion_s):
+            given += (utterance.metadata["utterance_id"] for utterance in portion)
             audio_s += sum(utterance.duration_s for utterance in portion)
             safe = []
             for utterance in portion:
@@ -65,10 +73,15 @@ class TokenizeStage(Stage):
                 with attempts.on(sorted({utterance.recording_id for utterance in group})):
                     tokenized, refused = self._tokenize(group)
                 rejects += refused
-                for finished in tokenized:
-                    done.append(facts(finished))
-                    files |= members(finished)
-        return Artifact(pa.Table.from_pylist(done, FACTS_SCHEMA), files, rejects, audio_s)
+                done += tokenized
+        check_books(
+            given,
+            [utterance.utterance_id for utterance in done],
+            [str(reject.utterance_id) for reject in rejects],
+        )
+        rows = token_rows(done)
+        totals = pa.Table.from_pylist([shard_totals(rows)], TOTALS_SCHEMA)
+        return Artifact(totals, rejects=rejects, audio_s=audio_s, mapped=rows)
 
     def _tokenize(
         self, utterances: Sequence[CuratedUtterance]

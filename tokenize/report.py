@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,28 +14,24 @@ from rich.console import Console
 
 from gpa.runtime.errors import UserError
 from gpa.tokenize.sequences import GLOBAL_TOKENS
-from gpa.tokenize.shards import TokenShards
+from gpa.tokenize.shards import LISTS, TokenShards
 from gpa.tokenize.small import NOTICE
 from gpa.tokenize.vocabulary import GLM, GLOBAL, SEMANTIC
 
 CODEBOOKS = {"glm_tokens": GLM.size, "semantic_tokens": SEMANTIC.size, "global_tokens": GLOBAL.size}
-# Codebook usage is counted over this many utterances, spread evenly over the index.
+# Codebook usage is counted over this many utterances, spread evenly over the shards.
 COUNTED_UTTERANCES = 20_000
 
 
-def check_books(manifest: pa.Table, index: pa.Table, rejected: pa.Table) -> None:
-    """Every curated utterance is tokenized or rejected, once; raises UserError where not.
-
-    The first table is curation's manifest, the second the token index, the third in REJECT_SCHEMA.
-    """
-    given = sorted(manifest["utterance_id"].to_pylist())
-    found = sorted(index["utterance_id"].to_pylist() + rejected["utterance_id"].to_pylist())
-    if given != found:
-        astray = next(iter((Counter(given) - Counter(found)) + (Counter(found) - Counter(given))))
+def check_books(given: Sequence[str], tokenized: Sequence[str], rejected: Sequence[str]) -> None:
+    """Every utterance of a curated shard is tokenized or rejected, once; UserError where not."""
+    before, after = Counter(given), Counter([*tokenized, *rejected])
+    if before != after:
+        astray = next(iter((before - after) + (after - before)))
         raise UserError(
-            f"The books do not balance: {len(given)} utterances were curated, {index.num_rows} "
-            f"tokenized and {rejected.num_rows} rejected (see {astray}); delete the token folder "
-            "and tokenize again."
+            f"The books do not balance: {len(given)} utterances were curated, {len(tokenized)} "
+            f"tokenized and {len(rejected)} rejected (see {astray}); delete the token folder and "
+            "tokenize again."
         )
 
 
@@ -48,10 +44,7 @@ def totals(
     `counted` utterances.
     """
     index = shards.index
-    tokens = {
-        kind: int(np.sum(index[kind].to_numpy()))
-        for kind in ("text_tokens", "glm_tokens", "semantic_tokens")
-    }
+    tokens = {kind: int(np.sum(index[kind].to_numpy())) for kind in LISTS}
     tokens["global_tokens"] = GLOBAL_TOKENS * len(shards)
     all_tokens = sum(tokens.values())
     return {
@@ -72,8 +65,8 @@ def codebook_use(shards: TokenShards, counted: int) -> dict[str, dict[str, float
     """Of each codebook: how many codes there are, how many occur, and their perplexity."""
     step = max(1, len(shards) // counted)
     counts = {kind: np.zeros(size, np.int64) for kind, size in CODEBOOKS.items()}
-    for row in range(0, len(shards), step):
-        tokens = shards.tokens(row)
+    for number in range(0, len(shards), step):
+        tokens = shards.tokens(number)
         for kind, count in counts.items():
             count += np.bincount(getattr(tokens, kind), minlength=len(count))
     return {
@@ -108,7 +101,7 @@ def card(report: Mapping[str, Any]) -> str:
         f"{report['tokens']['all']:,} tokens.\n\n"
         f"- BiCodec: `{made_by['bicodec']}`\n- GLM: `{made_by['glm']}`\n"
         f"- text vocabulary: `{made_by['text_digest']}`\n\n"
-        "`index.parquet` says where in which tar each utterance's tokens lie; `vocabulary/` is "
+        "`index.parquet` names the shards: Arrow files with a row an utterance. `vocabulary/` is "
         "the tokenizer as a `transformers` folder; `rejected.parquet` what has no tokens, and "
         "why.\n"
     )

@@ -15,18 +15,18 @@ from rich.console import Console
 from gpa.curation.curated import find_shards
 from gpa.curation.shards import PLAN
 from gpa.runtime import attempts
-from gpa.runtime.artifacts import ArtifactStore, TarFiles, parquet_bytes
+from gpa.runtime.artifacts import ArtifactStore, parquet_bytes
 from gpa.runtime.config import Config, parse, read_yaml
 from gpa.runtime.errors import UserError
 from gpa.runtime.execution import Engine, Resources
 from gpa.runtime.lock import only_run
 from gpa.runtime.recipe import Recipe, fingerprints
 from gpa.runtime.record import RunRecord
-from gpa.runtime.stage import rows
+from gpa.runtime.stage import REJECT_SCHEMA
 from gpa.runtime.storage import Store
 from gpa.tokenize.job import TokenizeStage
-from gpa.tokenize.report import card, check_books, show, totals
-from gpa.tokenize.shards import INDEX, TOKENS_SUFFIX, Provenance, TokenShards, index_table
+from gpa.tokenize.report import card, show, totals
+from gpa.tokenize.shards import Provenance, TokenShards, write_index
 from gpa.tokenize.small import NOTICE
 from gpa.tokenize.vocabulary import Vocabulary
 from gpa.tokenize.weights import TokenizerConfig
@@ -88,14 +88,16 @@ def tokenize(
         Recipe(artifacts, engine, record, console).make(stage, named, shards.seconds)
 
         made, partitions = named[STAGE], list(shards.partitions)
-        index = index_table(_index_rows(artifacts, made, partitions), provenance)
+        dropping = artifacts.dropping(STAGE, made, partitions)
         rejected = pa.concat_tables(
-            artifacts.rejects(STAGE, made, partition) for partition in partitions
+            [
+                REJECT_SCHEMA.empty_table(),
+                *(artifacts.rejects(STAGE, made, name) for name in partitions if name in dropping),
+            ]
         )
-        check_books(shards.manifest, index, rejected)
         Vocabulary.build().save(out / VOCABULARY)
         store.write(REJECTED, parquet_bytes(rejected))
-        store.write(INDEX, parquet_bytes(index))
+        write_index(out, _index_rows(artifacts, made, partitions), provenance)
         worker_s = record.content["stages"][STAGE]["worker_s"]
         report = totals(TokenShards(out), rejected, worker_s)
         store.write(REPORT, json.dumps(report, indent=1).encode())
@@ -119,10 +121,11 @@ def _provenance(stage: TokenizeStage, tokenizer: TokenizerConfig) -> Provenance:
 def _index_rows(
     artifacts: ArtifactStore, fingerprint: str, partitions: Sequence[str]
 ) -> Iterator[Mapping[str, Any]]:
-    """Rows of the index, each with the place of its tokens in its tar."""
-    for partition in partitions:
-        shard = f"{STAGE}/{fingerprint}/{partition}.tar"
-        tar = TarFiles(artifacts.store, shard)
-        for row in rows(artifacts.table(STAGE, fingerprint, partition)):
-            offset, size = tar.place(f"{row['utterance_id']}{TOKENS_SUFFIX}")
-            yield {**row, "shard": shard, "offset": offset, "bytes": size}
+    """Rows of the index: what each shard says of itself."""
+    tables = artifacts.tables(STAGE, fingerprint, partitions)
+    for partition, table in zip(partitions, tables, strict=True):
+        yield {
+            "shard": artifacts.name(STAGE, fingerprint, partition, ".arrow"),
+            "sha256": table.schema.metadata[b"gpa.arrow_sha256"].decode(),
+            **table.to_pylist()[0],
+        }

@@ -1,58 +1,69 @@
-"""Token shards: the WebDataset tars that training reads instead of audio, and their index.
+"""Token shards: what training reads instead of audio, and the index of them.
 
-An utterance is two files that lie side by side in a tar: `KEY.tokens.safetensors` (its ids and
-codes) and `KEY.json` (who, what, how long). safetensors rather than npz: one header and raw bytes
-instead of a zip archive for each array, read ten times faster. `index.parquet` has one row an
-utterance: what a mixture is chosen by, and where in which tar the tokens lie, so that training
-reads any utterance with one positioned read and never scans a tar.
+A shard is one Arrow file, uncompressed, a row an utterance: lists of its ids and codes, and what a
+mixture is chosen by. It is mapped into memory as it lies on the disk, so any utterance is read by
+its number without a header, an index of files or a scan; `datasets`, pyarrow and polars read it,
+too. `index.parquet` has one row a shard, and comes last: where it is, all is there.
 """
 
 from __future__ import annotations
 
-import io
+import hashlib
 import json
-import mmap
-import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import safetensors
-import safetensors.numpy
 from numpy.typing import NDArray
 
 from gpa.curation.models.weights import sha256_of
-from gpa.runtime.artifacts import parquet_bytes
+from gpa.runtime.artifacts import arrow_bytes, parquet_bytes
 from gpa.runtime.errors import UserError
 from gpa.runtime.storage import Store
+from gpa.tokenize.sequences import GLOBAL_TOKENS
 
 INDEX = "index.parquet"
-TOKENS_SUFFIX = ".tokens.safetensors"
-FORMAT = 1
+FORMAT = 2
+# Shards mapped at a time; Linux allows a process some 65,000 maps.
+MAPPED_SHARDS = 8192
+LISTS = ("text_tokens", "glm_tokens", "semantic_tokens")
 
-FACTS_SCHEMA = pa.schema(
+TOKENS_SCHEMA = pa.schema(
     [
-        pa.field("utterance_id", pa.string(), nullable=False),
-        pa.field("speaker", pa.string(), nullable=False),
-        pa.field("language", pa.string(), nullable=False),
-        pa.field("source", pa.string(), nullable=False),  # the corpus it came from
+        pa.field(name, kind, nullable=False)
+        for name, kind in {
+            "utterance_id": pa.string(),
+            "speaker": pa.string(),
+            "speaker_key": pa.uint64(),  # see `speaker_key`
+            "language": pa.string(),
+            "source": pa.string(),  # the corpus it came from
+            "text": pa.string(),
+            "duration_s": pa.float64(),
+            "text_tokens": pa.list_(pa.int32()),
+            "glm_tokens": pa.list_(pa.uint16()),
+            "semantic_tokens": pa.list_(pa.uint16()),
+            "global_tokens": pa.list_(pa.uint16(), GLOBAL_TOKENS),
+        }.items()
+    ]
+)
+# What is in one shard; the tokens are counted.
+TOTALS_SCHEMA = pa.schema(
+    [
+        pa.field("utterances", pa.int64(), nullable=False),
         pa.field("duration_s", pa.float64(), nullable=False),
-        pa.field("text_tokens", pa.int32(), nullable=False),
-        pa.field("glm_tokens", pa.int32(), nullable=False),
-        pa.field("semantic_tokens", pa.int32(), nullable=False),
+        *(pa.field(name, pa.int64(), nullable=False) for name in LISTS),
     ]
 )
 INDEX_SCHEMA = pa.schema(
     [
-        pa.field("shard", pa.string(), nullable=False),  # path of the tar below the index
-        pa.field("offset", pa.int64(), nullable=False),  # of the tokens' bytes in the tar
-        pa.field("bytes", pa.int64(), nullable=False),
-        *FACTS_SCHEMA,
+        pa.field("shard", pa.string(), nullable=False),  # path of the file below the index
+        pa.field("sha256", pa.string(), nullable=False),
+        *TOTALS_SCHEMA,
     ]
 )
 
@@ -73,7 +84,7 @@ class UtteranceTokens:
 
 @dataclass(frozen=True)
 class Utterance:
-    """A tokenized utterance on its way into a shard; `utterance_id` becomes its key."""
+    """A tokenized utterance on its way into a shard."""
 
     utterance_id: str
     speaker: str
@@ -106,77 +117,57 @@ class Provenance:
             )
 
 
-def write_shard(path: Path, utterances: Iterable[Utterance]) -> list[dict[str, Any]]:
-    """Write one tar, deterministic to the byte, and return its rows of the index.
-
-    Raises ValueError for a key that WebDataset would cut (it has a dot) or that comes twice.
-    """
-    rows: list[dict[str, Any]] = []
-    seen: set[str] = set()
-    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as tar:
-        for utterance in utterances:
-            key = utterance.utterance_id
-            if "." in key or "/" in key or not key:
-                raise ValueError(f"{key!r} can't be a key of a WebDataset: no dot, no slash")
-            if key in seen:
-                raise ValueError(f"{key!r} comes twice in one shard")
-            seen.add(key)
-            (name, tokens), about = members(utterance).items()
-            offset = _add(tar, name, tokens)
-            _add(tar, *about)
-            place = {"shard": path.name, "offset": offset, "bytes": len(tokens)}
-            rows.append(place | facts(utterance))
-    return rows
+def speaker_key(speaker: str) -> int:
+    """A number for a speaker's name, evenly spread over 64 bits: it decides who is held back."""
+    return int.from_bytes(hashlib.sha256(speaker.encode()).digest()[:8], "big")
 
 
-def members(utterance: Utterance) -> dict[str, bytes]:
-    """The two files of an utterance, by name, in the order in which a tar holds them."""
-    key = utterance.utterance_id
-    tokens = {name: np.ascontiguousarray(array) for name, array in vars(utterance.tokens).items()}
-    about = facts(utterance) | {"text": utterance.text}
+def token_rows(utterances: Sequence[Utterance]) -> pa.RecordBatch:
+    """The rows of a shard, in TOKENS_SCHEMA."""
+    columns = []
+    for field in TOKENS_SCHEMA:
+        if field.name == "speaker_key":
+            column = [speaker_key(utterance.speaker) for utterance in utterances]
+        elif field.name in UtteranceTokens.__dataclass_fields__:
+            column = [getattr(utterance.tokens, field.name) for utterance in utterances]
+        else:
+            column = [getattr(utterance, field.name) for utterance in utterances]
+        columns.append(pa.array(column, field.type))
+    return pa.record_batch(columns, TOKENS_SCHEMA)
+
+
+def shard_totals(rows: pa.RecordBatch) -> dict[str, Any]:
+    """What is in a shard: a row of TOTALS_SCHEMA."""
     return {
-        f"{key}{TOKENS_SUFFIX}": safetensors.numpy.save(tokens),
-        f"{key}.json": json.dumps(about, ensure_ascii=False, sort_keys=True).encode(),
+        "utterances": rows.num_rows,
+        "duration_s": float(np.sum(rows["duration_s"].to_numpy())),
+        **{name: len(rows[name].flatten()) for name in LISTS},
     }
 
 
-def write_index(folder: Path, rows: Iterable[Mapping[str, Any]], provenance: Provenance) -> None:
-    """Write the index of all shards in `folder`; it comes last, and makes the folder complete."""
-    Store(str(folder)).write(INDEX, parquet_bytes(index_table(rows, provenance)))
+def write_shard(path: Path, rows: pa.RecordBatch) -> dict[str, Any]:
+    """Write one shard, deterministic to the byte; returns its row of the index."""
+    data = arrow_bytes(rows)
+    path.write_bytes(data)
+    sha256 = hashlib.sha256(data).hexdigest()
+    return {"shard": path.name, "sha256": sha256, **shard_totals(rows)}
 
 
-def index_table(rows: Iterable[Mapping[str, Any]], provenance: Provenance) -> pa.Table:
-    """The index as a table, in the order of the tars, with its provenance in the metadata."""
-    remaining = iter(rows)
-    # Rows of millions of utterances fit in memory as a table, not as dictionaries.
-    parts = [INDEX_SCHEMA.empty_table()]
-    while some := list(islice(remaining, 100_000)):
-        parts.append(pa.Table.from_pylist([dict(row) for row in some], INDEX_SCHEMA))
-    table = pa.concat_tables(parts).sort_by([("shard", "ascending"), ("offset", "ascending")])
-    about = {"format": FORMAT} | asdict(provenance)
-    return table.replace_schema_metadata({"gpa.tokens": json.dumps(about, sort_keys=True)})
-
-
-def read_shard(path: Path) -> Iterator[Utterance]:
-    """All utterances of a tar, in order; for audits, training reads by the index."""
-    with tarfile.open(path) as tar:
-        members = iter(tar)
-        for first, second in zip(members, members, strict=True):
-            tokens, facts = (_read_member(tar, member) for member in (first, second))
-            about = json.loads(facts)
-            yield Utterance(
-                tokens=_tokens_from(tokens),
-                **{
-                    name: about[name] for name in Utterance.__dataclass_fields__ if name != "tokens"
-                },
-            )
+def write_index(folder: Path, shards: Iterable[Mapping[str, Any]], provenance: Provenance) -> None:
+    """Write the index of all shards in `folder`, rows of INDEX_SCHEMA; it makes it complete."""
+    table = pa.Table.from_pylist(sorted(shards, key=lambda row: row["shard"]), INDEX_SCHEMA)
+    about = json.dumps({"format": FORMAT} | asdict(provenance), sort_keys=True)
+    Store(str(folder)).write(
+        INDEX, parquet_bytes(table.replace_schema_metadata({"gpa.tokens": about}))
+    )
 
 
 class TokenShards:
-    """A folder of token shards, read by position.
+    """A folder of token shards, its utterances numbered through all of them.
 
-    `index` is its table (INDEX_SCHEMA); `provenance` says what made the tokens. Cheap to hand to
-    another process: files are opened where they are read. Raises UserError for a folder that
+    `index` is the table of shards (INDEX_SCHEMA), `starts` the number of the first utterance of
+    each and, last, how many there are; `provenance` says what made the tokens. Handed to another
+    process it is a path: files are mapped where they are read. Raises UserError for a folder that
     holds no finished shards.
     """
 
@@ -196,77 +187,66 @@ class TokenShards:
                 f"{folder / INDEX} is no token index of this version; run `make tokenize` again."
             )
         self.provenance = Provenance(**about)
-        self._offsets = self.index["offset"].to_numpy()
-        self._sizes = self.index["bytes"].to_numpy()
-        names = self.index["shard"].combine_chunks().dictionary_encode()
-        self._shards, self._names = names.indices.to_numpy(), names.dictionary.to_pylist()
-        self._open: dict[int, mmap.mmap] = {}
+        self.starts = np.concatenate([[0], np.cumsum(self.index["utterances"].to_numpy())])
+        self._mapped = lru_cache(MAPPED_SHARDS)(self._map)
 
     def __len__(self) -> int:
-        return self.index.num_rows
+        return int(self.starts[-1])
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_open": {}}
+    def __reduce__(self) -> tuple[type[TokenShards], tuple[Path]]:
+        return TokenShards, (self.folder,)
 
     @property
     def fingerprint(self) -> str:
-        """Names the data: the digest of its index, which says who is in it and what made it."""
+        """Names the data: the digest of its index, which has the checksum of every shard."""
         return sha256_of(self.folder / INDEX)[:12]
 
-    def tokens(self, row: int) -> UtteranceTokens:
-        """Tokens of the utterance in this row of the index.
+    def shards(self) -> Iterator[pa.RecordBatch]:
+        """The rows of each shard (TOKENS_SCHEMA), mapped from the disk and not copied."""
+        for shard in range(self.index.num_rows):
+            yield self._mapped(shard).rows
 
-        Raises UserError where the tar has been cut or replaced since the index was written.
+    def table(self, columns: Sequence[str]) -> pa.Table:
+        """These columns of all shards as one table, mapped: for corpora of some shards."""
+        schema = pa.schema([TOKENS_SCHEMA.field(name) for name in columns])
+        return pa.Table.from_batches([rows.select(columns) for rows in self.shards()], schema)
+
+    def tokens(self, number: int) -> UtteranceTokens:
+        """Tokens of one utterance, views of the mapped file.
+
+        Raises UserError where the shard has been cut or replaced since the index was written.
         """
-        offset = int(self._offsets[row])
-        shard = int(self._shards[row])
+        shard = int(np.searchsorted(self.starts, number, side="right")) - 1
+        mapped, row = self._mapped(shard), number - int(self.starts[shard])
+        (text, glm, semantic) = (
+            values[offsets[row] : offsets[row + 1]] for offsets, values in mapped.lists
+        )
+        return UtteranceTokens(text, glm, semantic, mapped.global_tokens[row])
+
+    def _map(self, shard: int) -> _MappedShard:
+        path = self.folder / self.index["shard"][shard].as_py()
         try:
-            return _tokens_from(self._mapped(shard)[offset : offset + int(self._sizes[row])])
-        except (safetensors.SafetensorError, KeyError):
+            # The map outlives the file handle, of which a process may have few.
+            with pa.memory_map(str(path)) as file:
+                rows = pa.ipc.open_file(file).get_batch(0)
+        except pa.ArrowInvalid:
+            rows = None
+        except OSError as error:
+            raise UserError(f"Token shard {path} can't be read: {error}.") from None
+        if rows is None or rows.num_rows != self.starts[shard + 1] - self.starts[shard]:
             raise UserError(
-                f"{self.folder / self._names[shard]} does not hold what {INDEX} says (cut or "
-                "replaced?); run `make tokenize` again."
-            ) from None
-
-    def _mapped(self, shard: int) -> mmap.mmap:
-        if shard not in self._open:
-            path = self.folder / self._names[shard]
-            try:
-                with path.open("rb") as file:
-                    self._open[shard] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            except (OSError, ValueError) as error:
-                raise UserError(f"Token shard {path} can't be read: {error}.") from None
-        return self._open[shard]
+                f"{path} does not hold what {INDEX} says (cut or replaced?); run `make tokenize` "
+                "again."
+            )
+        return _MappedShard(rows)
 
 
-def facts(utterance: Utterance) -> dict[str, Any]:
-    """A row of FACTS_SCHEMA: what the index and the JSON beside the tokens say of an utterance."""
-    return {
-        "utterance_id": utterance.utterance_id,
-        "speaker": utterance.speaker,
-        "language": utterance.language,
-        "source": utterance.source,
-        "duration_s": utterance.duration_s,
-        "text_tokens": len(utterance.tokens.text_tokens),
-        "glm_tokens": len(utterance.tokens.glm_tokens),
-        "semantic_tokens": len(utterance.tokens.semantic_tokens),
-    }
+class _MappedShard:
+    """The rows of a shard, and their lists as offsets and values."""
 
-
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> int:
-    """Append a file; returns where in the tar its bytes start. Neither time nor owner enter."""
-    member = tarfile.TarInfo(name)
-    member.size = len(data)
-    tar.addfile(member, io.BytesIO(data))
-    return tar.offset - -(-len(data) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-
-
-def _read_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = tar.extractfile(member)
-    if file is None:
-        raise ValueError(f"{member.name} is no file")
-    return file.read()
-
-
-def _tokens_from(data: bytes) -> UtteranceTokens:
-    return UtteranceTokens(**safetensors.numpy.load(data))
+    def __init__(self, rows: pa.RecordBatch):
+        self.rows = rows
+        self.lists = [
+            (rows[name].offsets.to_numpy(), rows[name].values.to_numpy()) for name in LISTS
+        ]
+        self.global_tokens = rows["global_tokens"].values.to_numpy().reshape(-1, GLOBAL_TOKENS)

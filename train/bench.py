@@ -24,6 +24,7 @@ from gpa.tokenize.shards import (
     TokenShards,
     Utterance,
     UtteranceTokens,
+    token_rows,
     write_index,
     write_shard,
 )
@@ -55,10 +56,17 @@ def bench() -> Iterator[Measurement]:
 
 
 def made_up_shards(folder: Path, count: int) -> TokenShards:
-    """Token shards of random codes; durations are log-normal, 2 to 25 s with a median of 8 s."""
-    rng = np.random.default_rng(0)
-    vocabulary = Vocabulary.build()
+    """Token shards of `made_up_utterances`."""
     folder.mkdir(parents=True)
+    index = write_shard(folder / "shard-000000.arrow", token_rows(made_up_utterances(count)))
+    digest = Vocabulary.build().text_digest
+    write_index(folder, [index], Provenance(digest, "none", "none", False))
+    return TokenShards(folder)
+
+
+def made_up_utterances(count: int) -> list[Utterance]:
+    """Random codes; durations are log-normal, 2 to 25 s with a median of 8 s."""
+    rng = np.random.default_rng(0)
     utterances = []
     for number in range(count):
         duration_s = float(np.clip(rng.lognormal(np.log(8), 0.6), 2, 25))
@@ -69,12 +77,12 @@ def made_up_shards(folder: Path, count: int) -> TokenShards:
             semantic_tokens=rng.integers(0, 8_192, frames, dtype=np.uint16),
             global_tokens=rng.integers(0, 4_096, 32, dtype=np.uint16),
         )
-        name = f"recording-{number:09d}"
+        name = f"{number:016x}-{number:09d}"
+        # Some 14 letters are spoken in a second.
+        text = ("of all words " * 30)[: int(14 * duration_s)]
         speaker = f"speaker-{number % 40}"
-        utterances.append(Utterance(name, speaker, "en", "made-up", "", duration_s, tokens))
-    index = write_shard(folder / "shard-000000.tar", utterances)
-    write_index(folder, index, Provenance(vocabulary.text_digest, "none", "none", False))
-    return TokenShards(folder)
+        utterances.append(Utterance(name, speaker, "en", "made-up", text, duration_s, tokens))
+    return utterances
 
 
 def _measure(shards: TokenShards, scratch: Path) -> list[Measurement]:

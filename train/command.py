@@ -10,7 +10,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -19,17 +19,17 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import torch
-from numpy.typing import NDArray
 
 from gpa.runtime.config import digest, parse, read_yaml
 from gpa.runtime.errors import UserError
 from gpa.tokenize.shards import TokenShards
 from gpa.tokenize.vocabulary import VOCABULARY_SIZE, Vocabulary
 from gpa.train.attention import best_attention
-from gpa.train.data import EvaluationRows, PackedRows, packing_efficiency
+from gpa.train.catalogue import Catalogue, Numbers, numbers_of
+from gpa.train.data import EvaluationRows, PackedRows, evaluated, packing_efficiency
 from gpa.train.loss import CHUNK_TOKENS
 from gpa.train.metrics import draw_losses
-from gpa.train.mixture import Mixture, held_back
+from gpa.train.mixture import BEGINNING, Mixture
 from gpa.train.sizes import (
     SHAPES,
     Size,
@@ -46,6 +46,8 @@ from gpa.train.trainer import (
     check_identity,
     checkpoints,
     make_trainer,
+    read_place,
+    read_step,
 )
 
 # float32 weights and Adam's two moments in a checkpoint; gradients besides in memory.
@@ -65,7 +67,6 @@ class Run:
     shards: TokenShards
     vocabulary: Vocabulary
     rows: PackedRows
-    held_back_rows: NDArray[np.int64]
     # Weights to start from, and the checkpoint of this very run to go on from.
     start: Path | None
     resume: Path | None
@@ -178,23 +179,10 @@ def prepare(
         raise UserError(f"The token shards in {tokens} hold no utterance; curate more audio.")
 
     batch = config.batches[size]
-    speakers = shards.index["speaker"].to_pylist()
-    held = held_back(speakers, config.held_back_share)
-    mixture = Mixture(
-        settings.mixture,
-        shards.index,
-        np.flatnonzero(~held),
-        batch.row_tokens,
-        config.seed,
-        read_pairs(config.vc_pairs, shards, held) if config.vc_pairs else (),
-    )
-    rows = PackedRows(
-        shards,
-        vocabulary.structure,
-        mixture,
-        steps * batch.rows_per_step,
-        settings.supervise == "all",
-    )
+    catalogue = Catalogue(shards, config.held_back_share)
+    mixture = Mixture(settings.mixture, catalogue, batch.row_tokens, config.seed)
+    if config.vc_pairs:
+        mixture = replace(mixture, pairs=read_pairs(config.vc_pairs, shards, catalogue))
     _check_disk(out, size, config.keep_checkpoints)
     identity = {
         "model": size,
@@ -212,6 +200,15 @@ def prepare(
     }
     if going_on:
         check_identity(going_on, identity)
+    rows = PackedRows(
+        shards,
+        vocabulary.structure,
+        mixture,
+        steps * batch.rows_per_step,
+        settings.supervise == "all",
+        start=read_place(going_on) if going_on else BEGINNING,
+        first=read_step(going_on) * batch.rows_per_step if going_on else 0,
+    )
     return Run(
         config=config,
         size=size,
@@ -221,7 +218,6 @@ def prepare(
         shards=shards,
         vocabulary=vocabulary,
         rows=rows,
-        held_back_rows=np.flatnonzero(held),
         start=checkpoint,
         resume=going_on,
         identity=identity,
@@ -235,8 +231,10 @@ def describe(run: Run) -> list[str]:
     parameters = parameter_count(run.size)
     efficiency = packing_efficiency(run.rows)
     step_tokens = batch.rows_per_step * batch.row_tokens
-    once = sum(int(found.lengths.sum()) for found in mixture.tasks.values())
-    hours = float(np.asarray(run.shards.index["duration_s"])[mixture.rows].sum()) / 3600
+    catalogue = mixture.catalogue
+    once = sum(found.tokens for found in mixture.tasks.values())
+    hours = float(np.sum(run.shards.index["duration_s"].to_numpy())) / 3600
+    evaluated_on = len(evaluated(catalogue))
     lines = [
         f"Model        {run.size}: {parameters:,} parameters, "
         + (
@@ -248,8 +246,8 @@ def describe(run: Run) -> list[str]:
         ),
         f"Phase        {run.phase}: {run.steps:,} steps, {settings.supervise} supervised, "
         f"learning rate {settings.learning_rate[run.size]:g}",
-        f"Data         {run.shards.folder} ({run.shards.fingerprint}): {len(mixture.rows):,} "
-        f"utterances, {hours:,.2f} h, {once:,} tokens in all tasks",
+        f"Data         {run.shards.folder} ({run.shards.fingerprint}): {catalogue.trained:,} "
+        f"utterances, {hours:,.2f} h with those held back, {once:,} tokens in all tasks",
     ]
     if not run.shards.provenance.trained:
         lines.append(
@@ -260,13 +258,13 @@ def describe(run: Run) -> list[str]:
         share = settings.mixture.tasks[task] / sum(settings.mixture.tasks.values())
         dropped = f", {found.too_long:,} longer than a row dropped" if found.too_long else ""
         lines.append(
-            f"  {task:<11}{share:.0%} of the tokens, {len(found.lengths):,} sequences{dropped}"
+            f"  {task:<11}{share:.0%} of the tokens, {found.sequences:,} sequences{dropped}"
         )
     lines += [
-        f"References   {mixture.own_references:,} utterances have no other of their speaker and "
+        f"References   {catalogue.own_references:,} utterances have no other of their speaker and "
         "are their own",
-        f"Held back    {len(run.held_back_rows):,} utterances of "
-        f"{_speakers(run, run.held_back_rows):,} speakers, for evaluation",
+        f"Held back    {catalogue.held_back:,} utterances of {catalogue.held_speakers:,} speakers, "
+        f"{evaluated_on:,} of them for evaluation",
         f"A step       {step_tokens:,} tokens in {batch.rows_per_step} rows of "
         f"{batch.row_tokens:,}, {efficiency.share:.1%} of them useful; in all "
         f"{run.steps * step_tokens * efficiency.share / max(1, once):.1f} times the data",
@@ -293,7 +291,8 @@ def build(run: Run) -> GPATrainer:
             task,
             run.shards,
             run.vocabulary.structure,
-            run.held_back_rows,
+            mixture.catalogue,
+            evaluated(mixture.catalogue),
             mixture.row_tokens,
             run.config.seed,
         )
@@ -330,34 +329,27 @@ def memory_bytes(size: str, config: TrainConfig) -> int:
     return TRAINING_BYTES * parameter_count(size) + 4 * (tokens * kept + logits)
 
 
-def read_pairs(path: Path, shards: TokenShards, held: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Rows of (source, target) of parallel utterances that are trained on.
+def read_pairs(path: Path, shards: TokenShards, catalogue: Catalogue) -> Numbers:
+    """Positions (source, target), shape (pairs, 2), of parallel utterances that are trained on.
 
     The file has the columns source_id and target_id. Raises UserError where it can't be read or
     names an utterance that is not in the shards.
     """
     try:
         table = pq.read_table(path) if path.suffix == ".parquet" else pa.csv.read_csv(path)
-        pairs = table.select(["source_id", "target_id"]).to_pylist()
+        names = [table[side].to_pylist() for side in ("source_id", "target_id")]
     except (OSError, pa.ArrowInvalid, KeyError) as error:
         raise UserError(
             f"train.vc_pairs: {path} is no Parquet or CSV file with the columns source_id and "
             f"target_id ({error})."
         ) from None
-    row_of = {name: row for row, name in enumerate(shards.index["utterance_id"].to_pylist())}
-    rows = []
-    for pair in pairs:
-        for name in pair.values():
-            if name not in row_of:
-                raise UserError(f"train.vc_pairs: {path} names {name!r}, which has no tokens.")
-        source, target = (row_of[pair[side]] for side in ("source_id", "target_id"))
-        if not held[source] and not held[target]:
-            rows.append((source, target))
-    return rows
-
-
-def _speakers(run: Run, rows: NDArray[np.int64]) -> int:
-    return len(set(run.shards.index["speaker"].take(pa.array(rows)).to_pylist()))
+    number_of = numbers_of(shards, [*names[0], *names[1]])
+    for name in (*names[0], *names[1]):
+        if name not in number_of:
+            raise UserError(f"train.vc_pairs: {path} names {name!r}, which has no tokens.")
+    numbers = np.array([[number_of[name] for name in side] for side in names], np.int64)
+    pairs = catalogue.positions(numbers.T)
+    return pairs[(pairs >= catalogue.held_back).all(axis=1)]
 
 
 def _check_disk(out: Path, size: str, keep: int) -> None:

@@ -1,29 +1,28 @@
 """Token shards as packed rows, composed as they are read.
 
-Which sequences share a row is planned from the index, a window of sequences at a time, so row n is
-the same whoever asks for it: resuming is nothing but going on at row n, and any number of
-processes and workers see the same rows.
+Which sequences share a row is planned a window of sequences at a time, so row n is the same
+whoever asks for it, and any number of processes and workers see the same rows. A checkpoint names
+the place of the window that a run stands in: going on plans that window and nothing before it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from gpa.tokenize.sequences import Task, TaskSequence, asr, choose_references, tts, vc
+from gpa.tokenize.sequences import Task, TaskSequence, asr, tts, vc
 from gpa.tokenize.shards import TokenShards
 from gpa.tokenize.vocabulary import StructureTokens
-from gpa.train.mixture import Draw, Mixture, candidates
-from gpa.train.packing import Row, fill_row, pack
+from gpa.train.catalogue import Catalogue, Numbers
+from gpa.train.mixture import BEGINNING, Draw, Mixture, Place, plan_rows
+from gpa.train.packing import Row, fill_row
 
-# Sequences planned together: enough to fill rows to 99 %, and few enough to forget at once.
-WINDOW = 2048
+# Held-back utterances that a loss is measured on; more would only cost time.
+EVALUATED = 10_000
 
 
 def compose(shards: TokenShards, structure: StructureTokens, draw: Draw) -> TaskSequence:
@@ -38,15 +37,16 @@ def compose(shards: TokenShards, structure: StructureTokens, draw: Draw) -> Task
     return vc(structure, reference, source.semantic_tokens, target.semantic_tokens)
 
 
-def plan_rows(draws: list[Draw], row_tokens: int, seed: list[int]) -> list[list[Draw]]:
-    """Pack a window of draws into rows, in random order: packing alone puts long ones first."""
-    rows = pack([draw.length for draw in draws], row_tokens)
-    order = np.random.default_rng(seed).permutation(len(rows))
-    return [[draws[i] for i in rows[number]] for number in order.tolist()]
-
-
 class PackedRows(torch.utils.data.Dataset):
-    """`count` rows of a mixture. Reading in order is fast; going back plans again."""
+    """The `count` rows of a run over a mixture.
+
+    A run that goes on takes them from row `first` on, and plans them from `start` on, which lies
+    before. Reading in order is fast; going back plans again from `start`.
+    """
+
+    _place: Place
+    _rows: list[list[Draw]]
+    _windows: Iterator[tuple[Place, list[list[Draw]]]]
 
     def __init__(
         self,
@@ -55,12 +55,13 @@ class PackedRows(torch.utils.data.Dataset):
         mixture: Mixture,
         count: int,
         supervise_all: bool,
+        start: Place = BEGINNING,
+        first: int = 0,
     ):
         self.shards, self.structure, self.mixture = shards, structure, mixture
         self.count, self.supervise_all = count, supervise_all
-        self._first = 0
-        self._rows: list[list[Draw]] = []
-        self._windows = self._plan()
+        self.start, self.first = start, first
+        self._restart()
 
     def __len__(self) -> int:
         return self.count
@@ -78,47 +79,50 @@ class PackedRows(torch.utils.data.Dataset):
 
     def draws(self, number: int) -> list[Draw]:
         """What row `number` holds."""
-        if not 0 <= number < self.count:
+        if not self.start.row <= number < self.count:
             raise IndexError(number)
-        if number < self._first:
+        return self._window(number)[1][number - self._place.row]
+
+    def place(self, number: int) -> Place:
+        """The place of the window that row `number` is in, to start from."""
+        return self._window(number)[0]
+
+    def _window(self, number: int) -> tuple[Place, list[list[Draw]]]:
+        if number < self._place.row:
             self._restart()
-        while number >= self._first + len(self._rows):
-            self._first += len(self._rows)
-            self._rows = next(self._windows)
-        return self._rows[number - self._first]
+        while number >= self._place.row + len(self._rows):
+            self._place, self._rows = next(self._windows)
+        return self._place, self._rows
 
     def _restart(self) -> None:
-        self._first, self._rows, self._windows = 0, [], self._plan()
-
-    def _plan(self) -> Iterator[list[list[Draw]]]:
-        draws, number = iter(self.mixture), 0
-        while True:
-            window = list(islice(draws, WINDOW))
-            yield plan_rows(window, self.mixture.row_tokens, [self.mixture.seed, number])
-            number += 1
+        self._place, self._rows = self.start, []
+        self._windows = self.mixture.rows(self.start)
 
 
 class EvaluationRows(torch.utils.data.Dataset):
-    """Every held-back utterance once, in one task, the answer alone supervised."""
+    """Each of these utterances once, in one task, the answer alone supervised.
+
+    `positions` are theirs in the catalogue.
+    """
 
     def __init__(
         self,
         task: Task,
         shards: TokenShards,
         structure: StructureTokens,
-        rows: NDArray[np.int64],
+        catalogue: Catalogue,
+        positions: Numbers,
         row_tokens: int,
         seed: int,
     ):
         self.shards, self.structure, self.row_tokens = shards, structure, row_tokens
-        found = candidates(task, shards.index, rows, row_tokens)
-        speakers = np.asarray(shards.index["speaker"].to_pylist(), dtype=str)[rows]
-        reference_of = dict(
-            zip(rows.tolist(), rows[choose_references(speakers, seed)[0]].tolist(), strict=True)
-        )
+        lengths = catalogue.sequence_lengths(task, positions)
+        references = catalogue.references(positions, [seed])
+        numbers = catalogue.rows[positions], catalogue.rows[references], lengths
         draws = [
-            Draw(task, row, row, reference_of[row], length)
-            for row, length in zip(found.targets.tolist(), found.lengths.tolist(), strict=True)
+            Draw(task, target, target, reference, length)
+            for target, reference, length in zip(*(each.tolist() for each in numbers), strict=True)
+            if length <= row_tokens
         ]
         self.rows = plan_rows(draws, row_tokens, [seed])
 
@@ -128,6 +132,12 @@ class EvaluationRows(torch.utils.data.Dataset):
     def __getitem__(self, number: int) -> Row:
         sequences = [compose(self.shards, self.structure, draw) for draw in self.rows[number]]
         return fill_row(sequences, self.row_tokens, supervise_all=False)
+
+
+def evaluated(catalogue: Catalogue) -> Numbers:
+    """The held-back utterances to evaluate on: all, or EVALUATED of them spread over all."""
+    count = min(EVALUATED, catalogue.held_back)
+    return np.linspace(0, catalogue.held_back, count, endpoint=False).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -144,7 +154,7 @@ class Efficiency:
 
 
 def packing_efficiency(rows: PackedRows) -> Efficiency:
-    """Measured on the rows of the first window (or as many as there are), without reading any."""
-    planned = [rows.draws(number) for number in range(min(len(rows), WINDOW))]
+    """Measured on the first window, without reading any."""
+    _, planned = next(rows.mixture.rows(rows.start))
     useful = sum(draw.length for row in planned for draw in row)
     return Efficiency(useful, len(planned) * rows.mixture.row_tokens)

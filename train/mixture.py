@@ -1,27 +1,35 @@
-"""What training draws, in which order: from the index alone, so that a mixture is only a knob.
+"""What training draws, in which order: computed, so that a mixture is only a knob and no list.
 
 Every (task, language, source) is a stream: its sequences in a new random order on each pass. The
 next sequence comes from the stream that is furthest behind its share of the tokens, so shares are
-kept exactly, at any point of a run, and the n-th sequence is the same on any machine.
+kept exactly, at any point of a run, and the n-th sequence is the same on any machine. How far each
+stream is, is all that a run must know to go on.
 """
 
 from __future__ import annotations
 
-import hashlib
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat
 
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
-from gpa.tokenize.sequences import TASKS, Task, choose_references, sequence_lengths
+from gpa.tokenize.sequences import TASKS, Task
+from gpa.train.catalogue import Catalogue, Numbers
+from gpa.train.packing import pack
+from gpa.train.permutation import permuted
+
+# Sequences planned together: enough to fill rows to 99 %, and few enough to forget at once.
+WINDOW = 2048
+# Sequences of a stream whose order is computed at once, and utterances that are added up at once.
+DRAWN_AT_ONCE = 256
+ADDED_AT_ONCE = 2**20
 
 
 class MixtureConfig(Config):
@@ -40,7 +48,7 @@ class MixtureConfig(Config):
 
 
 class Draw(NamedTuple):
-    """One sequence to compose; utterances are rows of the index."""
+    """One sequence to compose; utterances are numbers in the token shards."""
 
     task: Task
     source: int
@@ -49,182 +57,208 @@ class Draw(NamedTuple):
     length: int
 
 
-@dataclass(frozen=True)
-class Candidates:
-    """All sequences of one task: rows of the index and lengths, shape (sequences,) each."""
+class Place(NamedTuple):
+    """Where a run stands: at the start of a window.
 
-    task: Task
-    sources: NDArray[np.int64]
-    targets: NDArray[np.int64]
-    lengths: NDArray[np.int64]
+    `row` is the number of its first row; of each stream, `given` are the tokens drawn by its
+    share, and `drawn` the sequences. A new run has none of them.
+    """
+
+    row: int = 0
+    window: int = 0
+    given: tuple[float, ...] = ()
+    drawn: tuple[int, ...] = ()
+
+
+BEGINNING = Place()
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sequences that fit a row, their tokens, and how many are too long."""
+
+    sequences: int = 0
+    tokens: int = 0
     too_long: int = 0
 
-    def take(self, chosen: NDArray[np.int64]) -> Candidates:
-        """These of them."""
-        return Candidates(
-            self.task, self.sources[chosen], self.targets[chosen], self.lengths[chosen]
+    def __add__(self, other: Sums) -> Sums:
+        return Sums(
+            self.sequences + other.sequences,
+            self.tokens + other.tokens,
+            self.too_long + other.too_long,
         )
 
 
-def held_back(speakers: Sequence[str], share: float) -> NDArray[np.bool_]:
-    """Which utterances are never trained on: all of some speakers, shape (utterances,).
+@dataclass(frozen=True)
+class Stream:
+    """The sequences of one task, language and source: a part of the catalogue's groups.
 
-    At least one speaker where `share` is above 0. Speakers are chosen by a hash of their name, so
-    that they stay on their side when data is added. Raises UserError where too few are left.
+    `pairs` are positions (source, target) of conversions besides those of each from itself.
+    `share` is of the tokens, over all streams 1.
     """
-    names = sorted(set(speakers), key=lambda name: hashlib.sha256(name.encode()).digest())
-    count = int(np.ceil(share * len(names)))
-    if count and count >= len(names):
-        raise UserError(
-            f"Of {len(names)} speaker(s) none would be left to train on; add data, or set "
-            "train.held_back_share to 0 to train without evaluation."
-        )
-    chosen = set(names[:count])
-    return np.array([name in chosen for name in speakers], bool)
 
+    task: Task
+    part: slice
+    pairs: Numbers
+    share: float
 
-def candidates(
-    task: Task,
-    index: pa.Table,
-    rows: NDArray[np.int64],
-    row_tokens: int,
-    pairs: Sequence[tuple[int, int]] = (),
-) -> Candidates:
-    """All sequences that `task` makes of these rows of the index and that fit `row_tokens`.
-
-    Conversion makes every utterance from itself, and `pairs` (source, target) besides.
-    """
-    text, glm, semantic = (
-        index[name].to_numpy().astype(np.int64)
-        for name in ("text_tokens", "glm_tokens", "semantic_tokens")
-    )
-    sources = targets = np.asarray(rows, np.int64)
-    if task == "vc" and pairs:
-        given = np.asarray(pairs, np.int64)
-        sources, targets = (np.concatenate([rows, given[:, side]]) for side in (0, 1))
-    spoken = semantic[sources] + semantic[targets] if task == "vc" else semantic[targets]
-    lengths = sequence_lengths(task, text[targets], glm[targets], spoken)
-    fits = lengths <= row_tokens
-    return Candidates(
-        task, sources[fits], targets[fits], lengths[fits], int(np.count_nonzero(~fits))
-    )
+    def __len__(self) -> int:
+        return self.part.stop - self.part.start + len(self.pairs)
 
 
 @dataclass(frozen=True)
 class Mixture:
     """The endless order of sequences of a phase; iterating again starts again.
 
-    `index` is the token index, `rows` the rows of it to train on.
+    `pairs` are positions (source, target), shape (pairs, 2), of parallel utterances trained on.
     """
 
     config: MixtureConfig
-    index: pa.Table
-    rows: NDArray[np.int64]
+    catalogue: Catalogue
     row_tokens: int
     seed: int
-    pairs: Sequence[tuple[int, int]] = ()
-    _passes: dict[tuple[int, int], NDArray[np.int64]] = field(default_factory=dict, repr=False)
+    pairs: Numbers = field(default_factory=lambda: np.empty((0, 2), np.int64))
 
     @cached_property
-    def tasks(self) -> dict[Task, Candidates]:
-        """The sequences of each task that has a share; raises UserError where there are none."""
-        found = {
-            task: candidates(task, self.index, self.rows, self.row_tokens, self.pairs)
-            for task in TASKS
-            if self.config.tasks.get(task)
-        }
-        if not found:
-            raise UserError("No task has a share in mixture.tasks; give one a share above 0.")
+    def _found(self) -> dict[tuple[Task, str, str], tuple[Stream, Sums]]:
+        """Each stream there could be, without a share, and what is in it."""
+        found = {}
+        for task in TASKS:
+            if not self.config.tasks.get(task):
+                continue
+            for (language, source), part in self.catalogue.groups.items():
+                members = self.catalogue.by_group[part]
+                pairs = self.pairs[np.isin(self.pairs[:, 1], members)] if task == "vc" else None
+                stream = Stream(task, part, self.pairs[:0] if pairs is None else pairs, 0.0)
+                found[task, language, source] = stream, self._sums(stream)
         return found
 
     @cached_property
-    def streams(self) -> list[tuple[Candidates, float]]:
-        """Each stream and its share of the tokens; shares add up to 1."""
-        languages, sources = (
-            np.asarray(self.index[name].to_pylist(), dtype=object)
-            for name in ("language", "source")
-        )
-        _check_names("languages", self.config.languages, languages[self.rows])
-        _check_names("sources", self.config.sources, sources[self.rows])
-        total = sum(self.config.tasks.values())
+    def tasks(self) -> dict[Task, Sums]:
+        """The sequences of each task that has a share; raises UserError where there are none."""
+        tasks: dict[Task, Sums] = {}
+        for (task, _, _), (_, sums) in self._found.items():
+            tasks[task] = tasks.get(task, Sums()) + sums
+        if not tasks:
+            raise UserError("No task has a share in mixture.tasks; give one a share above 0.")
+        return tasks
+
+    @cached_property
+    def streams(self) -> list[Stream]:
+        """All streams that anything is drawn from; raises UserError for a task without any."""
+        for key, named, side in (
+            ("languages", self.config.languages, 0),
+            ("sources", self.config.sources, 1),
+        ):
+            _check_names(key, named, sorted({group[side] for group in self.catalogue.groups}))
         streams = []
-        for task, found in self.tasks.items():
-            groups: dict[tuple[str, str], list[int]] = {}
-            for i, row in enumerate(found.targets.tolist()):
-                groups.setdefault((languages[row], sources[row]), []).append(i)
+        for task, of_task in self.tasks.items():
             weighed = []
-            for (language, source), chosen in sorted(groups.items()):
-                stream = found.take(np.asarray(chosen))
+            for (its_task, language, source), (stream, sums) in self._found.items():
                 times = self.config.languages.get(language, 1.0)
                 times *= self.config.sources.get(source, 1.0)
-                if times:
-                    weighed.append((stream, times * float(stream.lengths.sum())))
-            tokens = sum(weight for _, weight in weighed)
+                if its_task == task and times and sums.sequences:
+                    weighed.append((stream, times * sums.tokens))
             if not weighed:
                 raise UserError(
                     f"No sequence of task {task} fits a row of {self.row_tokens} tokens and the "
-                    f"mixture ({found.too_long} are too long); raise row_tokens or change the "
+                    f"mixture ({of_task.too_long} are too long); raise row_tokens or change the "
                     "mixture."
                 )
-            share = self.config.tasks[task] / total
-            streams += [(stream, share * weight / tokens) for stream, weight in weighed]
+            share = self.config.tasks[task] / sum(self.config.tasks.values())
+            tokens = sum(weight for _, weight in weighed)
+            streams += [
+                Stream(stream.task, stream.part, stream.pairs, share * weight / tokens)
+                for stream, weight in weighed
+            ]
         return streams
 
     def __iter__(self) -> Iterator[Draw]:
-        behind = [(0.0, number) for number in range(len(self.streams))]
-        draws = [self._stream(number) for number in range(len(self.streams))]
+        for _, draws in self._windows(BEGINNING):
+            yield from draws
+
+    def rows(self, start: Place = BEGINNING) -> Iterator[tuple[Place, list[list[Draw]]]]:
+        """Windows of rows from a place on, each with the place where it starts."""
+        for place, draws in self._windows(start):
+            rows = plan_rows(draws, self.row_tokens, [self.seed, place.window])
+            start = place._replace(row=start.row)
+            yield start, rows
+            start = start._replace(row=start.row + len(rows))
+
+    def _windows(self, start: Place) -> Iterator[tuple[Place, list[Draw]]]:
+        """Windows of sequences, each with the place where it starts (but for its row)."""
+        shares = [stream.share for stream in self.streams]
+        drawn = list(start.drawn or [0] * len(shares))
+        behind = [(given, n) for n, given in enumerate(start.given or [0.0] * len(shares))]
+        heapq.heapify(behind)
+        streams = [self._stream(number, drawn[number]) for number in range(len(shares))]
+        window = start.window
         while True:
-            given, number = behind[0]
-            draw = next(draws[number])
-            heapq.heapreplace(behind, (given + draw.length / self.streams[number][1], number))
-            yield draw
+            given = tuple(given for given, _ in sorted(behind, key=lambda each: each[1]))
+            place = Place(0, window, given, tuple(drawn))
+            draws = []
+            for _ in range(WINDOW):
+                given_so_far, number = behind[0]
+                drawn[number], draw = next(streams[number])
+                draws.append(draw)
+                given_now = given_so_far + draw.length / shares[number]
+                heapq.heapreplace(behind, (given_now, number))
+            yield place, draws
+            window += 1
 
-    def _stream(self, number: int) -> Iterator[Draw]:
-        stream, _ = self.streams[number]
-        turn = 0
+    def _stream(self, number: int, drawn: int) -> Iterator[tuple[int, Draw]]:
+        """The sequences of a stream, each with how many of it are drawn then.
+
+        One that is too long is drawn and left out.
+        """
+        stream, rows = self.streams[number], self.catalogue.rows
         while True:
-            order = np.random.default_rng([self.seed, number, turn]).permutation(
-                len(stream.lengths)
-            )
-            references = self._references(stream.targets, [self.seed, number, turn, 1])
-            for i in order.tolist():
-                yield Draw(
-                    stream.task,
-                    int(stream.sources[i]),
-                    int(stream.targets[i]),
-                    int(references[i]),
-                    int(stream.lengths[i]),
-                )
-            turn += 1
+            turn, first = divmod(drawn, len(stream))
+            places = np.arange(first, min(first + DRAWN_AT_ONCE, len(stream)))
+            key = [self.seed, number, turn]
+            sources, targets = self._members(stream, permuted(places, len(stream), key))
+            lengths = self.catalogue.sequence_lengths(stream.task, targets, sources)
+            references = self.catalogue.references(targets, [*key, 1])
+            columns = rows[sources], rows[targets], rows[references], lengths
+            for i, draw in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
+                if draw[-1] <= self.row_tokens:
+                    yield drawn + i + 1, Draw(stream.task, *draw)
+            drawn += len(places)
 
-    def _references(self, targets: NDArray[np.int64], seed: list[int]) -> NDArray[np.int64]:
-        """A row of the same speaker for each target row, from all rows trained on."""
-        references, _ = choose_references(self._speakers, seed)
-        return self.rows[references[self._place[targets]]]
+    def _members(self, stream: Stream, chosen: NDArray[Any]) -> tuple[Numbers, Numbers]:
+        """Positions of the sources and of the targets of these sequences of a stream."""
+        alone = len(stream) - len(stream.pairs)
+        given = chosen >= alone
+        of_group = self.catalogue.by_group[stream.part.start + np.where(given, 0, chosen)]
+        sources = of_group.astype(np.int64)
+        targets = sources.copy()
+        sources[given], targets[given] = stream.pairs[chosen[given] - alone].T
+        return sources, targets
 
-    @cached_property
-    def _speakers(self) -> NDArray[np.int64]:
-        codes = self.index["speaker"].combine_chunks().dictionary_encode().indices.to_numpy()
-        return codes[self.rows].astype(np.int64)
-
-    @cached_property
-    def _place(self) -> NDArray[np.int64]:
-        place = np.full(self.index.num_rows, -1, np.int64)
-        place[self.rows] = np.arange(len(self.rows))
-        return place
-
-    @property
-    def own_references(self) -> int:
-        """Utterances whose speaker has no other: they are their own reference."""
-        return int(choose_references(self._speakers, self.seed)[1].sum())
+    def _sums(self, stream: Stream) -> Sums:
+        total = Sums()
+        for start in range(0, len(stream), ADDED_AT_ONCE):
+            chosen = np.arange(start, min(start + ADDED_AT_ONCE, len(stream)))
+            sources, targets = self._members(stream, chosen)
+            lengths = self.catalogue.sequence_lengths(stream.task, targets, sources)
+            fits = lengths <= self.row_tokens
+            kept = int(np.count_nonzero(fits))
+            total += Sums(kept, int(lengths[fits].sum()), len(chosen) - kept)
+        return total
 
 
-def _check_names(key: str, weights: dict[str, float], known: NDArray[np.object_]) -> None:
+def plan_rows(draws: list[Draw], row_tokens: int, seed: list[int]) -> list[list[Draw]]:
+    """Pack a window of draws into rows, in random order: packing alone puts long ones first."""
+    rows = pack([draw.length for draw in draws], row_tokens)
+    order = np.random.default_rng(seed).permutation(len(rows))
+    return [[draws[i] for i in rows[number]] for number in order.tolist()]
+
+
+def _check_names(key: str, weights: dict[str, float], known: list[str]) -> None:
     """A misspelt language would silently keep its weight of 1."""
-    names = sorted(set(known.tolist()))
     for name in weights:
-        if name not in names:
+        if name not in known:
             raise UserError(
                 f"mixture.{key} names {name!r}, which the data does not have; it has "
-                f"{', '.join(names)}."
+                f"{', '.join(known)}."
             )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +30,7 @@ from gpa.tokenize.sequences import IGNORED, Task
 from gpa.train.data import EvaluationRows, PackedRows
 from gpa.train.loss import with_packed_loss
 from gpa.train.metrics import LossBar, MetricsFile
-from gpa.train.mixture import MixtureConfig
+from gpa.train.mixture import MixtureConfig, Place
 from gpa.train.packing import collate
 from gpa.train.sizes import Size
 
@@ -84,6 +85,22 @@ class TrainConfig(Config):
     phases: dict[Phase, PhaseConfig]
 
 
+class InOrder(torch.utils.data.Sampler[int]):
+    """The numbers of all rows that a run still takes: they are in random order already.
+
+    Its length is that of the whole run, by which the Trainer counts its steps.
+    """
+
+    def __init__(self, rows: PackedRows):
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.rows.first, len(self.rows)))
+
+
 class GPATrainer(Trainer):
     """transformers' Trainer over packed rows.
 
@@ -98,8 +115,7 @@ class GPATrainer(Trainer):
         self.rows, self.out, self.keep = rows, out, keep
 
     def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler:
-        # Rows are in random order already, and their number is the position to resume from.
-        return torch.utils.data.SequentialSampler(self.rows)
+        return InOrder(self.rows)
 
     def prediction_step(
         self,
@@ -172,10 +188,46 @@ class DataIdentity(TrainerCallback, ExportableState):
         return {"args": self.identity, "attributes": {}}
 
 
+class DataPlace(TrainerCallback, ExportableState):
+    """Writes where in its data a run stands into its trainer_state.json.
+
+    It plans for itself what is taken, a step at a time: the loader's workers plan ahead.
+    """
+
+    def __init__(self, rows: PackedRows, rows_per_step: int):
+        self.rows, self.rows_per_step = copy.copy(rows), rows_per_step
+        self.place = rows.start
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Go on to the row that the next step begins with."""
+        following = state.global_step * self.rows_per_step
+        if state.is_world_process_zero and following < len(self.rows):
+            self.place = self.rows.place(following)
+
+    def state(self) -> dict[str, Any]:
+        """The place of the window that the next row is in."""
+        return {"args": {}, "attributes": self.place._asdict()}
+
+
+def read_place(checkpoint: Path) -> Place:
+    """Where in its data the run of a checkpoint stood."""
+    state = _callbacks(checkpoint)[DataPlace.__name__]["attributes"]
+    return Place(state["row"], state["window"], tuple(state["given"]), tuple(state["drawn"]))
+
+
+def read_step(checkpoint: Path) -> int:
+    """How many optimizer steps a checkpoint has had."""
+    return json.loads((checkpoint / "trainer_state.json").read_text())["global_step"]
+
+
+def _callbacks(checkpoint: Path) -> dict[str, Any]:
+    state = json.loads((checkpoint / "trainer_state.json").read_text())
+    return state.get("stateful_callbacks", {})
+
+
 def check_identity(checkpoint: Path, identity: Mapping[str, str]) -> None:
     """Raises UserError where a run would go on with other data than it was begun with."""
-    state = json.loads((checkpoint / "trainer_state.json").read_text())
-    begun = state.get("stateful_callbacks", {}).get(DataIdentity.__name__, {}).get("args", {})
+    begun = _callbacks(checkpoint).get(DataIdentity.__name__, {}).get("args", {})
     for name, now in identity.items():
         if begun.get(name) != now:
             raise UserError(
@@ -213,7 +265,11 @@ def make_trainer(
         data_collator=collate,
         compute_metrics=token_mean,
         processing_class=tokenizer,
-        callbacks=[DataIdentity(**identity), MetricsFile(out)],
+        callbacks=[
+            DataIdentity(**identity),
+            DataPlace(rows, config.batches[size].rows_per_step),
+            MetricsFile(out),
+        ],
     )
     trainer.remove_callback(ProgressCallback)
     trainer.add_callback(LossBar)
@@ -262,6 +318,8 @@ def training_arguments(
         logging_steps=1,
         logging_nan_inf_filter=False,
         report_to=_reports(),
+        # The rows know where to go on (InOrder); skipping those before would take ever longer.
+        ignore_data_skip=True,
         remove_unused_columns=False,
         ddp_find_unused_parameters=False,
         label_names=["labels"],

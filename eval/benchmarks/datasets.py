@@ -15,11 +15,9 @@ error, never an utterance less. Audio and tokens are read when their turn comes.
 from __future__ import annotations
 
 import io
-import tarfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +32,6 @@ from gpa.runtime.config import read_text
 from gpa.runtime.errors import UserError
 from gpa.tokenize.sequences import Task, choose_references
 from gpa.tokenize.shards import Provenance, TokenShards, UtteranceTokens
-from gpa.tokenize.shards import read_shard as read_token_shard
 
 # What is read of an utterance when its turn comes: samples (samples,) at 16 kHz.
 Read = Callable[[], Waveform]
@@ -200,16 +197,15 @@ def tokens(folder: str, seed: int) -> list[TestSet]:
     Recognition alone: what the other tasks say could only be judged through a codec.
     """
     shards = TokenShards(Path(folder))
-    names = dict.fromkeys(shards.index["shard"].to_pylist())
     by_language: dict[str, list[Item]] = {}
-    # Texts stay in memory; tokens are read again, by their row, when their turn comes.
-    utterances = chain.from_iterable(read_token_shard(shards.folder / name) for name in names)
-    try:
-        for row, utterance in enumerate(utterances):
-            item = Item(utterance.utterance_id, utterance.text, tokens=partial(shards.tokens, row))
-            by_language.setdefault(utterance.language, []).append(item)
-    except (OSError, tarfile.TarError, ValueError) as error:
-        raise UserError(f"A token shard in {folder} can't be read: {error}.") from None
+    # Texts stay in memory; tokens are read again, by their number, when their turn comes.
+    number = 0
+    for rows in shards.shards():
+        columns = (rows[name].to_pylist() for name in ("utterance_id", "language", "text"))
+        for key, language, text in zip(*columns, strict=True):
+            item = Item(key, text, tokens=partial(shards.tokens, number))
+            by_language.setdefault(language, []).append(item)
+            number += 1
     return [
         TestSet(f"tokens-{language}", "asr", language, tuple(items), tokenized=shards.provenance)
         for language, items in sorted(by_language.items())

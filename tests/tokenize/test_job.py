@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import safetensors.numpy
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +20,7 @@ from gpa.runtime.errors import UserError
 from gpa.runtime.stage import Artifact, NoAttempts
 from gpa.runtime.storage import Store
 from gpa.tokenize.job import TokenizeStage
-from gpa.tokenize.shards import TOKENS_SUFFIX, UtteranceTokens
+from gpa.tokenize.shards import UtteranceTokens, shard_totals
 from gpa.tokenize.vocabulary import Vocabulary
 from gpa.tokenize.weights import TokenizerConfig
 from tests.curation.curated_out import SPOKEN, bad_entries, good_entries, write_curated
@@ -60,21 +59,21 @@ def mixed(tmp_path_factory) -> Path:
 
 def test_good_utterances_have_the_tokens_that_the_tokenizers_give(stage, mixed, bicodec, glm):
     made = process(stage, mixed)
-    assert made.table["utterance_id"].to_pylist() == [
+    assert made.mapped["utterance_id"].to_pylist() == [
         f"recording{number}-000000000" for number in range(len(SPOKEN))
     ]
-    assert made.table["source"].to_pylist() == [".", "corpus", "corpus"]
-    for row, curated, name in zip(made.table.to_pylist(), good_entries(), SPOKEN, strict=True):
-        stored = safetensors.numpy.load(made.files[f"{row['utterance_id']}{TOKENS_SUFFIX}"])
-        tokens = UtteranceTokens(**stored)
+    assert made.mapped["source"].to_pylist() == [".", "corpus", "corpus"]
+    for row, curated, name in zip(made.mapped.to_pylist(), good_entries(), SPOKEN, strict=True):
+        tokens = UtteranceTokens(
+            **{kind: np.array(row[kind]) for kind in UtteranceTokens.__dataclass_fields__}
+        )
         samples, rate = soundfile.read(io.BytesIO(curated["flac"]), dtype="float32")
         (expected,) = bicodec.encode([samples], rate)
         np.testing.assert_array_equal(tokens.semantic_tokens, expected.semantic_tokens)
         np.testing.assert_array_equal(tokens.global_tokens, expected.global_tokens)
         np.testing.assert_array_equal(tokens.glm_tokens, glm.encode([samples], rate)[0])
         assert Vocabulary.build().decode_text(tokens.text_tokens) == f"<|im_end|>{name}"
-        for kind in ("text_tokens", "glm_tokens", "semantic_tokens"):
-            assert row[kind] == len(getattr(tokens, kind))
+    assert made.table.to_pylist() == [shard_totals(made.mapped)]
 
 
 def test_every_bad_utterance_is_a_reject_that_says_why(stage, mixed):
@@ -89,7 +88,7 @@ def test_every_bad_utterance_is_a_reject_that_says_why(stage, mixed):
 
 def test_no_second_is_lost_and_none_counted_twice(stage, mixed):
     made = process(stage, mixed)
-    seconds = sum(made.table["duration_s"].to_pylist()) + sum(r.seconds for r in made.rejects)
+    seconds = sum(made.mapped["duration_s"].to_pylist()) + sum(r.seconds for r in made.rejects)
     (curated_s,) = find_shards(str(mixed)).seconds.values()
     assert seconds == pytest.approx(curated_s)
     assert made.audio_s == pytest.approx(curated_s)
@@ -100,7 +99,7 @@ def test_the_same_shard_gives_the_same_bytes_also_one_utterance_at_a_time(stage,
     for attempts in (NoAttempts(), AfterADeath()):
         again = process(stage, mixed, attempts)
         assert again.table.equals(first.table)
-        assert dict(again.files) == dict(first.files)
+        assert again.mapped.equals(first.mapped)
         assert again.rejects == first.rejects
 
 
@@ -108,22 +107,21 @@ def test_portions_smaller_than_a_shard_give_the_same_tokens(stage, mixed):
     first = process(stage, mixed)
     small = TokenizeStage("tokens", stage.config.model_copy(update={"portion_s": 0.5}), ["curated"])
     small.load()
-    assert dict(process(small, mixed).files) == dict(first.files)
+    assert process(small, mixed).mapped.equals(first.mapped)
 
 
 def test_a_quarantined_recording_is_rejected_untouched(stage, mixed):
     attempts = AfterADeath(quarantined=frozenset({"recording1"}))
     made = process(stage, mixed, attempts)
-    assert "recording1-000000000" not in made.table["utterance_id"].to_pylist()
+    assert "recording1-000000000" not in made.mapped["utterance_id"].to_pylist()
     (reject,) = (reject for reject in made.rejects if reject.recording_id == "recording1")
     assert reject.reason == "quarantined"
 
 
 def test_a_shard_of_nothing_usable_gives_an_empty_table(stage, tmp_path):
     made = process(stage, write_curated(tmp_path, [[bad for _, bad in bad_entries()]]))
-    assert made.table.num_rows == 0
+    assert made.mapped.num_rows == made.table["utterances"][0].as_py() == 0
     assert len(made.rejects) == len(bad_entries())
-    assert not made.files
 
 
 def test_a_shard_changed_after_curation_is_refused(stage, tmp_path):

@@ -16,6 +16,7 @@ from gpa.tokenize.shards import (
     TokenShards,
     Utterance,
     UtteranceTokens,
+    token_rows,
     write_index,
     write_shard,
 )
@@ -36,8 +37,8 @@ def utterance(number: int) -> Utterance:
 
 
 def shards(folder, count: int, trained: bool) -> TokenShards:
-    rows = write_shard(folder / "s.tar", [utterance(number) for number in range(count)])
-    write_index(folder, rows, Provenance("t", "b", "g", trained))
+    rows = token_rows([utterance(number) for number in range(count)])
+    write_index(folder, [write_shard(folder / "s.arrow", rows)], Provenance("t", "b", "g", trained))
     return TokenShards(folder)
 
 
@@ -47,10 +48,6 @@ def rejected(*names: str) -> pa.Table:
         for name in names
     ]
     return pa.Table.from_pylist(rows, REJECT_SCHEMA)
-
-
-def ids(*names: str) -> pa.Table:
-    return pa.table({"utterance_id": pa.array(names, pa.string())})
 
 
 def test_totals_count_tokens_codes_and_rejects(tmp_path):
@@ -92,8 +89,8 @@ def test_report_and_card_warn_of_small_tokenizers_and_of_no_others(tmp_path):
 
 
 def test_the_books_balance_where_each_utterance_is_tokenized_or_rejected():
-    check_books(ids("a", "b", "c"), ids("c", "a"), rejected("b"))
-    check_books(ids(), ids(), rejected())
+    check_books(["a", "b", "c"], ["c", "a"], ["b"])
+    check_books([], [], [])
 
 
 @pytest.mark.parametrize(
@@ -101,7 +98,7 @@ def test_the_books_balance_where_each_utterance_is_tokenized_or_rejected():
 )
 def test_an_utterance_lost_or_counted_twice_stops_the_job(tokenized, dropped):
     with pytest.raises(UserError, match="3 utterances were curated"):
-        check_books(ids("a", "b", "c"), ids(*tokenized), rejected(*dropped))
+        check_books(["a", "b", "c"], tokenized, dropped)
 
 
 @given(COUNTS)

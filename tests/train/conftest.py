@@ -18,7 +18,6 @@ from gpa.tokenize.job import TokenizeStage
 from gpa.tokenize.shards import (
     Provenance,
     TokenShards,
-    read_shard,
     write_index,
     write_shard,
 )
@@ -76,8 +75,6 @@ def speech_shards(vocabulary: Vocabulary, tmp_path_factory: pytest.TempPathFacto
     )
     made = stage.process("clips", {"curated": shard}, NoAttempts())
     assert not made.rejects
-    tar = scratch / "tokens.tar"
-    tar.write_bytes(tar_bytes(made.files))
-    index = write_shard(folder / "shard-000000.tar", read_shard(tar))
-    write_index(folder, index, Provenance(vocabulary.text_digest, "small", "small", False))
+    index = write_shard(folder / "shard-000000.arrow", made.mapped)
+    write_index(folder, [index], Provenance(vocabulary.text_digest, "small", "small", False))
     return TokenShards(folder)

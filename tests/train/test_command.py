@@ -168,8 +168,9 @@ def test_evaluation_losses_are_means_over_tokens(shards, whole_run):
 def test_held_back_speakers_are_never_in_a_training_row(shards, tmp_path):
     where = {"model": "tiny", "phase": "pretrain", "tokens": shards.folder, "out": tmp_path}
     run = prepare(small(), **where, steps=50, checkpoint=None, resume=False)
-    speaker = shards.index["speaker"].to_pylist()
-    held = {speaker[row] for row in run.held_back_rows}
+    speaker = shards.table(["speaker"])["speaker"].to_pylist()
+    catalogue = run.rows.mixture.catalogue
+    held = {speaker[row] for row in catalogue.rows[: catalogue.held_back]}
     drawn = {
         speaker[utterance]
         for number in range(len(run.rows))

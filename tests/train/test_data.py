@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pickle
 
-import numpy as np
 import pytest
 import torch
 
 from gpa.tokenize.sequences import IGNORED, asr, vc
-from gpa.train.data import EvaluationRows, PackedRows, compose, packing_efficiency
+from gpa.train.catalogue import Catalogue
+from gpa.train.data import EvaluationRows, PackedRows, compose, evaluated, packing_efficiency
 from gpa.train.mixture import Draw, Mixture, MixtureConfig
 from gpa.train.packing import collate
 
@@ -21,7 +21,7 @@ def shards(make_shards, tmp_path_factory):
 
 @pytest.fixture
 def rows(shards, vocabulary):
-    mixture = Mixture(MixtureConfig(), shards.index, np.arange(len(shards)), 1024, seed=0)
+    mixture = Mixture(MixtureConfig(), Catalogue(shards, 0), 1024, seed=0)
     return PackedRows(shards, vocabulary.structure, mixture, count=900, supervise_all=False)
 
 
@@ -79,12 +79,37 @@ def test_rows_end_where_training_does(rows):
         rows[900]
 
 
+def test_what_a_worker_is_handed_is_small_and_does_not_grow(
+    rows, make_shards, tmp_path, vocabulary
+):
+    shards = make_shards(tmp_path, 4800)
+    mixture = Mixture(MixtureConfig(), Catalogue(shards, 0), 1024, seed=0)
+    more = PackedRows(shards, vocabulary.structure, mixture, count=900, supervise_all=False)
+    assert rows.draws(0)
+    assert more.draws(0)
+    few, many = (len(pickle.dumps(each)) for each in (rows, more))
+    assert many < few + 200 < 20_000
+
+
+def test_rows_planned_from_a_place_are_those_of_the_whole_run(rows):
+    place = rows.place(700)
+    assert 0 < place.row <= 700
+    later = PackedRows(
+        rows.shards, rows.structure, rows.mixture, 900, False, start=place, first=700
+    )
+    assert [later.draws(n) for n in range(700, 900)] == [rows.draws(n) for n in range(700, 900)]
+
+
 def test_evaluation_takes_every_held_back_utterance_once(shards, vocabulary):
-    held = np.array([1, 5, 9, 13])
+    catalogue = Catalogue(shards, 0.25)
+    held = catalogue.rows[: catalogue.held_back].tolist()
+    assert len(held) == 12
     for task in ("asr", "tts", "vc"):
-        rows = EvaluationRows(task, shards, vocabulary.structure, held, 1024, seed=0)
-        assert sorted(draw.target for row in rows.rows for draw in row) == held.tolist()
+        rows = EvaluationRows(
+            task, shards, vocabulary.structure, catalogue, evaluated(catalogue), 1024, seed=0
+        )
+        assert sorted(draw.target for row in rows.rows for draw in row) == sorted(held)
         assert all(draw.reference in held for row in rows.rows for draw in row)
         supervised = sum(int((rows[i]["labels"] != IGNORED).sum()) for i in range(len(rows)))
-        texts = sum(len(shards.tokens(row).text_tokens) + 2 for row in held.tolist())
+        texts = sum(len(shards.tokens(row).text_tokens) + 2 for row in held)
         assert supervised == texts or task != "asr"

@@ -11,7 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpa.runtime.errors import UserError
-from gpa.train.mixture import Mixture, MixtureConfig, candidates, held_back
+from gpa.tokenize.shards import TokenShards
+from gpa.train.catalogue import Catalogue, speakers_held_back
+from gpa.train.mixture import WINDOW, Mixture, MixtureConfig
+from gpa.train.permutation import permuted
 
 
 @pytest.fixture(scope="module")
@@ -19,9 +22,14 @@ def shards(make_shards, tmp_path_factory):
     return make_shards(tmp_path_factory.mktemp("tokens"), 40, speakers=7)
 
 
-def mixture(shards, row_tokens=4096, pairs=(), rows=None, seed=0, **config) -> Mixture:
-    rows = np.arange(len(shards)) if rows is None else rows
-    return Mixture(MixtureConfig(**config), shards.index, rows, row_tokens, seed, pairs)
+def mixture(shards, row_tokens=4096, pairs=(), held_back=0.0, seed=0, **config) -> Mixture:
+    catalogue = Catalogue(shards, held_back)
+    positions = catalogue.positions(np.array(pairs, np.int64).reshape(-1, 2))
+    return Mixture(MixtureConfig(**config), catalogue, row_tokens, seed, positions)
+
+
+def column(shards: TokenShards, name: str) -> list:
+    return shards.table([name])[name].to_pylist()
 
 
 def tokens_by(draws, key) -> dict:
@@ -39,7 +47,7 @@ def test_tasks_have_their_shares_of_the_tokens(shards):
 
 
 def test_a_language_drawn_twice_as_often_doubles_against_the_others(shards):
-    language = shards.index["language"].to_pylist()
+    language = column(shards, "language")
 
     def odds(**config) -> float:
         draws = islice(mixture(shards, tasks={"asr": 1}, **config), 4000)
@@ -50,7 +58,7 @@ def test_a_language_drawn_twice_as_often_doubles_against_the_others(shards):
 
 
 def test_a_source_of_weight_zero_is_never_drawn(shards):
-    source = shards.index["source"].to_pylist()
+    source = column(shards, "source")
     draws = islice(mixture(shards, sources={"calls": 0}), 500)
     assert {source[draw.target] for draw in draws} == {"books"}
 
@@ -62,18 +70,53 @@ def test_every_utterance_has_its_turn_in_each_pass(shards):
 
 
 def test_a_reference_is_another_utterance_of_the_speaker_trained_on(shards):
-    speaker = shards.index["speaker"].to_pylist()
-    rows = np.arange(3, 40)
-    for draw in islice(mixture(shards, rows=rows, tasks={"tts": 1, "vc": 1}), 500):
+    speaker = column(shards, "speaker")
+    for draw in islice(mixture(shards, tasks={"tts": 1, "vc": 1}), 500):
         assert speaker[draw.reference] == speaker[draw.target]
         assert draw.reference != draw.target
-        assert draw.reference in rows
 
 
-def test_a_lone_utterance_is_its_own_reference_and_counted(shards):
-    lone = mixture(shards, rows=np.array([0, 1, 7]), tasks={"tts": 1})
-    assert lone.own_references == 1
+def test_each_other_utterance_of_the_speaker_is_a_reference_in_time(shards):
+    speaker = column(shards, "speaker")
+    seen = {d.reference for d in islice(mixture(shards, tasks={"tts": 1}), 2000) if d.target == 3}
+    assert seen == {row for row in range(40) if speaker[row] == speaker[3]} - {3}
+
+
+def test_a_lone_utterance_is_its_own_reference_and_counted(make_shards, tmp_path):
+    lone = mixture(make_shards(tmp_path, 9, speakers=8), tasks={"tts": 1})
+    assert lone.catalogue.own_references == 7
     assert {d.reference for d in islice(lone, 30) if d.target == 1} == {1}
+    assert {d.reference for d in islice(lone, 30) if d.target == 8} == {0}
+
+
+def test_speakers_held_back_are_never_drawn(shards):
+    speaker = column(shards, "speaker")
+    held = mixture(shards, held_back=0.4)
+    named = {speaker[row] for row in held.catalogue.rows[: held.catalogue.held_back]}
+    drawn = {speaker[row] for draw in islice(held, 500) for row in draw[1:4]}
+    assert len(named) == held.catalogue.held_speakers == 3
+    assert drawn == set(speaker) - named
+
+
+def test_a_run_goes_on_from_any_window_as_if_it_had_never_stopped(shards):
+    whole = mixture(shards, tasks={"asr": 1, "tts": 2, "vc": 5})
+    windows = list(islice(whole.rows(), 5))
+    for start in (1, 4):
+        again = list(islice(whole.rows(windows[start][0]), 5 - start))
+        assert again == windows[start:]
+    assert windows[4][0].row == sum(len(rows) for _, rows in windows[:4])
+    assert sum(windows[4][0].drawn) == 4 * WINDOW
+
+
+@given(st.integers(1, 3000), st.integers(0, 2**40), st.integers(0, 100))
+def test_a_computed_order_has_every_place_once_and_differs_by_key(size, seed, turn):
+    order = permuted(np.arange(size), size, [seed, turn])
+    assert sorted(order.tolist()) == list(range(size))
+    some = np.arange(size)[:: max(1, size // 7)]
+    assert (permuted(some, size, [seed, turn]) == order[some]).all()
+    if size > 50:
+        assert (order != permuted(np.arange(size), size, [seed, turn + 1])).any()
+        assert abs(np.corrcoef(np.arange(size), order)[0, 1]) < 5 / size**0.5
 
 
 def test_given_pairs_are_converted_besides_each_utterance_from_itself(shards):
@@ -90,11 +133,16 @@ def test_the_same_seed_draws_the_same_and_another_seed_does_not(shards):
 
 
 def test_sequences_longer_than_a_row_are_dropped_and_counted(shards):
-    short = candidates("vc", shards.index, np.arange(40), row_tokens=100)
-    whole = candidates("vc", shards.index, np.arange(40), row_tokens=4096)
-    assert short.too_long == int((whole.lengths > 100).sum()) > 0
-    assert len(short.lengths) + short.too_long == 40
-    assert short.lengths.max() <= 100
+    short = mixture(shards, row_tokens=100, tasks={"vc": 1})
+    whole = mixture(shards, tasks={"vc": 1})
+    lengths = {draw.target: draw.length for draw in islice(whole, 80)}
+    assert len(lengths) == 40
+    too_long = short.tasks["vc"].too_long
+    assert too_long == sum(length > 100 for length in lengths.values()) > 0
+    assert short.tasks["vc"].sequences == 40 - too_long
+    assert short.tasks["vc"].tokens == sum(n for n in lengths.values() if n <= 100)
+    drawn = {draw.target: draw.length for draw in islice(short, 80)}
+    assert drawn == {target: n for target, n in lengths.items() if n <= 100}
 
 
 @pytest.mark.parametrize(
@@ -110,16 +158,14 @@ def test_a_mixture_that_draws_nothing_is_refused(shards, config, message):
         next(iter(mixture(shards, **config)))
 
 
-@given(st.lists(st.sampled_from("abcdefgh"), min_size=2, max_size=40), st.floats(0.01, 0.4))
-def test_a_speaker_is_trained_on_or_held_back_never_both(speakers, share):
-    if len(set(speakers)) < 2:
-        return
-    held = held_back(speakers, share)
-    assert not set(np.array(speakers)[held]) & set(np.array(speakers)[~held])
-    assert held.any()
+@given(st.integers(2, 1000), st.floats(0.01, 0.4))
+def test_somebody_is_held_back_and_somebody_is_not(speakers, share):
+    held = speakers_held_back(speakers, share)
+    assert 0 < held < speakers
+    assert abs(held - share * speakers) <= 1
 
 
 def test_a_single_speaker_can_not_be_held_back():
     with pytest.raises(UserError, match="none would be left"):
-        held_back(["a", "a"], 0.05)
-    assert not held_back(["a", "a"], 0).any()
+        speakers_held_back(1, 0.05)
+    assert speakers_held_back(1, 0) == 0

@@ -10,7 +10,7 @@ import yaml
 from transformers import Qwen3ForCausalLM
 
 from gpa.tokenize.sequences import asr_prompt
-from gpa.tokenize.shards import read_shard
+from gpa.train.catalogue import Catalogue
 from gpa.train.command import train
 from gpa.train.data import EvaluationRows
 from gpa.train.loss import with_packed_loss
@@ -26,7 +26,8 @@ LEARNT = 0.5
 
 def mean_loss(model, task, shards, vocabulary) -> float:
     """Loss of the answers of all utterances in one task, nats a token."""
-    rows = EvaluationRows(task, shards, vocabulary.structure, np.arange(16), 768, seed=0)
+    catalogue, everybody = Catalogue(shards, 0), np.arange(16)
+    rows = EvaluationRows(task, shards, vocabulary.structure, catalogue, everybody, 768, seed=0)
     inputs = collate([rows[number] for number in range(len(rows))])
     with torch.no_grad():
         return with_packed_loss(model)(**inputs).loss.item()
@@ -46,18 +47,17 @@ def test_a_tiny_model_learns_sixteen_utterances_by_heart(speech_shards, vocabula
     model = Qwen3ForCausalLM.from_pretrained(checkpoint).eval()
     structure = vocabulary.structure
     written, heard = [], []
-    for shard in sorted(shards.folder.glob("*.tar")):
-        for utterance in read_shard(shard):
-            tokens = utterance.tokens
-            prompt = asr_prompt(structure, tokens.glm_tokens, tokens.semantic_tokens)
-            made = model.generate(
-                torch.from_numpy(prompt).long()[None],
-                max_new_tokens=40,
-                do_sample=False,
-                eos_token_id=structure.end_content,
-            )
-            written.append(utterance.text)
-            heard.append(vocabulary.decode_text(made[0, len(prompt) :].numpy()))
+    for number, text in enumerate(shards.table(["text"])["text"].to_pylist()):
+        tokens = shards.tokens(number)
+        prompt = asr_prompt(structure, tokens.glm_tokens, tokens.semantic_tokens)
+        made = model.generate(
+            torch.from_numpy(prompt).long()[None],
+            max_new_tokens=40,
+            do_sample=False,
+            eos_token_id=structure.end_content,
+        )
+        written.append(text)
+        heard.append(vocabulary.decode_text(made[0, len(prompt) :].numpy()))
     assert len(written) == 16
     fresh = new_model("tiny", config.seed)
     for task in ("tts", "vc"):
