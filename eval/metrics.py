@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rapidfuzz import fuzz
 from rapidfuzz.distance import Levenshtein, ScoreAlignment
 
-from gpa.runtime.intervals import Estimate, ratio
+from gpa.curation.intervals import Estimate, ratio
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from gpa.curation import run, shards
 from gpa.curation.audio import DecodeError, decode, probe
 from gpa.curation.ingest import corpus
 from gpa.curation.ingest import stage as ingest
+from gpa.curation.intervals import Estimate, ratio
 from gpa.curation.pipeline import (
     RECORDINGS_FINGERPRINT,
     PipelineConfig,
@@ -39,7 +40,6 @@ from gpa.runtime import record
 from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.errors import NotReadError, UserError
 from gpa.runtime.execution import Engine
-from gpa.runtime.intervals import Estimate, ratio
 from gpa.runtime.progress import duration
 from gpa.runtime.recipe import fingerprints
 from gpa.runtime.storage import Store

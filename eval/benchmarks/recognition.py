@@ -14,9 +14,9 @@ from typing import Literal
 
 from whisper_normalizer.english import EnglishTextNormalizer
 
+from gpa.curation.intervals import Estimate, ratio
 from gpa.curation.text.units import units
 from gpa.eval.metrics import corpus_wer, errors
-from gpa.runtime.intervals import Estimate, ratio
 
 Units = Literal["librispeech", "aishell", "agreement"]
 

@@ -16,13 +16,13 @@ from typing import cast
 import soundfile
 
 from gpa.curation.audio import Waveform
+from gpa.curation.intervals import Estimate, mean
 from gpa.curation.models.protocols import ASR
 from gpa.eval.benchmarks.datasets import TestSet
 from gpa.eval.benchmarks.recognition import authors_error_rate, cut, error_rate, join_hyphens
 from gpa.eval.benchmarks.seed_tts import Language, macro_wer
 from gpa.eval.benchmarks.similarity import SpeakerEncoder, similarities
 from gpa.runtime.errors import UserError
-from gpa.runtime.intervals import Estimate, mean
 from gpa.tokenize.clips import SAMPLE_RATE
 
 # Languages that are counted in characters, so that their error rate is called CER.

@@ -21,8 +21,8 @@ from typing import Literal, get_args
 from opencc import OpenCC
 from zhon.hanzi import punctuation
 
+from gpa.curation.intervals import Estimate, mean
 from gpa.eval.metrics import errors
-from gpa.runtime.intervals import Estimate, mean
 
 Language = Literal["en", "zh"]
 SPOKEN_LANGUAGES: tuple[Language, ...] = get_args(Language)

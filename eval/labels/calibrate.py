@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gpa.curation.consensus.stage import ConsensusConfig
+from gpa.curation.intervals import Estimate, ratio
 from gpa.curation.report.samples import PWER_STRATA
 from gpa.eval.labels.decisions import Decided, Decisions, read_decisions
 from gpa.eval.labels.judged import LABEL, JudgedText, judge_texts, match
@@ -25,7 +26,6 @@ from gpa.eval.labels.outputs import read_output
 from gpa.eval.labels.truth import read_truth
 from gpa.runtime.config import read_text
 from gpa.runtime.errors import UserError
-from gpa.runtime.intervals import Estimate, ratio
 
 THRESHOLDS = tuple(percent / 100 for percent in range(51))
 VERDICTS = ("right", "wrong", "unsure")

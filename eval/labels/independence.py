@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gpa.curation.intervals import Estimate, ratio, relative
 from gpa.curation.report.overlap import ErrorOverlap, overlaps, total
 from gpa.curation.text.units import units
 from gpa.eval.labels.judged import JudgedText
-from gpa.runtime.intervals import Estimate, ratio, relative
 
 
 def error_overlaps(judged: Sequence[JudgedText]) -> dict[tuple[str, str], list[ErrorOverlap]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from gpa.curation.intervals import CONFIDENCE, Estimate, mean, ratio, relative, share
 from gpa.curation.report.overlap import ErrorOverlap
 from gpa.eval.labels import cuts, independence, punctuation, reference, speakers, versions
 from gpa.eval.labels.judged import LABEL, JudgedText, Matched, judge_texts, match
@@ -23,7 +24,6 @@ from gpa.eval.labels.outputs import Output, Utterance, read_output
 from gpa.eval.labels.truth import Truth, read_truth
 from gpa.eval.metrics import Errors, corpus_wer
 from gpa.runtime.errors import UserError
-from gpa.runtime.intervals import CONFIDENCE, Estimate, mean, ratio, relative, share
 
 # Another speaker is heard in an utterance from this much on.
 CROSS_TALK_S = 0.1

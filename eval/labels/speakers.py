@@ -16,10 +16,10 @@ from pyannote.metrics.diarization import (
     DiarizationPurity,
 )
 
+from gpa.curation.intervals import Estimate, ratio
 from gpa.curation.spans import Span, intersect, subtract
 from gpa.eval.labels.outputs import Recording, Utterance
 from gpa.eval.labels.truth import Seconds, Truth, TruthTurn
-from gpa.runtime.intervals import Estimate, ratio
 
 # Around every boundary of a turn, both sides together: nobody can mark it more exactly.
 COLLAR_S = 0.5

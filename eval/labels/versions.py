@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from gpa.curation.consensus.agreement import capped, pwer, wer_matrix
+from gpa.curation.intervals import Estimate, mean
 from gpa.curation.models.protocols import Hypothesis
 from gpa.curation.text.units import units
 from gpa.curation.transcribe.stage import build_asr
 from gpa.eval.labels.outputs import Output, Utterance
 from gpa.eval.labels.reference import Reference
 from gpa.eval.metrics import corpus_wer, errors
-from gpa.runtime.intervals import Estimate, mean
 
 VERSIONS = ("normalized", "denoised")
 SAMPLE = 30

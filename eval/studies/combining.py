@@ -11,9 +11,9 @@ from typing import Literal
 
 from gpa.curation.consensus.rover import RoverConfig
 from gpa.curation.consensus.stage import ConsensusConfig, ConsensusRow, PanelConfig, decide
+from gpa.curation.intervals import Estimate, ratio
 from gpa.eval.metrics import Errors, corpus_wer
 from gpa.eval.studies.heard import Utterance
-from gpa.runtime.intervals import Estimate, ratio
 
 MEDOID = "medoid"
 # How each way combines, beside the defaults of consensus.

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpa.curation.consensus.agreement import capped, pwer, wer, wer_matrix
+from gpa.curation.intervals import Estimate
 from gpa.curation.models.asr.ctc_lexicon import CTCLexiconConfig
 from gpa.curation.models.asr.whisper import WhisperConfig
 from gpa.curation.text.units import units
@@ -24,7 +25,6 @@ from gpa.eval.metrics import corpus_wer
 from gpa.eval.studies.combining import combinations
 from gpa.eval.studies.heard import Utterance, hear
 from gpa.runtime.config import Config
-from gpa.runtime.intervals import Estimate
 
 ENGLISH = ("en_libri", "en_lj", "en_emilia", "en_speechbrain")
 MANDARIN = ("zh_emilia",)

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from gpa.curation.ingest import corpus
 from gpa.curation.ingest.corpus import RawFile
+from gpa.curation.intervals import Estimate
 from gpa.curation.pipeline import read_pipeline
 from gpa.curation.prepare import plan
 from gpa.curation.prepare.plan import (
@@ -26,7 +27,6 @@ from gpa.curation.prepare.plan import (
     write_sample,
 )
 from gpa.runtime.errors import UserError
-from gpa.runtime.intervals import Estimate
 
 RATE = 8000
 

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from gpa.curation.intervals import mean
 from gpa.curation.models.asr.whisper import Whisper, WhisperConfig
 from gpa.eval.benchmarks.comparable import reservations
 from gpa.eval.benchmarks.datasets import Item, TestSet
@@ -14,7 +15,6 @@ from gpa.eval.benchmarks.scoring import Figure, recognition_figures, spoken_figu
 from gpa.eval.benchmarks.similarity import GE2EConfig, load_encoder
 from gpa.eval.config import EvalConfig
 from gpa.runtime.errors import UserError
-from gpa.runtime.intervals import mean
 from tests.curation.models.asr.samples import sample_clip, sample_text
 
 # Without numbers, which the judge writes in digits and the rules do not fold.

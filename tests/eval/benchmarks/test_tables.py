@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from gpa.curation.intervals import Estimate, mean
 from gpa.eval.benchmarks.datasets import Item, TestSet
 from gpa.eval.benchmarks.published import published
 from gpa.eval.benchmarks.scoring import Figure
 from gpa.eval.benchmarks.tables import DAGGER, UNTRAINED, Measured, System, tables
-from gpa.runtime.intervals import Estimate, mean
 
 SYSTEM = System("GPA tiny", 11_844_224, "checkpoints/tiny-pretrain/checkpoint-100", "small", True)
 SPREAD = {"mean": 0.25, "p50": 0.2, "p99": 0.5}

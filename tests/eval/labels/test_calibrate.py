@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from gpa.curation.consensus.stage import ConsensusConfig, PanelConfig
+from gpa.curation.intervals import Estimate
 from gpa.eval.labels import calibrate as calibration
 from gpa.eval.labels.calibrate import (
     Judged,
@@ -26,7 +27,6 @@ from gpa.eval.labels.calibrate import (
 from gpa.eval.labels.decisions import read_decisions
 from gpa.eval.labels.outputs import Output, Utterance, read_output
 from gpa.runtime.errors import UserError
-from gpa.runtime.intervals import Estimate
 
 PLAIN = ConsensusConfig(panels={"en": PanelConfig(voters=("one", "two"))})
 VERIFIED = ConsensusConfig(

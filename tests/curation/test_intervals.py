@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from gpa.runtime.intervals import mean, ratio, relative, share
+from gpa.curation.intervals import mean, ratio, relative, share
 
 
 def test_intervals_are_those_of_scipys_bootstrap():
