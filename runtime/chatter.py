@@ -8,6 +8,19 @@ import os
 import warnings
 from collections.abc import Iterator
 
+# Telemetry off, no hub unless a pipeline says so, and threads that sleep while they wait:
+# two OpenMP threads on a shared core otherwise spin each other to a standstill.
+QUIET = {
+    "OTEL_SDK_DISABLED": "true",
+    "PYANNOTE_METRICS_ENABLED": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # Ray's own advice to its developers, not for our users
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TOKENIZERS_PARALLELISM": "false",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "GOMP_SPINCOUNT": "0",
+    "KMP_BLOCKTIME": "0",
+}
+
 
 def hush_libraries() -> None:
     """Ignore what libraries say, when they are imported, of parts of them that nothing here uses."""

@@ -14,9 +14,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gpa.runtime.chatter import hush_libraries
+from gpa.runtime.chatter import QUIET, hush_libraries
 from gpa.runtime.errors import UserError
-from gpa.runtime.execution import QUIET
 from gpa.runtime.options import console, tell
 
 # Before any library that reads them is imported: the rooms' commands import theirs when called.

@@ -30,24 +30,12 @@ from pydantic import Field
 from gpa.runtime import interpreter
 from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.attempts import PartitionAttempts
-from gpa.runtime.chatter import without_native_chatter
+from gpa.runtime.chatter import QUIET, without_native_chatter
 from gpa.runtime.config import Config
 from gpa.runtime.errors import NotReadError, UserError
 from gpa.runtime.stage import Artifact, Stage
 from gpa.runtime.storage import Store
 
-# Telemetry off, no hub unless a pipeline says so, and threads that sleep while they wait:
-# two OpenMP threads on a shared core otherwise spin each other to a standstill.
-QUIET = {
-    "OTEL_SDK_DISABLED": "true",
-    "PYANNOTE_METRICS_ENABLED": "0",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # Ray's own advice to its developers, not for our users
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "TOKENIZERS_PARALLELISM": "false",
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "GOMP_SPINCOUNT": "0",
-    "KMP_BLOCKTIME": "0",
-}
 # A block of items is what Ray schedules, at about 10 ms of the driver each, and what a worker does
 # between two reports. So a worker gets no more than this many, however many items there are: each
 # is at most a hundredth of its share, hence progress is seen, and no worker ends much before others.
