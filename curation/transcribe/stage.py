@@ -125,7 +125,7 @@ class Transcribe(Stage):
     """
 
     step = "transcribe"
-    version = 3
+    version = 4
     layers = LANGUAGE
     config: OneASRConfig
 

@@ -1,9 +1,9 @@
 """Whisper through faster-whisper and CTranslate2: large-v3 on a GPU, tiny.en and base on a laptop.
 
-On one CPU core the encoder's arithmetic is the cost, and a batch of eight utterances takes as long
-as eight utterances (docs/panel.md): there utterances are heard one by one. A GPU wants batches:
-with a `batch_size` above 1 they go through the library's batched pipeline, one utterance a clip.
-Decoding is beam search at temperature 0 alone: Whisper's sampling at higher temperatures draws
+An utterance is one window of the model, whatever it holds: left to itself the library decodes what
+remains behind the last word as a window of its own, and loops there (docs/panel.md). On one CPU
+core the encoder's arithmetic is the cost, and a batch of eight utterances takes as long as eight
+utterances; a GPU wants a `batch_size` above 1. Decoding is beam search at temperature 0 alone: Whisper's sampling at higher temperatures draws
 from a random state that no seed pins to an utterance, and loops are found by consensus anyway.
 """
 
@@ -37,6 +37,10 @@ OPTIONAL_FILES = ("preprocessor_config.json",)
 # where the last one's speech ended, and after a pause as long as these it has no effect.
 WINDOW_S = 30
 CLIP_SPACING_S = 40
+
+# What a clip may take to write down: nobody speaks 16 tokens a second (fast English has 6, fast
+# Mandarin 10), and a loop ends there. The most leaves room for the prompt in the model's 448.
+TOKENS_A_SECOND, LEAST_TOKENS, MOST_TOKENS = 16, 16, 400
 
 # An initial prompt steers script and punctuation: without one, Mandarin comes now in simplified,
 # now in traditional characters, and often without marks.
@@ -111,10 +115,9 @@ class Whisper:
             num_workers=1,
             local_files_only=True,
         )
-        if self.config.batch_size > 1:
-            from faster_whisper import BatchedInferencePipeline
+        from faster_whisper import BatchedInferencePipeline
 
-            self._batched = BatchedInferencePipeline(self._model)
+        self._batched = BatchedInferencePipeline(self._model)
 
     def transcribe(
         self, waveforms: Sequence[Waveform], sample_rate: int, languages: Sequence[str | None]
@@ -142,7 +145,9 @@ class Whisper:
             spoken = list(self._identify(clips))
         else:
             spoken = [(language, None)] * len(clips)
-        decode = self._one_by_one if self._batched is None else self._together
+        # Longer clips come alone: a batch does not take them (`_longest_s`).
+        whole = all(len(clip) <= WINDOW_S * SAMPLE_RATE for clip in clips)
+        decode = self._as_windows if whole else self._window_by_window
         heard: dict[int, Hypothesis] = {}
         for code in dict.fromkeys(code for code, _ in spoken):
             indices = [index for index, (each, _) in enumerate(spoken) if each == code]
@@ -151,13 +156,15 @@ class Whisper:
                 heard[index] = hypothesis_of(segments, begins_s, len(clips[index]), *spoken[index])
         return [heard[index] for index in range(len(clips))]
 
-    def _one_by_one(self, clips: Sequence[Waveform], language: str) -> list[tuple[list[Any], int]]:
+    def _window_by_window(
+        self, clips: Sequence[Waveform], language: str
+    ) -> list[tuple[list[Any], int]]:
         """Each clip's segments, and the second at which the clip begins in their times."""
         options = self._options(language)
         return [(list(self._model.transcribe(clip, **options)[0]), 0) for clip in clips]
 
-    def _together(self, clips: Sequence[Waveform], language: str) -> list[tuple[list[Any], int]]:
-        """As `_one_by_one`, decoded as one batch: the clips lie on one time line."""
+    def _as_windows(self, clips: Sequence[Waveform], language: str) -> list[tuple[list[Any], int]]:
+        """As `_window_by_window`, each clip one window: they lie on one time line."""
         begins_s = [CLIP_SPACING_S * number for number in range(1, len(clips) + 1)]
         line = np.zeros((begins_s[-1] + CLIP_SPACING_S) * SAMPLE_RATE, np.float32)
         places = []
@@ -166,8 +173,16 @@ class Whisper:
             line[second * SAMPLE_RATE : end] = clip
             # Half a sample more, because the library rounds down.
             places.append({"start": second, "end": (end + 0.5) / SAMPLE_RATE})
+        most_tokens = MOST_TOKENS
+        if self.config.batch_size == 1:  # what is heard of a clip must not depend on its batch
+            by_clock = LEAST_TOKENS + TOKENS_A_SECOND * len(clips[0]) / SAMPLE_RATE
+            most_tokens = min(MOST_TOKENS, round(by_clock))
         segments, _ = self._batched.transcribe(
-            line, clip_timestamps=places, batch_size=len(clips), **self._options(language)
+            line,
+            clip_timestamps=places,
+            batch_size=len(clips),
+            max_new_tokens=most_tokens,
+            **self._options(language),
         )
         found: dict[int, list[Any]] = {second: [] for second in begins_s}
         for segment in segments:

@@ -120,3 +120,47 @@ def test_batched_decoding_hears_what_decoding_one_by_one_hears(base: ASR, batche
     assert letters(one.text) == letters(other.text)
     for mine, theirs in zip(one.words, other.words, strict=True):
         assert mine.start_s == pytest.approx(theirs.start_s, abs=0.1)
+
+
+def test_an_utterance_is_one_window_whatever_is_left_behind_its_last_word(base: Whisper):
+    decoded = base._model.model.generate
+    windows = []
+
+    class Counted:
+        """CTranslate2's model, whose calls are counted."""
+
+        def __getattr__(self, name: str):
+            return getattr(model, name)
+
+        def generate(self, features, prompts, **options):
+            windows.append(len(prompts))
+            return decoded(features, prompts, **options)
+
+    model = base._model.model
+    base._model.model = Counted()
+    try:
+        clips = [sample_clip("zh/pangrama"), sample_clip("zh/jishu"), sample_clip("en/counting")]
+        silence = np.zeros(RATE // 5, np.float32)
+        for clip, language in zip(clips, ("zh", "zh", "en"), strict=True):
+            heard(base, np.concatenate([clip, silence]), language)
+    finally:
+        base._model.model = model
+    assert windows == [1, 1, 1]
+
+
+def test_what_loops_ends_by_the_clock(base: Whisper):
+    noise = np.random.default_rng(0).normal(0, 0.02, RATE).astype(np.float32)
+    limits = []
+    options = base._batched.transcribe
+
+    def counted(*args, **kwargs):
+        limits.append(kwargs["max_new_tokens"])
+        return options(*args, **kwargs)
+
+    base._batched.transcribe = counted
+    try:
+        heard(base, noise, "en")
+        heard(base, np.tile(noise, 30), "en")
+    finally:
+        base._batched.transcribe = options
+    assert limits == [32, 400]
