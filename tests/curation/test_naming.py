@@ -161,7 +161,8 @@ def test_a_corrected_manifest_a_renamed_file_and_a_file_that_is_readable_again(t
     say(["talk 0.wav", "talk 1.wav"], language="en", offset=0.5, duration=9.0, speaker="ann")
     curate(manifest, tmp_path / "out", config)
     asrs = {"hypotheses/whisper-base", "hypotheses/whisper-tiny-en"}
-    assert ran(tmp_path / "out") == {*asrs, "consensus", "alignment", "packaged"}
+    # Another listing is probed; what that finds is what decides on all that follows.
+    assert ran(tmp_path / "out") - {"probed"} == {*asrs, "consensus", "alignment", "packaged"}
     kept = key_jsons(tmp_path / "out")
     assert kept
     assert {key["given"]["speaker"] for key in kept} == {"ann"}
@@ -174,7 +175,7 @@ def test_a_corrected_manifest_a_renamed_file_and_a_file_that_is_readable_again(t
     (tmp_path / "talk 2.wav").rename(corpus / "talk 2.wav")
     say(["first.wav", "talk 1.wav"], language="en", offset=0.5, duration=9.0, speaker="ann")
     curate(manifest, tmp_path / "out", config)
-    assert ran(tmp_path / "out") == {"packaged"}
+    assert ran(tmp_path / "out") - {"probed"} == {"packaged"}
     assert {key["source"] for key in key_jsons(tmp_path / "out")} == {"first.wav", "talk 1.wav"}
 
     say(["first.wav", "talk 1.wav", "talk 2.wav"], language="en", offset=0.5, duration=9.0)

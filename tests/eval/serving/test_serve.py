@@ -274,7 +274,9 @@ def various(count: int) -> list[Request]:
 @pytest.mark.slow
 def test_200_requests_at_concurrency_20_have_each_its_own_answer(server: Served):
     requests = various(200)
-    expected = server.generator.generate(requests)
+    # Alone, as the server works: in a batch the last bit of a logit may differ, and one draw in
+    # many thousands with it.
+    expected = [server.generator.generate([request])[0] for request in requests]
     with server.client as client, ThreadPoolExecutor(20) as pool:
 
         def ask(request: Request) -> httpx2.Response:
