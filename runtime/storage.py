@@ -72,13 +72,13 @@ class Store:
 
     @contextlib.contextmanager
     def reading(self, name: str) -> Iterator[None]:
-        """Turn what storage raises, but for a file that is not there, into a UserError.
+        """Turn what storage raises, but for a file or folder that is not there, into a UserError.
 
         So that no stage takes it for the fault of a recording.
         """
         try:
             yield
-        except (UserError, FileNotFoundError):
+        except (UserError, FileNotFoundError, NotADirectoryError):
             raise
         except Exception as error:  # what clients of object stores raise has no common class
             raise UserError(

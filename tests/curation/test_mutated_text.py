@@ -138,11 +138,13 @@ def read_manifest(data: bytes, folder: Path, name: str) -> list[RawFile]:
 
 
 JSONL = b"".join(
-    json.dumps({"path": f"audio/{n} \xe4.wav", "language": "en", "duration": n}).encode() + b"\n"
+    json.dumps({"path": f"audio/{n} \xe4.wav", "language": "en", "duration": n + 1}).encode()
+    + b"\n"
     for n in range(5)
 )
 CSV = (
-    b"path,language,speaker\n" + b'"a, b.wav",en,anna\nc.wav,,\n"new\nline.wav",zh,"b ""x"""\n' * 2
+    b"path,language,speaker\n" + b'"a, b.wav",en,anna\nc.wav,,\n"new\nline.wav",zh,"b ""x"""\n'
+    b'"newer\nline.wav",zh,"b ""x"""\n'
 )
 
 

@@ -133,7 +133,7 @@ def test_a_text_without_times_is_truth_for_text_alone(output: Output, tmp_path: 
 
 def test_a_run_without_any_truth_is_an_error(output: Output, tmp_path: Path):
     (tmp_path / "other.jsonl").write_text('{"start": 0, "end": 1, "speaker": "a"}')
-    with pytest.raises(UserError, match=r"truth knows other, the run mix"):
+    with pytest.raises(UserError, match=r"truth knows other, the run talk/mix\.wav"):
         curation.score(output, read_truth(tmp_path))
 
 
