@@ -90,8 +90,11 @@ def read_speech(path: Path) -> Waveform:
     """A recording in any format as mono at 16 kHz, (samples,); raises UserError."""
     try:
         return as_speech(*decode(str(path)))
-    except (DecodeError, NotReadError) as error:
+    except DecodeError as error:
         raise UserError(f"{path} can't be used: {error}.") from None
+    except NotReadError as error:
+        reasons = "; ".join(error.why.values())
+        raise UserError(f"{path} can't be used: it can't be opened: {reasons}.") from None
 
 
 def _check_out(out: Path) -> None:
