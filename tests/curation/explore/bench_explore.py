@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import resource
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from gpa.curation.explore.catalogue import Catalogue
 from gpa.curation.explore.disputes import disputed
 from gpa.curation.report.outputs import open_run
-from tests.curation.report.bench_report import UTTERANCES, write_large
+from tests.curation.report.bench_report import main
 
 
 def timed(what: str, work: Callable[[], Any]) -> Any:
@@ -48,17 +44,5 @@ def measure(out: str) -> None:
     print(f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
 
 
-def main() -> None:
-    """Write, and measure in another process, whose peak is the explorer's alone."""
-    if len(sys.argv) > 2:
-        measure(sys.argv[2])
-        return
-    utterances = int(sys.argv[1]) if len(sys.argv) > 1 else UTTERANCES
-    with tempfile.TemporaryDirectory() as folder:
-        write_large(Path(folder), utterances)
-        module = "tests.curation.explore.bench_explore"
-        subprocess.run([sys.executable, "-m", module, "measure", folder], check=True)
-
-
 if __name__ == "__main__":
-    main()
+    main("tests.curation.explore.bench_explore", measure)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -85,17 +86,16 @@ def measure(out: str) -> None:
     assert page_mb < MOST_MB, f"more than {MOST_MB} MB"
 
 
-def main() -> None:
-    """Write, and measure in another process, whose peak is the report's alone."""
+def main(module: str, measure: Callable[[str], None]) -> None:
+    """Write, and measure in another process of `module`, whose peak is what is measured alone."""
     if len(sys.argv) > 2:
         measure(sys.argv[2])
         return
     utterances = int(sys.argv[1]) if len(sys.argv) > 1 else UTTERANCES
     with tempfile.TemporaryDirectory() as folder:
         write_large(Path(folder), utterances)
-        module = "tests.curation.report.bench_report"
         subprocess.run([sys.executable, "-m", module, "measure", folder], check=True)
 
 
 if __name__ == "__main__":
-    main()
+    main("tests.curation.report.bench_report", measure)
