@@ -75,8 +75,8 @@ def doctor(
     config: ConfigFile = PIPELINES,
 ) -> None:
     """Check every model, library, permission and device that a pipeline needs."""
+    from gpa.curation import doctor as examiner
     from gpa.curation.pipeline import build_stages, read_pipeline
-    from gpa.curation.prepare import doctor as examiner
     from gpa.runtime.storage import Store
 
     settings = read_pipeline(config, pipeline)

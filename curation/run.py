@@ -10,6 +10,7 @@ from rich.console import Console
 
 from gpa.curation import close as closing
 from gpa.curation import shards
+from gpa.curation.doctor import examine
 from gpa.curation.ingest import corpus
 from gpa.curation.ingest import stage as ingest
 from gpa.curation.pipeline import (
@@ -20,7 +21,6 @@ from gpa.curation.pipeline import (
     models,
     package_stage,
 )
-from gpa.curation.preflight import examine
 from gpa.curation.report import books, summary
 from gpa.curation.report.audit import audit
 from gpa.curation.report.outputs import CORPUS_TABLE, Run

@@ -7,12 +7,9 @@ from typing import Annotated
 
 import typer
 
-from gpa.runtime.options import PIPELINES, ConfigFile, TokenizerName, console, tell
+from gpa.eval.model import Model
+from gpa.runtime.options import PIPELINES, ConfigFile, TokenizerName, console, with_options
 
-Checkpoint = Annotated[
-    Path, typer.Option(help="A checkpoint, or the folder of a run for its last one.")
-]
-LAST_RUN = Path("checkpoints/tiny-pretrain")
 VoiceFile = Annotated[Path, typer.Option(help="Speech of whoever is to be heard.")]
 WavFile = Annotated[Path, typer.Option(help="WAV file to write.")]
 
@@ -109,65 +106,59 @@ def evaluate(
 
 
 @app.command()
+@with_options
 def say(
     text: Annotated[str, typer.Argument(help="What is to be said.")],
     voice: VoiceFile,
     out: WavFile,
-    checkpoint: Checkpoint = LAST_RUN,
-    tokenizer: TokenizerName = "small",
-    config: ConfigFile = PIPELINES,
+    model: Model,
 ) -> None:
     """Say a text in somebody's voice."""
     from gpa.eval.generation import commands as command
 
-    command.say(text, voice, out, command.Model(checkpoint, tokenizer, config, tell))
+    command.say(text, voice, out, model)
 
 
 @app.command()
+@with_options
 def transcribe(
     recordings: Annotated[list[Path], typer.Argument(help="Recordings in any format.")],
-    checkpoint: Checkpoint = LAST_RUN,
-    tokenizer: TokenizerName = "small",
-    config: ConfigFile = PIPELINES,
+    model: Model,
 ) -> None:
     """Write down what recordings say."""
     from gpa.eval.generation import commands as command
 
-    model = command.Model(checkpoint, tokenizer, config, tell)
     command.transcribe(recordings, model, lambda piece: print(piece, end="", flush=True))
 
 
 @app.command()
+@with_options
 def convert(
     source: Annotated[Path, typer.Argument(help="A recording in any format.")],
     voice: VoiceFile,
     out: WavFile,
-    checkpoint: Checkpoint = LAST_RUN,
-    tokenizer: TokenizerName = "small",
-    config: ConfigFile = PIPELINES,
+    model: Model,
 ) -> None:
     """Say what a recording says in somebody else's voice."""
     from gpa.eval.generation import commands as command
 
-    command.convert(source, voice, out, command.Model(checkpoint, tokenizer, config, tell))
+    command.convert(source, voice, out, model)
 
 
 @app.command()
+@with_options
 def serve(
-    checkpoint: Checkpoint = LAST_RUN,
-    tokenizer: TokenizerName = "small",
     host: Annotated[str, typer.Option(help="Whom it listens to; there is no login.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0 for any that is free.")] = 8000,
-    config: ConfigFile = PIPELINES,
+    *,
+    model: Model,
 ) -> None:
     """Say, transcribe and convert over HTTP, streaming."""
     from gpa.eval.config import read_config
-    from gpa.eval.generation import commands as command
     from gpa.eval.serving import serve as server
 
-    limits = read_config(config).serve
-    generator = command.Model(checkpoint, tokenizer, config, tell).load()
-    server.serve(generator, limits, host, port)
+    limits = read_config(model.config).serve
+    server.serve(model.load(), limits, host, port)
 
 
 @app.command()

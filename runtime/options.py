@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,3 +24,23 @@ TokenizerName = Annotated[str, typer.Option(help="Which entry of tokenize.tokeni
 def tell(line: str) -> None:
     """Write to a person what is no answer, and so does not belong into standard output."""
     print(f"gpa: {line}", file=sys.stderr)
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Let typer see the fields of a dataclass, the type of `command`'s last parameter, as options.
+
+    What several commands ask for stands once, in that dataclass: its fields are annotated like
+    typer's parameters, and the command is handed an instance.
+    """
+    *own, last = inspect.signature(command, eval_str=True).parameters.values()
+    fields = inspect.signature(last.annotation, eval_str=True).parameters
+
+    @wraps(command)
+    def filled(**given: Any) -> None:
+        options = last.annotation(**{name: given.pop(name) for name in fields})
+        command(**given, **{last.name: options})
+
+    parameters = [each.replace(kind=each.KEYWORD_ONLY) for each in (*own, *fields.values())]
+    filled.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    filled.__annotations__ = {each.name: each.annotation for each in parameters}
+    return filled

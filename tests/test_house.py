@@ -29,7 +29,7 @@ FLOORS = (
     ("models",),
     ("hypotheses",),
     STEPS,
-    ("pipeline", "preflight"),
+    ("pipeline", "doctor"),
     ("report", "curated", "selection", "shards"),
     ("close", "run"),
     ("prepare", "explore", "export", "bench", "cli"),

@@ -21,8 +21,6 @@ from typing import Literal
 from gpa.runtime.errors import UserError
 from gpa.runtime.models import Facts, Source, Weights
 
-HUB_TIMEOUT_S = 10.0
-
 
 @dataclass(frozen=True)
 class Place:
@@ -59,11 +57,7 @@ def resolve(source: Source) -> Weights:
     """The weights with their hash; raises UserError with the remedy where they are not here."""
     place = locate(source)
     if place.path is None:
-        gate = " once you have accepted their terms there" if source.gated else ""
-        raise UserError(
-            f"The weights {source.name} of {source.reader} ({source.licence}) are not on this "
-            f"machine; `gpa fetch` gets them from the hub{gate}, or name a local folder."
-        )
+        raise UserError(f"The weights {source.name} are not on this machine; see `gpa doctor`.")
     files = tuple(
         (
             file.relative_to(place.path).as_posix() if file != place.path else file.name,
@@ -101,29 +95,6 @@ def download(source: Source) -> Path:
             f"{source.name} can't be had from the hub ({type(error).__name__}: {error}); run this "
             "again to go on, or name a local folder in the config."
         ) from None
-
-
-def refusal(source: Source) -> str | None:
-    """Why the hub would not give the weights to this user, with the remedy; None: it would."""
-    from huggingface_hub import HfApi, constants
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
-
-    page = f"{constants.ENDPOINT}/{source.name}"
-    try:
-        HfApi().model_info(source.name, timeout=HUB_TIMEOUT_S)  # the next call has no time limit
-        HfApi().auth_check(source.name)
-    except GatedRepoError:
-        return f"Accept the terms on {page}, then log in with `hf auth login`."
-    except RepositoryNotFoundError:
-        return (
-            f"There is no {page}, or it is private; mend the name, or log in with `hf auth login`."
-        )
-    except Exception as error:  # the hub's errors have no public base class
-        return (
-            f"The hub does not answer ({type(error).__name__}); run `gpa fetch` where it does and "
-            "copy its cache here."
-        )
-    return None
 
 
 def files_of(path: Path, source: Source) -> list[Path]:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from gpa.curation.doctor import look_at
 from gpa.curation.models.weights import download, files_of, resolve
-from gpa.curation.preflight import look_at
 from gpa.runtime.errors import UserError
 from gpa.runtime.execution import Resources
 from gpa.runtime.models import Source

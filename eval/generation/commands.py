@@ -4,43 +4,18 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import soundfile
 
 from gpa.curation.audio import DecodeError, Waveform, decode
-from gpa.eval.config import read_config
-from gpa.eval.generation.generate import Generator, Request
+from gpa.eval.generation.generate import Request
 from gpa.eval.generation.prompts import as_speech
+from gpa.eval.model import Model
 from gpa.runtime.errors import NotReadError, UserError
+from gpa.runtime.options import tell
 from gpa.runtime.storage import Store
-from gpa.tokenize import run as tokenizing
 from gpa.tokenize.clips import SAMPLE_RATE
-from gpa.tokenize.small import NOTICE
-from gpa.train.command import use_all_cores
-
-# Takes a line for a person, or a piece of a transcript.
-Tell = Callable[[str], object]
-
-
-@dataclass(frozen=True)
-class Model:
-    """Which model is to answer, not loaded yet, and who is told about it."""
-
-    checkpoint: Path
-    tokenizer: str  # a name under tokenize.tokenizers
-    config: Path
-    tell: Tell
-
-    def load(self) -> Generator:
-        """Load it on the device of its tokenizers; raises UserError."""
-        use_all_cores()
-        tokenizers = tokenizing.choose(tokenizing.read_config(self.config), self.tokenizer)
-        settings = read_config(self.config).generation
-        if not tokenizers.trained:
-            self.tell(f"WARNING: {NOTICE}, and what is heard or said with them means nothing")
-        return Generator.load(self.checkpoint, tokenizers, settings)
 
 
 def say(text: str, voice: Path, out: Path, model: Model) -> None:
@@ -56,7 +31,7 @@ def convert(source: Path, voice: Path, out: Path, model: Model) -> None:
     _write_answer(request, out, model)
 
 
-def transcribe(recordings: Sequence[Path], model: Model, write: Tell) -> None:
+def transcribe(recordings: Sequence[Path], model: Model, write: Callable[[str], object]) -> None:
     """Write the text of each recording while it is recognised, after its name if it is not alone.
 
     A recording that can't be transcribed does not stop the others; raises UserError about those
@@ -108,13 +83,13 @@ def _write_answer(request: Request, out: Path, model: Model) -> None:
     if result.waveform is None or not len(result.waveform):
         raise UserError("The model ended its answer before it said anything; nothing is written.")
     if result.stopped == "length":
-        model.tell(f"WARNING: cut off at max_new_tokens of eval.generation.{request.task}")
+        tell(f"WARNING: cut off at max_new_tokens of eval.generation.{request.task}")
     if result.stopped == "context":
-        model.tell("WARNING: cut off where the model's context was full")
+        tell("WARNING: cut off where the model's context was full")
     wav = io.BytesIO()
     soundfile.write(wav, result.waveform, SAMPLE_RATE, format="WAV", subtype="PCM_16")
     try:
         Store(str(out.absolute().parent)).write(out.name, wav.getvalue())
     except OSError as error:
         raise UserError(f"{out} can't be written ({error.strerror}).") from None
-    model.tell(f"{out}: {len(result.waveform) / SAMPLE_RATE:.2f} s of speech")
+    tell(f"{out}: {len(result.waveform) / SAMPLE_RATE:.2f} s of speech")

@@ -15,9 +15,9 @@ import pytest
 
 from gpa.curation import audio
 from gpa.curation.denoise import DenoiseStage
+from gpa.curation.doctor import Finding, look_at
 from gpa.curation.models.denoise import mossformer2
 from gpa.curation.models.denoise.mossformer2 import MossFormer2, MossFormer2Config
-from gpa.curation.preflight import Finding, look_at
 from gpa.runtime import interpreter as other
 from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.errors import UserError

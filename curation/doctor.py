@@ -1,4 +1,7 @@
-"""What a pipeline needs, checked before work, each failure with its remedy."""
+"""What a pipeline needs, checked before work: `gpa doctor` prints it, a run stops at what is wrong.
+
+Every failure is said here, with its remedy; a model whose weights are missing in `missing`.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,20 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 
-from gpa.curation.models.weights import locate, refusal
+from rich.console import Console
+
+from gpa.curation.models.weights import locate
 from gpa.runtime import interpreter
 from gpa.runtime.errors import UserError
 from gpa.runtime.execution import Resources
-from gpa.runtime.models import Adapter, Facts, Weights
+from gpa.runtime.models import Adapter, Facts, Source, Weights
 from gpa.runtime.stage import Stage
 from gpa.runtime.storage import Store
 
 # Less than this on the disk of OUT stops a run; what a corpus needs is for `gpa plan` to say.
 MIN_FREE_GB = 1.0
 PROBE = ".gpa-doctor"
+HUB_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,29 @@ def examine(stages: Sequence[Stage], store: Store, resources: Resources) -> None
     ]
     if problems:
         raise UserError("Nothing was started. " + "\n".join(problems))
+
+
+def show(stages: Sequence[Stage], store: Store, resources: Resources, console: Console) -> bool:
+    """Print every finding in a line of its own; returns whether all is well."""
+    well = True
+    for finding in findings(stages, store, resources):
+        well = well and finding.problem is None
+        mark = "[red]missing[/red]" if finding.problem else "[green]ok[/green]     "
+        console.print(f"{mark}  {finding.subject:<28}  ", end="")
+        console.print(finding.problem or finding.found, markup=False, soft_wrap=True)
+    return well
+
+
+def load(stages: Sequence[Stage], console: Console) -> None:
+    """Load every model once: what adapters derive from their weights is then in the cache."""
+    for stage in stages:
+        if not stage.adapters():
+            continue
+        console.print(f"loading {stage.name}")
+        if stage.environment is None:
+            stage.load()
+        else:
+            interpreter.call(stage.environment, stage.load)
 
 
 def _checked(subject: str, look: Callable[[], str]) -> Finding:
@@ -105,10 +134,10 @@ def _gpus(resources: Resources) -> str:
 
 
 def _model(stage: Stage, adapter: Adapter, resources: Resources) -> str:
-    try:
-        facts = interpreter.facts_of(adapter)
-    except UserError as error:
-        raise UserError(" ".join([str(error), *_refusals(adapter, resources)])) from None
+    absent = [source for source in adapter.sources() if locate(source).path is None]
+    if absent:
+        raise UserError(" ".join(missing(source, resources.offline) for source in absent))
+    facts = interpreter.facts_of(adapter)
     if facts.gpu_share and resources.pool(stage.step).gpus == 0:
         raise UserError(
             f"{facts.model} is to run on a GPU, and its workers get none; set "
@@ -117,15 +146,38 @@ def _model(stage: Stage, adapter: Adapter, resources: Resources) -> str:
     return describe(facts)
 
 
-def _refusals(adapter: Adapter, resources: Resources) -> list[str]:
-    """What the hub says to a request for the weights that are not here, where it may be asked."""
-    if resources.offline:
-        return []
+def missing(source: Source, offline: bool) -> str:
+    """What is said of weights that are not here, with what the hub says where it may be asked."""
+    gate = " once you have accepted their terms there" if source.gated else ""
+    sentence = (
+        f"The weights {source.name} of {source.reader} ({source.licence}) are not on this "
+        f"machine; `gpa fetch` gets them from the hub{gate}, or name a local folder."
+    )
+    refused = None if offline else refusal(source)
+    return f"{sentence} {refused}" if refused else sentence
+
+
+def refusal(source: Source) -> str | None:
+    """Why the hub would not give the weights to this user, with the remedy; None: it would."""
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    page = f"{constants.ENDPOINT}/{source.name}"
     try:
-        missing = [source for source in adapter.sources() if locate(source).path is None]
-    except UserError:  # which the adapter has said itself
-        return []
-    return [reason for source in missing if (reason := refusal(source))]
+        HfApi().model_info(source.name, timeout=HUB_TIMEOUT_S)  # the next call has no time limit
+        HfApi().auth_check(source.name)
+    except GatedRepoError:
+        return f"Accept the terms on {page}, then log in with `hf auth login`."
+    except RepositoryNotFoundError:
+        return (
+            f"There is no {page}, or it is private; mend the name, or log in with `hf auth login`."
+        )
+    except Exception as error:  # the hub's errors have no public base class
+        return (
+            f"The hub does not answer ({type(error).__name__}); run `gpa fetch` where it does and "
+            "copy its cache here."
+        )
+    return None
 
 
 def describe(facts: Facts) -> str:

@@ -1,4 +1,4 @@
-"""The doctor: weights that could run code are named as such, and no others can."""
+"""The doctor: what it says of weights that are missing, and of weights that could run code."""
 
 from __future__ import annotations
 
@@ -6,11 +6,20 @@ import ast
 
 import pytest
 
-from gpa.curation.preflight import describe
-from gpa.runtime.models import Facts
+from gpa.curation.doctor import describe, missing
+from gpa.runtime.models import Facts, Source
 from tests.runs import ROOT
 
 ROOMS = ("runtime", "curation", "tokenize", "train", "eval")
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_missing_weights_are_named_with_their_licence_and_the_remedy(gated: bool):
+    source = Source("owner/model", "Model", "CC-BY-4.0", files=("model-*",), gated=gated)
+    said = missing(source, offline=True)
+    assert said.startswith("The weights owner/model of Model (CC-BY-4.0) are not on this machine")
+    assert "`gpa fetch` gets them" in said
+    assert ("accepted their terms" in said) == gated
 
 
 @pytest.mark.parametrize("runs_code", [False, True])
