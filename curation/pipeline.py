@@ -44,6 +44,12 @@ class ForecastConfig(Config):
     stages: dict[str, StageRate]
 
 
+class CurationResources(Resources):
+    """Where the recipe's steps run, and how much goes through them together."""
+
+    wave_hours: float = Field(1000.0, gt=0)  # of audio, its shards written before the next wave
+
+
 class PipelineConfig(Config):
     """One pipeline: the recipe's steps in their order, and what they run on."""
 
@@ -58,7 +64,7 @@ class PipelineConfig(Config):
     consensus: ConsensusConfig
     punctuate: PunctuateConfig
     package: PackageConfig = PackageConfig()
-    resources: Resources = Resources()
+    resources: CurationResources = CurationResources()
     forecast: ForecastConfig | None = None
 
 

@@ -30,7 +30,7 @@ FLOORS = (
     ("hypotheses",),
     STEPS,
     ("pipeline", "doctor"),
-    ("report", "curated", "selection", "shards"),
+    ("report", "curated", "selection", "shards", "waves"),
     ("close", "run"),
     ("prepare", "explore", "export", "bench", "cli"),
 )

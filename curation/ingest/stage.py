@@ -4,8 +4,8 @@ Files are probed and hashed on the workers, in chunks that are remembered, so th
 changed is not read again. Then every file, or segment of one that a manifest names, has one state:
 it is curated from, rejected (a duplicate, unreadable, without audio), not read this time, or no
 recording at all. Recordings are grouped in path order into partitions of about the same audio; a
-partition is named by what is in it (`tables.LAYERS`), so that new files make new partitions and
-leave the work on old ones valid.
+partition is named by what is in it (`tables.LAYERS`). What was grouped in an OUT stays together
+(ARRANGED), so that new files make new partitions and leave the work on old ones valid.
 """
 
 from __future__ import annotations
@@ -13,20 +13,25 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import accumulate
+from itertools import accumulate, chain, groupby
+from operator import itemgetter
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
 from gpa.curation.audio import DecodeError, opened, probe
 from gpa.curation.ingest.corpus import RawFile
+from gpa.curation.spans import filled
 from gpa.curation.tables import LAYERS, RECORDINGS
+from gpa.runtime.artifacts import read_parquet
 from gpa.runtime.config import Config, digest
 from gpa.runtime.errors import NotReadError
 from gpa.runtime.naming import partition_name
 from gpa.runtime.stage import Artifact, Attempts, Stage, rows
+from gpa.runtime.storage import Store
 
 READ_BYTES = 1 << 22
 # Files a worker probes in one go, on average; few enough to share out, many enough to make few
@@ -79,6 +84,18 @@ CORPUS = pa.schema(
         pa.field("partition", pa.string()),
     ]
 )
+
+# One row a recording, partition by partition, at the root of OUT: what the next run, on a corpus
+# that grew, leaves as it is.
+ARRANGED_TABLE = "partitions.parquet"
+ARRANGED = pa.schema(
+    [
+        pa.field("recording_id", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("partition", pa.string(), nullable=False),
+    ]
+)
+NOTHING_YET = ARRANGED.empty_table()
 
 
 class IngestConfig(Config):
@@ -197,13 +214,28 @@ class Partitions(Mapping[str, pa.Table]):
     def __len__(self) -> int:
         return len(self._sizes)
 
+    def arranged(self) -> pa.Table:
+        """All of them, in ARRANGED."""
+        names = pa.array(list(self._sizes), pa.string())
+        number = np.repeat(np.arange(len(names)), list(self._sizes.values()))
+        listed = self._recordings.select(["recording_id", "path"])
+        return listed.append_column(ARRANGED.field("partition"), names.take(pa.array(number)))
+
 
 @dataclass(frozen=True)
 class Corpus:
     """All files with their states, and the partitions of those that are recordings."""
 
     table: pa.Table  # CORPUS
-    partitions: Mapping[str, pa.Table]  # id -> RECORDINGS, in path order; kept as one table
+    partitions: Partitions  # id -> RECORDINGS; kept as one table
+
+
+def arranged(store: Store) -> pa.Table:
+    """What an OUT holds arranged, in ARRANGED; NOTHING_YET in a new one."""
+    try:
+        return read_parquet(store.read(ARRANGED_TABLE))
+    except (FileNotFoundError, pa.ArrowException):
+        return NOTHING_YET
 
 
 def arrange(
@@ -211,6 +243,7 @@ def arrange(
     probed: pa.Table,
     not_read: Mapping[str, str],
     config: IngestConfig,
+    before: pa.Table = NOTHING_YET,
 ) -> Corpus:
     """Give every file its state and its partition.
 
@@ -219,20 +252,36 @@ def arrange(
     of them that are the same, the first in path order is the recording, the others are its
     duplicates. `recording_id` is the start of the file's SHA-256, with the milliseconds between
     which a segment lies, and its channel; numbered where repeated.
+
+    `before` (ARRANGED) is what was found the last time: a recording stays the one of its copies,
+    partitions stay as they were as long as all their recordings are there, and what is new or left
+    over makes partitions behind them, in path order.
     """
+    was_at = dict(
+        zip(*(before[name].to_pylist() for name in ("recording_id", "path")), strict=True)
+    )
     places = pc.index_in(pa.array([file.uri for file in files], pa.string()), probed["uri"])
     opened_files = probed.drop_columns(["size", "stamp", "uri"]).take(places)
-    first: dict[str, str] = {}
-    copies: dict[str, int] = {}
+    stay = {
+        key: file.path
+        for file, found in zip(files, rows(opened_files), strict=True)
+        if was_at and was_at.get(key := _key(file, found)) == file.path
+    }
+    first = dict(stay)
+    copies = dict.fromkeys(stay, 1)
     table: list[dict] = []
     recordings: list[dict] = []
     for file, found in zip(files, rows(opened_files), strict=True):
         part = _part(file, found)
         error = file.error or not_read.get(file.uri) or found["error"]
-        key = f"{(found['sha256'] or hashlib.sha256(file.path.encode()).hexdigest())[:16]}{part['key']}"
-        copies[key] = copies.get(key, 0) + 1
+        key = _key(file, found)
+        stays = stay.get(key) == file.path
+        if stays:
+            del stay[key]  # named twice, it is a copy the second time
+        else:
+            copies[key] = copies.get(key, 0) + 1
         row = {
-            "recording_id": f"{key}-{copies[key]}" if copies[key] > 1 else key,
+            "recording_id": key if stays or copies[key] == 1 else f"{key}-{copies[key]}",
             "path": file.path,
             "uri": file.uri,
             "sha256": found["sha256"],
@@ -250,7 +299,7 @@ def arrange(
         elif error:
             reason = "quarantined" if error == KILLED_WORKERS else "unreadable"
             row.update(reason=reason, detail=error)
-        elif key in first:
+        elif key in first and not stays:
             row.update(reason="duplicate", duplicate_of=first[key])
         elif row["duration_s"] < config.min_duration_s:
             first[key] = file.path
@@ -263,14 +312,15 @@ def arrange(
             recordings.append({name: known[name] for name in RECORDINGS.names})
     sizes: dict[str, int] = {}
     place: dict[str, str] = {}
-    for group in grouped(recordings, config.partition_minutes * 60.0):
+    groups = regrouped(recordings, before, config.partition_minutes * 60.0)
+    for group in groups:
         name = named(group)
         sizes[name] = len(group)
         place |= {recording["recording_id"]: name for recording in group}
     for row in table:
         row["partition"] = place.get(row["recording_id"])
-    partitions = Partitions(pa.Table.from_pylist(recordings, RECORDINGS), sizes)
-    return Corpus(pa.Table.from_pylist(table, CORPUS), partitions)
+    in_order = pa.Table.from_pylist(list(chain.from_iterable(groups)), RECORDINGS)
+    return Corpus(pa.Table.from_pylist(table, CORPUS), Partitions(in_order, sizes))
 
 
 def waiting(corpus: pa.Table, made: set[str], not_read: Mapping[str, str]) -> pa.Table:
@@ -291,6 +341,12 @@ def named(recordings: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
+def _key(file: RawFile, found: Mapping[str, Any]) -> str:
+    """What a recording is called, and all copies of it: by its bytes, and which part of them."""
+    sha256 = found["sha256"] or hashlib.sha256(file.path.encode()).hexdigest()
+    return f"{sha256[:16]}{_part(file, found)['key']}"
+
+
 def _part(file: RawFile, found: Mapping[str, Any]) -> dict[str, Any]:
     """Which part of its file a recording is: where it ends, its seconds, and how its key says so.
 
@@ -308,14 +364,12 @@ def _part(file: RawFile, found: Mapping[str, Any]) -> dict[str, Any]:
     return {"end_s": end_s, "duration_s": duration_s, "key": key}
 
 
-def grouped(recordings: Sequence[dict], target_s: float) -> list[list[dict]]:
-    """Recordings in their order, in groups that end once they hold `target_s` of audio."""
-    groups: list[list[dict]] = []
-    room = 0.0
-    for recording in recordings:
-        if room <= 0:
-            groups.append([])
-            room = target_s
-        groups[-1].append(recording)
-        room -= recording["duration_s"]
-    return groups
+def regrouped(recordings: Sequence[dict], before: pa.Table, target_s: float) -> list[list[dict]]:
+    """Groups of `before` (ARRANGED) of which all recordings are there, then groups of the rest."""
+    left = {recording["recording_id"]: recording for recording in recordings}
+    groups = []
+    for _, members in groupby(rows(before), key=itemgetter("partition")):
+        keys = [row["recording_id"] for row in members]
+        if all(key in left for key in keys):
+            groups.append([left.pop(key) for key in keys])
+    return [*groups, *filled(left.values(), itemgetter("duration_s"), target_s)]

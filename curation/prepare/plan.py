@@ -253,8 +253,7 @@ def done_s(
 ) -> dict[str, float]:
     """Seconds of the corpus that each stage has done in an OUT, by the stage's name.
 
-    Exact where OUT has seen these files and no others; where the corpus grew, partitions behind
-    a new file may turn out to be made again.
+    Exact where OUT has seen these files and no others, which it may have seen before the corpus grew.
     """
     artifacts = ArtifactStore(store)
     probing = ingest.probe_stage()
@@ -267,7 +266,10 @@ def done_s(
         ]
     )
     seen = set(probed["uri"].to_pylist())
-    arranged = ingest.arrange([f for f in files if f.uri in seen], probed, {}, config.ingest)
+    before = ingest.arranged(store)
+    arranged = ingest.arrange(
+        [f for f in files if f.uri in seen], probed, {}, config.ingest, before
+    )
     seconds = {
         partition: sum(table["duration_s"].to_pylist())
         for partition, table in arranged.partitions.items()
