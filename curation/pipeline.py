@@ -26,7 +26,7 @@ from gpa.runtime.models import Facts
 from gpa.runtime.stage import Stage
 
 # The version of RECORDINGS tables, which ingest writes itself: their fingerprint.
-RECORDINGS_FINGERPRINT = "1"
+RECORDINGS_FINGERPRINT = "2"
 
 
 class StageRate(Config):
