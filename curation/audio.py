@@ -1,98 +1,157 @@
 """Audio bytes to arrays and back: probing, decoding, mixing down, resampling, FLAC.
 
-libsndfile reads WAV, AIFF, CAF, FLAC and Ogg fastest; PyAV, whose wheel brings FFmpeg, reads the
-rest and whatever is damaged. The first bytes decide which, never the file's name. A damaged file
-is decoded as far as it goes, and a header that promises more than the file holds is not believed.
+Who decodes, and how far a damaged file goes, is decided in `decoding`; whatever reads samples
+reads them there, so that all agree on their number.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
-import av
-import av.audio.stream
-import av.container
-import av.error
 import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from gpa.curation.decoding.channels import ChannelMeter, Channels
+from gpa.curation.decoding.fold import every_stream, fold
+from gpa.curation.decoding.sound import DecodeError, Sound, Waveform
 from gpa.runtime.errors import NotReadError, one_line
 from gpa.runtime.storage import filesystem_of
 
-Waveform = NDArray[np.float32]
-
-# Outside these bounds a header is damaged or the data is no speech.
-SAMPLE_RATES_HZ = (4_000, 768_000)
-MAX_CHANNELS = 64
 # 8 GiB of float32, which is 6 hours of stereo at 48 kHz: more at once would kill the worker.
 MAX_DECODED_VALUES = 2**31
-# Fewer bits a second than any codec of speech needs: the header announces what is not there.
-MIN_BITS_PER_SECOND = 100
-
-# libsndfile reads MP3 too, but stops at a broken frame and writes about it to the terminal.
-_LIBSNDFILE_BEGINNINGS = (b"RIFF", b"RF64", b"FORM", b"caff", b"fLaC", b"OggS")
-_BLOCK_FRAMES = 1 << 16
-# A playlist among the recordings must not make FFmpeg open other files or addresses.
-_AV_OPTIONS = {"protocol_whitelist": "none"}
-# FFmpeg's own errors, and what PyAV raises for a stream it can't describe.
-_AV_ERRORS = (av.error.FFmpegError, ValueError, IndexError)
-
-
-class DecodeError(Exception):
-    """Why a file gives no audio, in one line."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What a file's header says, before anything is decoded."""
+    """What an audio stream of a file holds, found by decoding all of it."""
 
-    duration_s: float
+    duration_s: float  # what can be decoded, holes in the time stamps included; 0 for nothing
     sample_rate: int
     channels: int
     codec: str  # container and codec, such as "wav/pcm_16" or "matroska,webm/opus"
+    heard: bool  # it carries sound
+    live_channels: list[int]  # neither dead nor time code; all where there is no telling
+    is_call: bool  # those channels are a speaker each
 
 
-def probe(uri: str) -> Probe:
-    """Duration, rate, channels and codec of a local path or fsspec URL, without decoding.
+def probe(uri: str) -> list[Probe]:
+    """The audio streams of a local path or fsspec URL, in their order.
 
-    Packets are counted where the container does not know its duration or announces one that
-    its bytes can't hold. Raises DecodeError for what is no audio.
+    All of it is decoded, block by block: headers lie, and only samples tell a call from a scene
+    in stereo. Raises DecodeError for what is no audio, and NotReadError.
     """
     with opened(uri) as file:
-        found = _probe_soundfile(file) if _is_for_libsndfile(file) else None
-        if found is None or not _plausible(found, file):
-            file.seek(0)
-            found = _probe_av(file) or found
-    if found is None:
-        raise DecodeError("no audio format is recognised in it")
-    _check(found.sample_rate, found.channels)
-    return found
+        return [
+            Probe(
+                sound.duration_s,
+                sound.sample_rate,
+                sound.channels,
+                sound.codec,
+                sound.heard,
+                list(channels.live),
+                channels.is_call,
+            )
+            for channels, sound in every_stream(file, _measured, MAX_DECODED_VALUES)
+        ]
 
 
-def decode(uri: str) -> tuple[Waveform, int]:
+def decode(uri: str, stream: int | None = None) -> tuple[Waveform, int]:
     """Samples of a local path or fsspec URL, shape (channels, samples), and their rate in Hz.
 
     Values are in [-1, 1] for integer formats; floating-point files may exceed that and hold NaN
-    (see `repair`). A file with a valid header and no samples gives shape (channels, 0). Raises
+    (see `repair`). A file with a valid header and no samples gives shape (channels, 0). Without
+    `stream`, the number of an audio stream, the first that carries sound is decoded. Raises
     DecodeError where nothing can be decoded.
     """
     with opened(uri) as file:
-        return _decode(file, MAX_DECODED_VALUES)
+        return decode_file(file, MAX_DECODED_VALUES, stream)
 
 
-def decode_file(file: IO[bytes], max_values: int) -> tuple[Waveform, int]:
+def decode_file(
+    file: IO[bytes], max_values: int, stream: int | None = None
+) -> tuple[Waveform, int]:
     """`decode` of an open file, whoever sent it: never many more than `max_values` samples.
 
     They are counted over all channels; raises DecodeError as soon as there are too many.
     """
-    return _decode(_Nameless(file), max_values)
+    waveform, sound = fold(file, _joined, max_values, stream)
+    return waveform, sound.sample_rate
+
+
+@dataclass
+class MixedDown:
+    """A file as one channel without DC, and what was found in its channels on the way."""
+
+    waveform: Waveform  # (samples,)
+    sample_rate: int
+    peak: float  # max |x| over the channels, DC included
+    clipped_share: float  # of all channels' samples at or above the level asked about
+    dc_offset: float  # of the channel where it is greatest
+    repaired_samples: int  # NaN and infinite ones, set to zero
+    missing_s: float  # that the header promises and the file does not hold
+
+
+class NoChannelError(DecodeError):
+    """The file has no channel with the number that was asked for."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of a file, in seconds; without an end to where the file ends."""
+
+    start_s: float = 0.0
+    end_s: float | None = None
+
+
+WHOLE = Span()
+
+
+def mixed_down(waveform: Waveform, sample_rate: int, clipping_level: float) -> MixedDown:
+    """`decode_mixed_down` of samples in memory, shape (channels, samples)."""
+    sound = Sound(sample_rate, len(waveform), "", iter([waveform]))
+    (mix,) = _mixes(sound, clipping_level, None, [WHOLE])
+    loudest = mix.loudest_if_cancelled()
+    return mix.result(sound, None if loudest is None else repair(waveform[loudest])[0].copy())
+
+
+def decode_mixed_down(
+    uri: str,
+    clipping_level: float,
+    stream: int | None = None,
+    channel: int | None = None,
+    spans: Sequence[Span] = (WHOLE,),
+) -> list[MixedDown]:
+    """`decode` and `mix_down` in blocks: all channels, or one, never at once in memory.
+
+    Gives spans of the file, which is decoded once for all of them. Each channel's DC is taken out.
+    Takes little more memory than the samples that it returns. Raises DecodeError as `decode` does,
+    and NoChannelError.
+    """
+    with opened(uri) as file:
+        mixes, sound = fold(
+            file,
+            lambda sound: _mixes(sound, clipping_level, channel, spans),
+            MAX_DECODED_VALUES,
+            stream,
+        )
+        found = []
+        for mix in mixes:
+            loudest, alone = mix.loudest_if_cancelled(), None
+            if loudest is not None:
+                del mix.waveform
+                alone, _ = fold(
+                    file, partial(_one_channel, loudest, mix), MAX_DECODED_VALUES, sound.stream
+                )
+            found.append(mix.result(sound, alone))
+        return found
 
 
 def repair(waveform: Waveform) -> tuple[Waveform, int]:
@@ -114,7 +173,7 @@ def mix_down(waveform: Waveform) -> Waveform:
         return waveform[0]
     mean = waveform.mean(axis=0)
     powers = [_power(channel) for channel in waveform]
-    if _power(mean) < 0.01 * max(powers):
+    if _cancels(_power(mean), powers):
         return waveform[int(np.argmax(powers))]
     return mean
 
@@ -139,27 +198,6 @@ def decode_flac(data: bytes) -> tuple[Waveform, int]:
     return waveform, sample_rate
 
 
-def _decode(file: io.RawIOBase, max_values: int) -> tuple[Waveform, int]:
-    decoded = _decode_soundfile(file, max_values) if _is_for_libsndfile(file) else None
-    if decoded is not None and decoded.complete:
-        return decoded.waveform, decoded.sample_rate
-    file.seek(0)
-    # FFmpeg finds its way behind a damaged frame, where libsndfile stops.
-    recovered = _decode_av(file, max_values)
-    candidates = [found for found in (decoded, recovered) if found is not None]
-    if not candidates:
-        raise DecodeError("no audio can be decoded from it")
-    best = max(candidates, key=lambda found: found.waveform.shape[1])
-    return best.waveform, best.sample_rate
-
-
-@dataclass(frozen=True)
-class _Decoded:
-    waveform: Waveform
-    sample_rate: int
-    complete: bool  # as long as the header says, without an error on the way
-
-
 @contextmanager
 def opened(uri: str) -> Iterator[io.RawIOBase]:
     """A seekable file; only what holds "://" is a URL, so that a path may hold anything else.
@@ -176,20 +214,20 @@ def opened(uri: str) -> Iterator[io.RawIOBase]:
     except Exception as error:  # what clients of object stores raise has no common class
         raise NotReadError({uri: one_line(error)}) from error
     with file:
-        nameless = _Nameless(file)
+        watched = _Watched(file)
         try:
-            yield nameless
+            yield watched
         finally:
-            if nameless.failure is not None:
-                raise NotReadError({uri: one_line(nameless.failure)}) from nameless.failure
+            if watched.failure is not None:
+                raise NotReadError({uri: one_line(watched.failure)}) from watched.failure
 
 
-class _Nameless(io.RawIOBase):
-    """A file without its name, so that no decoder can judge the content by the extension."""
+class _Watched(io.RawIOBase):
+    """A file that remembers a failure of its storage."""
 
     def __init__(self, file: IO[bytes]):
         self._file = file
-        self.failure: Exception | None = None  # of the storage that it lies on
+        self.failure: Exception | None = None
 
     def readable(self) -> bool:
         return True
@@ -213,158 +251,140 @@ class _Nameless(io.RawIOBase):
         return self._file.tell()
 
 
-def _is_for_libsndfile(file: io.RawIOBase) -> bool:
-    beginning = file.read(4)
-    file.seek(0)
-    return beginning in _LIBSNDFILE_BEGINNINGS
+def _measured(sound: Sound) -> Channels:
+    meter = ChannelMeter(sound.channels, sound.sample_rate)
+    for block in sound.blocks:
+        meter.add(block)
+    return meter.verdict()
 
 
-def _probe_soundfile(file: io.RawIOBase) -> Probe | None:
-    try:
-        with soundfile.SoundFile(file) as sound:
-            return Probe(
-                duration_s=sound.frames / sound.samplerate if sound.samplerate else 0.0,
-                sample_rate=sound.samplerate,
-                channels=sound.channels,
-                codec=f"{sound.format}/{sound.subtype}".lower(),
-            )
-    except soundfile.LibsndfileError:
-        return None
+def _joined(sound: Sound) -> Waveform:
+    blocks = list(sound.blocks)
+    return np.concatenate(blocks, axis=1) if blocks else np.zeros((sound.channels, 0), np.float32)
 
 
-def _probe_av(file: io.RawIOBase) -> Probe | None:
-    try:
-        with av.open(file, mode="r", options=_AV_OPTIONS) as container:
-            stream = _audio_stream(container)
-            codec = f"{container.format.name}/{stream.codec_context.name}"
-            rate, channels = stream.codec_context.sample_rate, stream.codec_context.channels
-            announced = float(container.duration or 0) / av.time_base
-            found = Probe(announced, rate, channels, codec)
-            if not announced or not _plausible(found, file):
-                found = Probe(_packets_s(container, stream), rate, channels, codec)
-            return found
-    except _AV_ERRORS:
-        return None
+def _one_channel(channel: int, mix: _Mix, sound: Sound) -> Waveform:
+    samples = _Growing()
+    for block in _placed(sound):
+        samples.add(repair(mix.part(*block)[channel])[0])
+    return samples.finished()
 
 
-def _plausible(found: Probe, file: io.RawIOBase) -> bool:
-    """Whether the file has bytes enough for the duration that its header announces."""
-    position = file.tell()
-    bits = 8 * file.seek(0, io.SEEK_END)
-    file.seek(position)
-    return found.duration_s * MIN_BITS_PER_SECOND <= bits
+def _mixes(
+    sound: Sound, clipping_level: float, channel: int | None, spans: Sequence[Span]
+) -> list[_Mix]:
+    if channel is not None and channel >= sound.channels:
+        raise NoChannelError(
+            f"the file has {sound.channels} channels, and none with the number {channel}"
+        )
+    mixes = [_Mix(sound, clipping_level, channel, span) for span in spans]
+    for block in _placed(sound):
+        for mix in mixes:
+            mix.add(*block)
+    for mix in mixes:
+        mix.finish()
+    return mixes
 
 
-def _packets_s(
-    container: av.container.InputContainer, stream: av.audio.stream.AudioStream
-) -> float:
-    """Duration from first to last packet, for containers that do not say it."""
-    first_s, last_s = float("inf"), 0.0
-    try:
-        for packet in container.demux(stream):
-            if packet.pts is None or packet.time_base is None:
-                continue
-            start_s = float(packet.pts * packet.time_base)
-            first_s = min(first_s, start_s)
-            last_s = max(last_s, start_s + float((packet.duration or 0) * packet.time_base))
-    except av.error.FFmpegError:
-        pass  # the packets before the damage count
-    return max(0.0, last_s - first_s)
+def _placed(sound: Sound) -> Iterator[tuple[Waveform, int]]:
+    """Blocks with the place of their first sample."""
+    place = 0
+    for block in sound.blocks:
+        yield block, place
+        place += block.shape[1]
 
 
-def _decode_soundfile(file: io.RawIOBase, max_values: int) -> _Decoded | None:
-    """What libsndfile reads; in blocks, so that a lying header allocates nothing."""
-    blocks: list[Waveform] = []
-    try:
-        with soundfile.SoundFile(file) as sound:
-            _check(sound.samplerate, sound.channels)
-            rate, channels, announced = sound.samplerate, sound.channels, sound.frames
-            complete = True
-            values = 0
-            try:
-                while len(block := sound.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
-                    blocks.append(block)
-                    values += block.size
-                    _check_size(values, max_values)
-            except soundfile.LibsndfileError:
-                complete = False
-    except soundfile.LibsndfileError:
-        return None
-    frames = np.concatenate(blocks) if blocks else np.zeros((0, channels), np.float32)
-    return _Decoded(np.ascontiguousarray(frames.T), rate, complete and len(frames) >= announced)
+class _Mix:
+    """The mean of a Sound's channels, or one of them, without DC, and what they were like."""
 
+    def __init__(self, sound: Sound, clipping_level: float, channel: int | None, span: Span):
+        rate = sound.sample_rate
+        self._first = round(span.start_s * rate)
+        self._last = None if span.end_s is None else round(span.end_s * rate)
+        self._chosen = slice(None) if channel is None else [channel]
+        self._clipping_level = clipping_level
+        count = sound.channels if channel is None else 1
+        self._sums, self._squares = np.zeros(count), np.zeros(count)
+        self._samples = _Growing()
+        self.peak, self.clipped, self.repaired = 0.0, 0, 0
 
-def _decode_av(file: io.RawIOBase, max_values: int) -> _Decoded | None:
-    """What FFmpeg decodes of the first audio stream, with broken packets left out."""
-    blocks: list[Waveform] = []
-    values = 0
-    try:
-        with av.open(file, mode="r", options=_AV_OPTIONS) as container:
-            stream = _audio_stream(container)
-            convert: av.AudioResampler | None = None
-            source = None
-            for frame in _frames(container, stream):
-                if convert is None:
-                    _check(frame.sample_rate, len(frame.layout.channels))
-                    layout, rate = frame.layout.name, frame.sample_rate
-                # Rate and layout may change within a stream; the first ones hold for the whole.
-                described = (frame.format.name, frame.layout.name, frame.sample_rate)
-                if described != source:
-                    convert = av.AudioResampler(format="fltp", layout=layout, rate=rate)
-                    source = described
-                assert convert is not None
-                for planar in convert.resample(frame):
-                    blocks.append(planar.to_ndarray().astype(np.float32, copy=False))
-                    values += blocks[-1].size
-                    _check_size(values, max_values)
-    except _AV_ERRORS:
-        if not blocks:
+    def part(self, block: Waveform, place: int) -> Waveform:
+        """What of a block, which begins at sample `place`, lies in the span."""
+        last = None if self._last is None else max(0, self._last - place)
+        return block[:, max(0, self._first - place) : last]
+
+    def add(self, block: Waveform, place: int) -> None:
+        """The next block."""
+        block, repaired = repair(self.part(block, place)[self._chosen])
+        if not block.size:
+            return
+        magnitude = np.abs(block)
+        self.peak = max(self.peak, float(magnitude.max(initial=0)))
+        self.clipped += int(np.count_nonzero(magnitude >= self._clipping_level))
+        self.repaired += repaired
+        self._sums += block.sum(axis=1, dtype=np.float64)
+        self._squares += np.square(block, dtype=np.float64).sum(axis=1)
+        self._samples.add(block[0] if len(block) == 1 else block.mean(axis=0))
+
+    def finish(self) -> None:
+        """There are no more blocks."""
+        self.waveform = self._samples.finished()
+        samples = max(1, len(self.waveform))
+        # A single channel's mean is numpy's own, so that nothing depends on the blocks.
+        self.offsets = self._sums / samples
+        if len(self.offsets) == 1 and len(self.waveform):
+            self.offsets = np.array([self.waveform.mean(dtype=np.float64)])
+        self._powers = self._squares / samples - self.offsets**2
+        self.waveform -= np.float32(self.offsets.mean())
+        self._loudest = int(np.argmax(self._powers))
+
+    def loudest_if_cancelled(self) -> int | None:
+        """The channel to take where the mean cancels out, by the rule of `mix_down`."""
+        if len(self._powers) == 1 or not len(self.waveform):
             return None
-    if not blocks:
-        return None
-    return _Decoded(np.concatenate(blocks, axis=1), rate, complete=False)
+        # Not a float64 copy of everything: the sum of a product needs none.
+        power = float(np.vdot(self.waveform, self.waveform)) / len(self.waveform)
+        return self._loudest if _cancels(power, self._powers) else None
+
+    def result(self, sound: Sound, alone: Waveform | None) -> MixedDown:
+        """What was found; `alone` are the samples of the loudest channel where it stands for all."""
+        if alone is not None:
+            alone -= np.float32(self.offsets[self._loudest])
+        waveform = self.waveform if alone is None else alone
+        return MixedDown(
+            waveform=waveform,
+            sample_rate=sound.sample_rate,
+            peak=self.peak,
+            clipped_share=self.clipped / max(1, len(waveform) * len(self.offsets)),
+            dc_offset=float(self.offsets[np.argmax(np.abs(self.offsets))]),
+            repaired_samples=self.repaired,
+            missing_s=sound.missing_s if self._last is None else 0.0,
+        )
 
 
-def _audio_stream(container: av.container.InputContainer) -> av.audio.stream.AudioStream:
-    """The first audio stream; raises ValueError or IndexError where none can be decoded."""
-    stream = container.streams.audio[0]
-    if stream.codec_context is None:
-        raise ValueError("no decoder knows its codec")
-    return stream
+class _Growing:
+    """Samples in an array that grows in place: no moment holds everything twice."""
+
+    def __init__(self) -> None:
+        self._array, self._length = np.zeros(0, np.float32), 0
+
+    def add(self, block: Waveform) -> None:
+        """Samples behind those before."""
+        length = self._length + len(block)
+        if length > len(self._array):
+            self._array.resize(length * 9 // 8, refcheck=False)
+        self._array[self._length : length] = block
+        self._length = length
+
+    def finished(self) -> Waveform:
+        """All of them; it takes no more."""
+        array, self._array = self._array, np.zeros(0, np.float32)
+        array.resize(self._length, refcheck=False)
+        return array
 
 
-def _frames(
-    container: av.container.InputContainer, stream: av.audio.stream.AudioStream
-) -> Iterator[av.AudioFrame]:
-    """Decoded frames; a packet that can't be decoded is skipped, an unreadable rest is the end."""
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        except av.error.FFmpegError:
-            return
-        if packet is None:
-            return
-        try:
-            decoded = packet.decode()
-        except av.error.FFmpegError:
-            continue
-        for frame in decoded:
-            if isinstance(frame, av.AudioFrame):
-                yield frame
-
-
-def _check(sample_rate: int, channels: int) -> None:
-    least, most = SAMPLE_RATES_HZ
-    if not least <= sample_rate <= most:
-        raise DecodeError(f"its sample rate of {sample_rate} Hz is outside {least} to {most} Hz")
-    if not 1 <= channels <= MAX_CHANNELS:
-        raise DecodeError(f"it has {channels} channels, and 1 to {MAX_CHANNELS} are accepted")
-
-
-def _check_size(values: int, max_values: int) -> None:
-    if values > max_values:
-        raise DecodeError(f"it is longer than {max_values} samples: split it first")
+def _cancels(mean_power: float, powers: Sequence[float] | NDArray[np.float64]) -> bool:
+    return mean_power < 0.01 * max(powers)
 
 
 def _power(waveform: Waveform) -> float:

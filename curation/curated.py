@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,19 +135,3 @@ def read_shard(uri: str, sha256: str) -> Iterator[CuratedUtterance]:
                 flac = {key: held}
             elif kind == "json":
                 yield CuratedUtterance(json.loads(held), flac.get(key, b""))
-
-
-def portions(
-    utterances: Iterable[CuratedUtterance], portion_s: float
-) -> Iterator[list[CuratedUtterance]]:
-    """Utterances in their order; each portion ends with the one that fills `portion_s` seconds."""
-    held: list[CuratedUtterance] = []
-    held_s = 0.0
-    for utterance in utterances:
-        held.append(utterance)
-        held_s += utterance.duration_s
-        if held_s >= portion_s:
-            yield held
-            held, held_s = [], 0.0
-    if held:
-        yield held

@@ -11,9 +11,10 @@ on the level of blocks of 2 ms, which costs a hundredth of a detector that works
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,13 +23,15 @@ from pydantic import Field
 from scipy.signal import lfilter
 
 from gpa.curation import audio
-from gpa.curation.audio import Waveform
-from gpa.curation.tables import NORMALIZED, SOUND, known
+from gpa.curation.audio import MixedDown, Span, Waveform
+from gpa.curation.tables import DAMAGED, NORMALIZED, SOUND, known
 from gpa.runtime.config import Config
 from gpa.runtime.errors import NOBODYS_FAULT, NotReadError
 from gpa.runtime.stage import Artifact, Attempts, Reject, Stage
 
 BLOCK_MS = 2.0
+# Compressed in one go: a megabyte or so, however long the recording.
+_BLOCKS_AT_ONCE = 1 << 12
 # Samples this close to full scale count as clipped.
 CLIPPING_LEVEL = 0.999
 
@@ -64,12 +67,6 @@ def normalize_peak(waveform: Waveform, peak: float = 0.6) -> Waveform:
     return (waveform / loudest) * np.float32(peak)
 
 
-def remove_dc(waveform: Waveform) -> tuple[Waveform, NDArray[np.float64]]:
-    """Subtract each channel's mean, shape (channels, samples); also returns the means."""
-    offsets = waveform.mean(axis=1, dtype=np.float64)
-    return waveform - offsets[:, None].astype(np.float32), offsets
-
-
 def active_level_db(level_db: NDArray[np.float64]) -> float:
     """Mean power, in dB, of the blocks that are no more than 10 dB below the mean of all.
 
@@ -81,16 +78,20 @@ def active_level_db(level_db: NDArray[np.float64]) -> float:
 
 
 def compress(
-    waveform: Waveform, sample_rate: int, config: CompressorConfig
+    waveform: Waveform,
+    sample_rate: int,
+    config: CompressorConfig,
+    out: Waveform | None = None,
 ) -> tuple[Waveform, float]:
     """Reduce the gain where the level exceeds the threshold; never raise it.
 
     Returns the compressed samples, shape (samples,), and the greatest gain reduction in dB. The
-    waveform may have any level but must not be all zeros.
+    waveform may have any level but must not be all zeros. `out`, which may be the waveform itself,
+    takes the samples and saves memory.
     """
     block = max(1, round(sample_rate * BLOCK_MS / 1000))
-    padded = np.pad(waveform, (0, -len(waveform) % block)).reshape(-1, block)
-    power = np.einsum("bs,bs->b", padded, padded, dtype=np.float64) / block
+    whole = len(waveform) - len(waveform) % block
+    power = np.concatenate([_power(waveform[:whole], block), _power(waveform[whole:], block)])
     level_db = 10 * np.log10(np.maximum(power, np.finfo(np.float64).tiny))
 
     excess_db = level_db - active_level_db(level_db) - config.threshold_db
@@ -99,10 +100,22 @@ def compress(
 
     # Gains hold at the blocks' starts and run straight from one to the next: no steps.
     gain = (10 ** (-reduction_db / 20)).astype(np.float32)
-    following = np.append(gain[1:], gain[-1])
+    step = np.append(gain[1:], gain[-1]) - gain
     ramp = np.arange(block, dtype=np.float32) / np.float32(block)
-    compressed = padded * (gain[:, None] + (following - gain)[:, None] * ramp)
-    return compressed.reshape(-1)[: len(waveform)], float(reduction_db.max())
+    out = np.empty_like(waveform) if out is None else out
+    for first in range(0, len(gain), _BLOCKS_AT_ONCE):
+        these = slice(first, first + _BLOCKS_AT_ONCE)
+        gains = (gain[these, None] + step[these, None] * ramp).reshape(-1)
+        samples = waveform[first * block : (first + _BLOCKS_AT_ONCE) * block]
+        np.multiply(samples, gains[: len(samples)], out=out[first * block :][: len(samples)])
+    return out, float(reduction_db.max())
+
+
+def _power(waveform: Waveform, block: int) -> NDArray[np.float64]:
+    """Mean power of each block; a last one that is shorter counts as filled up with zeros."""
+    padded = np.pad(waveform, (0, block - len(waveform))) if len(waveform) < block else waveform
+    blocks = padded.reshape(-1, block)[: -(-len(waveform) // block)]
+    return np.einsum("bs,bs->b", blocks, blocks, dtype=np.float64) / block
 
 
 def _smooth(
@@ -128,15 +141,19 @@ class Normalized:
     clipped_share: float
     repaired_samples: int
     max_gain_reduction_db: float
+    source_s: float  # what was decoded
+    missing_s: float  # what the header promises beyond that
 
 
 class Unusable(Exception):  # noqa: N818 - a finding about the recording, not a fault
     """A recording that holds no speech for a reason that its samples show."""
 
-    def __init__(self, reason: str, value: float, detail: str):
+    def __init__(self, reason: str, value: float, detail: str, mixed: MixedDown):
         super().__init__(detail)
         self.reason = reason
         self.value = value
+        self.source_s = len(mixed.waveform) / mixed.sample_rate
+        self.missing_s = mixed.missing_s
 
 
 def normalize(waveform: Waveform, sample_rate: int, config: NormalizeConfig) -> Normalized:
@@ -144,73 +161,55 @@ def normalize(waveform: Waveform, sample_rate: int, config: NormalizeConfig) -> 
 
     Raises Unusable with the reason "empty", "too_short" or "silent".
     """
-    duration_s = waveform.shape[1] / sample_rate
-    if not waveform.shape[1]:
-        raise Unusable("empty", 0.0, "the file has no samples")
+    return normalize_mixed(audio.mixed_down(waveform, sample_rate, CLIPPING_LEVEL), config)
+
+
+def normalize_mixed(mixed: MixedDown, config: NormalizeConfig) -> Normalized:
+    """`normalize` for a recording that was mixed down while it was decoded.
+
+    Its waveform is used up: there is never a second one at the same rate. Raises Unusable.
+    """
+    mono = mixed.waveform
+    duration_s = len(mono) / mixed.sample_rate
+    if not len(mono):
+        raise Unusable("empty", 0.0, "the file has no samples", mixed)
     if duration_s < config.min_duration_s:
-        raise Unusable("too_short", duration_s, f"it lasts less than {config.min_duration_s:g} s")
-    waveform, repaired_samples = audio.repair(waveform)
-    magnitude = np.abs(waveform)
-    peak_in = float(magnitude.max())
-    clipped_share = float(np.mean(magnitude >= CLIPPING_LEVEL))
-    waveform, offsets = remove_dc(waveform)
-    mono = audio.mix_down(waveform)
-    mono_peak = float(np.max(np.abs(mono)))
+        detail = f"it lasts less than {config.min_duration_s:g} s"
+        raise Unusable("too_short", duration_s, detail, mixed)
+    mono_peak = _peak(mono)
     if mono_peak < 10 ** (config.silence_dbfs / 20):
         peak_dbfs = float(20 * np.log10(max(mono_peak, 1e-10)))  # -200 for all zeros
-        raise Unusable(
-            "silent", peak_dbfs, f"its peak is below {config.silence_dbfs:g} dB of full scale"
-        )
+        detail = f"its peak is below {config.silence_dbfs:g} dB of full scale"
+        raise Unusable("silent", peak_dbfs, detail, mixed)
     # At full scale before anything else, so that float32 is equally exact at every level.
-    mono = audio.resample(normalize_peak(mono, 1.0), sample_rate, config.sample_rate)
-    mono, max_gain_reduction_db = compress(mono, config.sample_rate, config.compressor)
+    mono /= np.float32(mono_peak)
+    mixed.waveform = mono[:0].copy()  # so that what is resampled goes once it is
+    mono = audio.resample(mono, mixed.sample_rate, config.sample_rate)
+    mono, max_gain_reduction_db = compress(mono, config.sample_rate, config.compressor, out=mono)
+    # As `normalize_peak`, in place.
+    mono /= np.float32(_peak(mono))
+    mono *= np.float32(config.peak)
     return Normalized(
-        waveform=normalize_peak(mono, config.peak),
-        peak_in=peak_in,
-        dc_offset=float(offsets[np.argmax(np.abs(offsets))]),
-        clipped_share=clipped_share,
-        repaired_samples=repaired_samples,
+        waveform=mono,
+        peak_in=mixed.peak,
+        dc_offset=mixed.dc_offset,
+        clipped_share=mixed.clipped_share,
+        repaired_samples=mixed.repaired_samples,
         max_gain_reduction_db=max_gain_reduction_db,
+        source_s=duration_s,
+        missing_s=mixed.missing_s,
     )
 
 
-def part_of(waveform: Waveform, sample_rate: int, recording: Mapping[str, Any]) -> Waveform:
-    """The segment and channel of a file, shape (channels, samples), that are the recording.
-
-    Raises Unusable with the reason "empty" where the file has no such channel.
-    """
-    channel, end_s = recording["channel"], recording["end_s"]
-    if channel is not None:
-        if channel >= waveform.shape[0]:
-            detail = (
-                f"the file has {waveform.shape[0]} channels, and none with the number {channel}"
-            )
-            raise Unusable("empty", 0.0, detail)
-        waveform = waveform[channel : channel + 1]
-    last = None if end_s is None else round(end_s * sample_rate)
-    return waveform[:, round(recording["start_s"] * sample_rate) : last]
-
-
-class _Latest:
-    """The file that was decoded last: the segments of one follow each other."""
-
-    def __init__(self) -> None:
-        self._uri: str | None = None
-        self._decoded: tuple[Waveform, int] | None = None
-
-    def decoded(self, uri: str) -> tuple[Waveform, int]:
-        """As `audio.decode`."""
-        if self._decoded is None or uri != self._uri:
-            self._decoded = None  # out of memory before the next one comes in
-            self._decoded = audio.decode(uri)
-            self._uri = uri
-        return self._decoded
+def _peak(waveform: Waveform) -> float:
+    return float(max(waveform.max(), -waveform.min()))
 
 
 class NormalizeStage(Stage):
     """recordings -> normalized: one row and one FLAC a recording that has sound."""
 
     step: ClassVar[str] = "normalize"
+    version: ClassVar[int] = 2
     layers: ClassVar[int] = SOUND
     config: NormalizeConfig
 
@@ -223,20 +222,10 @@ class NormalizeStage(Stage):
         """
         table, files, rejects = [], {}, []
         not_read: dict[str, str] = {}
-        latest = _Latest()
-        for recording in known(inputs["recordings"].table, self.layers):
+        for recording, outcome, lost in self._normalized(inputs, attempts, not_read):
             recording_id = recording["recording_id"]
-            if recording_id in attempts.quarantined:
-                rejects.append(Reject(recording_id, "quarantined", recording["duration_s"]))
-                continue
-            try:
-                with attempts.on([recording_id]):
-                    outcome = self._normalize(recording, latest)
-            except NotReadError as error:
-                not_read |= error.why
-                continue
-            if isinstance(outcome, Reject):
-                rejects.append(outcome)
+            rejects += lost
+            if outcome is None:
                 continue
             sample_rate = self.config.sample_rate
             files[f"{recording_id}.flac"] = audio.encode_flac(outcome.waveform, sample_rate)
@@ -262,21 +251,86 @@ class NormalizeStage(Stage):
             audio_s=sum(row["duration_s"] for row in table),
         )
 
-    def _normalize(self, recording: dict, latest: _Latest) -> Normalized | Reject:
-        recording_id, seconds = recording["recording_id"], recording["duration_s"]
+    def _normalized(
+        self, inputs: Mapping[str, Artifact], attempts: Attempts, not_read: dict[str, str]
+    ) -> Iterator[tuple[dict, Normalized | None, list[Reject]]]:
+        """Recordings, each with what becomes of it and what of it is lost.
+
+        Segments of one file are decoded together.
+        """
+        together = defaultdict(list)
+        for recording in known(inputs["recordings"].table, self.layers):
+            recording_id = recording["recording_id"]
+            if recording_id in attempts.quarantined:
+                yield (
+                    recording,
+                    None,
+                    [Reject(recording_id, "quarantined", recording["duration_s"])],
+                )
+                continue
+            # A worker's death is to be pinned on one.
+            alone = recording_id if attempts.careful else None
+            key = (recording["uri"], recording["stream"], recording["channel"], alone)
+            together[key].append(recording)
+        for (uri, stream, channel, _), recordings in together.items():
+            spans = [Span(recording["start_s"], recording["end_s"]) for recording in recordings]
+            with attempts.on([recording["recording_id"] for recording in recordings]):
+                try:
+                    mixed = audio.decode_mixed_down(uri, CLIPPING_LEVEL, stream, channel, spans)
+                except NotReadError as error:
+                    not_read |= error.why
+                    continue
+                except NOBODYS_FAULT:
+                    raise
+                except Exception as error:  # one file's fault is its rejects, not the run's end
+                    reason, detail = _fault(error)
+                    for recording in recordings:
+                        name, seconds = recording["recording_id"], recording["duration_s"]
+                        yield recording, None, [Reject(name, reason, seconds, detail=detail)]
+                    continue
+                mixed.reverse()  # so that each goes when it was its turn
+                for recording in recordings:
+                    yield recording, *self._normalize(recording, mixed.pop())
+
+    def _normalize(
+        self, recording: dict, mixed: MixedDown
+    ) -> tuple[Normalized | None, list[Reject]]:
+        recording_id = recording["recording_id"]
         try:
-            waveform, sample_rate = latest.decoded(recording["uri"])
-            waveform = part_of(waveform, sample_rate, recording)
-            seconds = waveform.shape[1] / sample_rate
-            return normalize(waveform, sample_rate, self.config)
-        except audio.DecodeError as error:
-            return Reject(recording_id, "unreadable", seconds, detail=str(error))
+            normalized = normalize_mixed(mixed, self.config)
+            return normalized, list(_damage(recording_id, normalized))
         except Unusable as unusable:
-            return Reject(
-                recording_id, unusable.reason, seconds, value=unusable.value, detail=str(unusable)
+            reason, seconds = unusable.reason, unusable.source_s
+            reject = Reject(
+                recording_id, reason, seconds, value=unusable.value, detail=str(unusable)
             )
+            return None, [reject, *_damage(recording_id, unusable)]
         except NOBODYS_FAULT:
             raise
         except Exception as error:  # one recording's fault is its reject, not the run's end
-            detail = f"{type(error).__name__}: {error}"
-            return Reject(recording_id, "failed", seconds, detail=detail)
+            reason, detail = _fault(error)
+            return None, [Reject(recording_id, reason, recording["duration_s"], detail=detail)]
+
+
+def _fault(error: Exception) -> tuple[str, str]:
+    """The reason of a reject and its detail."""
+    if isinstance(error, audio.NoChannelError):
+        return "empty", str(error)
+    if isinstance(error, audio.DecodeError):
+        return "unreadable", str(error)
+    return "failed", f"{type(error).__name__}: {error}"
+
+
+def _damage(recording_id: str, found: Normalized | Unusable) -> Iterator[Reject]:
+    """What the header promised and the file does not hold."""
+    if found.missing_s:
+        held_s, promised_s = found.source_s, found.source_s + found.missing_s
+        detail = f"its header says {promised_s:.2f} s, and {held_s:.2f} s can be decoded"
+        yield Reject(
+            recording_id,
+            DAMAGED,
+            found.missing_s,
+            start_s=held_s,
+            end_s=promised_s,
+            detail=detail,
+        )

@@ -56,7 +56,7 @@ class PackageStage(Stage):
     """Metadata of the utterances that are kept."""
 
     step = "package"
-    version = 3
+    version = 4
     layers = TOLD
 
     def __init__(self, name: str, config: Config, inputs: Sequence[str], models: Mapping[str, str]):
@@ -133,6 +133,7 @@ def _metadata(
         "utterance_id": utterance["utterance_id"],
         "recording_id": utterance["recording_id"],
         "source": recording["path"],
+        "channel": recording["channel"],
         "start_s": recording["start_s"] + utterance["start_s"],
         "end_s": recording["start_s"] + utterance["end_s"],
         "duration_s": utterance["duration_s"],

@@ -26,7 +26,7 @@ from gpa.runtime.models import Facts
 from gpa.runtime.stage import Stage
 
 # The version of RECORDINGS tables, which ingest writes itself: their fingerprint.
-RECORDINGS_FINGERPRINT = "1"
+RECORDINGS_FINGERPRINT = "2"
 
 
 class StageRate(Config):
@@ -44,6 +44,12 @@ class ForecastConfig(Config):
     stages: dict[str, StageRate]
 
 
+class CurationResources(Resources):
+    """Where the recipe's steps run, and how much goes through them together."""
+
+    wave_hours: float = Field(1000.0, gt=0)  # of audio, its shards written before the next wave
+
+
 class PipelineConfig(Config):
     """One pipeline: the recipe's steps in their order, and what they run on."""
 
@@ -58,7 +64,7 @@ class PipelineConfig(Config):
     consensus: ConsensusConfig
     punctuate: PunctuateConfig
     package: PackageConfig = PackageConfig()
-    resources: Resources = Resources()
+    resources: CurationResources = CurationResources()
     forecast: ForecastConfig | None = None
 
 

@@ -25,6 +25,7 @@ from gpa.curation.report import books, summary
 from gpa.curation.report.audit import audit
 from gpa.curation.report.outputs import CORPUS_TABLE, Run
 from gpa.curation.report.write import SAMPLES, write_report
+from gpa.curation.waves import waves
 from gpa.runtime import attempts, record
 from gpa.runtime.artifacts import ArtifactStore, parquet_bytes
 from gpa.runtime.errors import UserError
@@ -70,27 +71,34 @@ def curate(corpus_url: str, out: str, name: str, config: PipelineConfig, console
             if all(state == "ignored" for state in found.table["state"].to_pylist()):
                 raise NoAudioError(corpus_url)
             named = fingerprints(stages, {"recordings": RECORDINGS_FINGERPRINT})
+            pool, shard_bytes = config.resources.pool("package"), config.package.shard_mb * 1e6
             seconds = {
                 partition: sum(table["duration_s"].to_pylist())
                 for partition, table in found.partitions.items()
             }
-            # Before the work, so that a report can be made of a run in progress.
-            run.content.update(fingerprints=named, partitions=list(seconds))
-            run.save()
-            for stage in stages:
-                for partition, why in recipe.make(stage, named, seconds).items():
-                    del seconds[partition]
-                    not_read |= why
+            run.content["fingerprints"] = named
+            planned = waves(artifacts, stages, named, seconds, config.resources.wave_hours)
+            made: list[str] = []
+            for number, wave in enumerate(planned, start=1):
+                if len(planned) > 1:
+                    hours = sum(wave.seconds.values()) / 3600
+                    console.print(f"wave {number} of {len(planned)}: {hours:,.2f} h")
+                # Before the work, so that a report can be made of a run in progress.
+                run.content["partitions"] = [*made, *wave.seconds]
+                run.save()
+                not_read |= wave.make(recipe, stages, named)
+                to_come = [name for later in planned[number:] for name in later.seconds]
+                around = shards.Around(made, to_come)
+                shards.write(
+                    engine, artifacts, named, list(wave.seconds), around, shard_bytes, pool
+                )
+                made += wave.seconds
             # Without those of which storage did not give a recording: the next run makes them.
-            run.content.update(partitions=list(seconds))
-            store.write(
-                CORPUS_TABLE, parquet_bytes(ingest.waiting(found.table, set(seconds), not_read))
-            )
-            pool, shard_bytes = config.resources.pool("package"), config.package.shard_mb * 1e6
-            shards.write(engine, artifacts, named, list(seconds), shard_bytes, pool)
-            made = Run(artifacts, run.content, partial=False)
-            account = closing.close(made, engine, pool)
-        result = _report(made, account)
+            run.content["partitions"] = made
+            left_out = ingest.waiting(found.table, set(made), not_read)
+            store.write(CORPUS_TABLE, parquet_bytes(left_out))
+            account = closing.close(Run(artifacts, run.content, partial=False), engine, pool)
+        result = _report(Run(artifacts, run.content, partial=False), account)
         run.finish()
     summary.show(result, account, out, console)
     _show_not_read(not_read, console)
@@ -141,7 +149,7 @@ def _ingest(
     probed = pa.concat_tables(
         [ingest.PROBED.empty_table(), *artifacts.tables("probed", fingerprint, whole)]
     )
-    found = ingest.arrange(files, probed, not_read, config.ingest)
+    found = ingest.arrange(files, probed, not_read, config.ingest, ingest.arranged(artifacts.store))
     done = artifacts.done("recordings", RECORDINGS_FINGERPRINT, found.partitions)
     artifacts.write_tables(
         "recordings",
@@ -149,6 +157,7 @@ def _ingest(
         {name: table for name, table in found.partitions.items() if name not in done},
     )
     artifacts.store.write(CORPUS_TABLE, parquet_bytes(found.table))
+    artifacts.store.write(ingest.ARRANGED_TABLE, parquet_bytes(found.partitions.arranged()))
     return found, not_read | {file.uri: file.error or "" for file in files if file.not_read}
 
 

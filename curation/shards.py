@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,24 +119,43 @@ def read_plan(store: Store) -> tuple[list[Shard], str]:
     return shards, table.schema.metadata[b"gpa.fingerprint"].decode()
 
 
+@dataclass(frozen=True)
+class Around:
+    """Partitions of a corpus whose shards were written before, and those that come in later waves."""
+
+    earlier: Collection[str] = ()
+    later: Collection[str] = ()
+
+
 def extended_plan(
-    artifacts: ArtifactStore, fingerprint: str, partitions: Sequence[str], shard_bytes: float
+    artifacts: ArtifactStore,
+    fingerprint: str,
+    partitions: Sequence[str],
+    around: Around,
+    shard_bytes: float,
 ) -> list[Shard]:
     """The shards of these partitions: those that were planned before, and new ones behind them.
 
     A corpus that grew so keeps its shards. One goes where another config selects other
     utterances, or a partition of it is in the corpus no more; what else was in it is planned anew.
+    One that holds anything of a later wave is left to that.
     """
     before, selected = _plan_before(artifacts.store)
-    there = set(partitions) if selected == fingerprint else set()
-    kept = [shard for shard in before if all(part[0] in there for part in shard.parts)]
+    there, later = {*around.earlier, *partitions}, set(around.later)
+
+    def stays(shard: Shard) -> bool:
+        names = {part[0] for part in shard.parts}
+        return not names.isdisjoint(later) or names <= there
+
+    kept = [shard for shard in before if stays(shard)] if selected == fingerprint else []
     placed: dict[str, list[tuple[int, int]]] = {}
     for shard in kept:
         for partition, first, last in shard.parts:
             placed.setdefault(partition, []).append((first, last))
     names = {shard.name for shard in kept}
     torn = {part[0] for shard in before if shard.name not in names for part in shard.parts}
-    open_ = [name for name in partitions if name in torn or name not in placed]
+    open_ = [name for name in around.earlier if name in torn]
+    open_ += [name for name in partitions if name in torn or name not in placed]
 
     def left() -> Iterator[tuple[str, list[int | None]]]:
         tables = artifacts.tables("packaged", fingerprint, open_, ["bytes"])
@@ -199,12 +218,13 @@ def write(
     artifacts: ArtifactStore,
     fingerprints: Mapping[str, str],
     partitions: Sequence[str],
+    around: Around,
     shard_bytes: float,
     pool: Pool,
 ) -> None:
     """Write the shards of these partitions that are missing, each with its part of the manifest."""
     store, selected = artifacts.store, fingerprints["packaged"]
-    planned = extended_plan(artifacts, selected, partitions, shard_bytes)
+    planned = extended_plan(artifacts, selected, partitions, around, shard_bytes)
     missing = missing_shards(store, selected, planned)
     names = [shard.name for shard in missing]
     items = pa.table({"name": names, "parts": [json.dumps(shard.parts) for shard in missing]})

@@ -1,12 +1,12 @@
-"""Arithmetic on spans of a recording.
+"""Arithmetic on spans of a recording, and groups of about one size.
 
-Everything is in whole samples, so that what is kept and what is dropped tile a recording exactly:
-a span is `(start, end)` with `start < end`, the end not included.
+Spans are in whole samples, so that what is kept and what is dropped tile a recording exactly:
+one is `(start, end)` with `start < end`, the end not included.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 Span = tuple[int, int]
 Number = TypeVar("Number", int, float)
+Item = TypeVar("Item")
 
 
 def runs(mask: NDArray[np.bool_]) -> list[Span]:
@@ -68,3 +69,19 @@ def intersect(spans: Iterable[Span], others: Iterable[Span]) -> list[Span]:
 def widen(spans: Iterable[Span], by: int, samples: int) -> list[Span]:
     """Spans with a collar of `by` samples on both sides, inside a recording of `samples`."""
     return union((max(0, start - by), min(samples, end + by)) for start, end in spans)
+
+
+def filled(
+    items: Iterable[Item], size: Callable[[Item], float], target: float
+) -> Iterator[list[Item]]:
+    """Items in their order, in groups that each end with the one by which it holds `target`."""
+    group: list[Item] = []
+    room = target
+    for item in items:
+        group.append(item)
+        room -= size(item)
+        if room <= 0:
+            yield group
+            group, room = [], target
+    if group:
+        yield group

@@ -14,6 +14,10 @@ def _required(name: str, kind: pa.DataType) -> pa.Field:
     return pa.field(name, kind, nullable=False)
 
 
+# Reason of a reject of seconds that a file's header promises and the file does not hold; they
+# count as seconds that went in.
+DAMAGED = "damaged"
+
 # A word of a hypothesis or an alignment, in seconds from the start of the utterance.
 WORD = pa.struct(
     [
@@ -34,8 +38,9 @@ RECORDINGS = pa.schema(
         _required("bytes", pa.int64()),
         _required("start_s", pa.float64()),  # in the file, of the segment that is the recording
         pa.field("end_s", pa.float64()),  # null: where the file ends
+        _required("stream", pa.int32()),  # which of the file's audio streams, from 0
         pa.field("channel", pa.int32()),  # from 0; null: all of them, mixed down
-        _required("duration_s", pa.float64()),  # as the container says
+        _required("duration_s", pa.float64()),  # of what can be decoded
         _required("sample_rate", pa.int32()),
         _required("channels", pa.int32()),
         _required("codec", pa.string()),
@@ -46,7 +51,7 @@ RECORDINGS = pa.schema(
 # The layers of a partition's name (`gpa.runtime.naming`), each with its columns of RECORDINGS: what
 # is heard, how it is understood, what else is said of it, and where it lies.
 LAYERS = {
-    "sound": ("recording_id", "sha256", "start_s", "end_s", "channel", "duration_s"),
+    "sound": ("recording_id", "sha256", "start_s", "end_s", "stream", "channel", "duration_s"),
     "language": ("language",),
     "told": ("path", "given"),
     "place": ("uri", "bytes", "sample_rate", "channels", "codec"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from rich.console import Console
 
@@ -13,6 +13,9 @@ from gpa.runtime.execution import Engine, Job
 from gpa.runtime.progress import StageProgress, duration
 from gpa.runtime.record import NO_WORK, RunRecord
 from gpa.runtime.stage import Stage
+
+# Of a stage in this run, before it is made for the first time.
+NOTHING_YET = {"partitions": 0, "cached": 0, "wall_s": 0.0}
 
 
 def fingerprints(stages: Sequence[Stage], given: Mapping[str, str]) -> dict[str, str]:
@@ -36,19 +39,26 @@ class Recipe:
         self._run_id = uuid.uuid4().hex
 
     def make(
-        self, stage: Stage, named: Mapping[str, str], partitions: Mapping[str, float]
+        self,
+        stage: Stage,
+        named: Mapping[str, str],
+        partitions: Mapping[str, float],
+        missing: Collection[str] | None = None,
     ) -> dict[str, Mapping[str, str]]:
         """Make what is missing of one stage; returns what of it there can't be in this run.
 
         That is partitions with what storage did not give of them: why, by address.
 
         `named` holds the fingerprints of this stage and its inputs, `partitions` the audio
-        seconds of each. Raises UserError where the stage fails as a whole.
+        seconds of each, `missing` those that lack their artifact where the caller has looked. A
+        run may make a stage several times, of other partitions. Raises UserError where the stage
+        fails as a whole.
         """
         fingerprint = named[stage.name]
-        done = self._artifacts.done(stage.name, fingerprint, partitions)
+        if missing is None:
+            missing = partitions.keys() - self._artifacts.done(stage.name, fingerprint, partitions)
         # The longest first: no worker is left with a long one when the others have ended.
-        missing = sorted(partitions.keys() - done, key=lambda p: (-partitions[p], p))
+        missing = sorted(missing, key=lambda p: (-partitions[p], p))
         began = time.monotonic()
         made_s, deaths = 0.0, 0
         not_read: dict[str, Mapping[str, str]] = {}
@@ -64,18 +74,19 @@ class Recipe:
                 progress.advance(partitions[outcome.partition])
         self._artifacts.sweep(stage.name, fingerprint)
         wall_s = time.monotonic() - began
+        cached = len(partitions) - len(missing)
         work = self._record.work(stage.name, fingerprint)
+        earlier = self._record.content["stages"].get(stage.name, NOTHING_YET)
         self._record.content["stages"][stage.name] = {
             "step": stage.step,
             "fingerprint": fingerprint,
-            "partitions": len(partitions),
-            "cached": len(partitions) - len(missing),
-            "wall_s": round(wall_s, 3),
+            "partitions": earlier["partitions"] + len(partitions),
+            "cached": earlier["cached"] + cached,
+            "wall_s": round(earlier["wall_s"] + wall_s, 3),
             # Over all runs that made these artifacts:
             **{name: round(work[name], 3) for name in NO_WORK if name != "partitions"},
         }
         self._record.save()
-        cached = len(partitions) - len(missing)
         speed = f"{made_s / wall_s:7.1f}x real time" if missing else " " * 18
         notes = [f"{cached} of {len(partitions)} partitions were done"] if cached else []
         if deaths:

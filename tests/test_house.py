@@ -25,12 +25,12 @@ STEPS = (
     *("transcribe", "consensus", "punctuate", "package"),
 )
 FLOORS = (
-    ("text", "audio", "tables", "spans", "intervals"),
+    ("text", "decoding", "audio", "tables", "spans", "intervals"),
     ("models",),
     ("hypotheses",),
     STEPS,
     ("pipeline", "doctor"),
-    ("report", "curated", "selection", "shards"),
+    ("report", "curated", "selection", "shards", "waves"),
     ("close", "run"),
     ("prepare", "explore", "export", "bench", "cli"),
 )

@@ -7,13 +7,15 @@ can't be tokenized is a reject with its reason: no clip stops a job.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from pathlib import PurePosixPath
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from gpa.curation.curated import CuratedUtterance, portions, read_shard
+from gpa.curation.curated import CuratedUtterance, read_shard
+from gpa.curation.spans import filled
 from gpa.runtime.models import Facts
 from gpa.runtime.stage import Artifact, Attempts, Reject, Stage
 from gpa.tokenize.bicodec import BiCodecTokens
@@ -60,7 +62,7 @@ class TokenizeStage(Stage):
         rejects: list[Reject] = []
         audio_s = 0.0
         utterances = read_shard(shard["uri"], shard["sha256"])
-        for portion in portions(utterances, self.config.portion_s):
+        for portion in filled(utterances, attrgetter("duration_s"), self.config.portion_s):
             given += (utterance.metadata["utterance_id"] for utterance in portion)
             audio_s += sum(utterance.duration_s for utterance in portion)
             safe = []

@@ -215,7 +215,8 @@ def _of(table: pa.Table, partition: str) -> pa.Table:
 def _write_shards(out: str, engine: Engine) -> None:
     found = open_run(out)
     named, partitions = found.fingerprints, found.partitions
-    shards.write(engine, found.artifacts, named, partitions, SHARD_BYTES, Pool())
+    around = shards.Around()
+    shards.write(engine, found.artifacts, named, partitions, around, SHARD_BYTES, Pool())
 
 
 def _close(out: str, engine: Engine) -> None:

@@ -13,12 +13,14 @@ import resource
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
 from rich.console import Console
 
+from gpa.curation.audio import Probe
 from gpa.curation.ingest import stage as ingest
 from gpa.curation.ingest.corpus import RawFile
 from gpa.runtime.artifacts import ArtifactStore
@@ -89,6 +91,7 @@ def _partitions(size: int) -> Mapping[str, float]:
     """Seconds by partition, of a corpus with so many recordings of an hour."""
     names = [f"talks/{number:07d}.flac" for number in range(size)]
     files = [RawFile(name, f"/corpus/{name}", 100_000_000, language="en") for name in names]
+    stream = asdict(Probe(PARTITION_S, 48000, 2, "flac/pcm_16", True, [0, 1], False))
     probed = pa.table(
         {
             "uri": [file.uri for file in files],
@@ -96,10 +99,7 @@ def _partitions(size: int) -> Mapping[str, float]:
             "stamp": pa.repeat("", size),
             "error": pa.nulls(size, pa.string()),
             "sha256": [hashlib.sha256(name.encode()).hexdigest() for name in names],
-            "duration_s": pa.repeat(PARTITION_S, size),
-            "sample_rate": pa.repeat(48000, size).cast(pa.int32()),
-            "channels": pa.repeat(2, size).cast(pa.int32()),
-            "codec": pa.repeat("FLAC", size),
+            "streams": pa.repeat(pa.scalar([stream], pa.list_(ingest.STREAM)), size),
         },
         ingest.PROBED,
     )

@@ -4,8 +4,8 @@ Files are probed and hashed on the workers, in chunks that are remembered, so th
 changed is not read again. Then every file, or segment of one that a manifest names, has one state:
 it is curated from, rejected (a duplicate, unreadable, without audio), not read this time, or no
 recording at all. Recordings are grouped in path order into partitions of about the same audio; a
-partition is named by what is in it (`tables.LAYERS`), so that new files make new partitions and
-leave the work on old ones valid.
+partition is named by what is in it (`tables.LAYERS`). What was grouped in an OUT stays together
+(ARRANGED), so that new files make new partitions and leave the work on old ones valid.
 """
 
 from __future__ import annotations
@@ -13,28 +13,30 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import accumulate
+from itertools import accumulate, chain, groupby
+from operator import itemgetter
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field
 
 from gpa.curation.audio import DecodeError, opened, probe
 from gpa.curation.ingest.corpus import RawFile
+from gpa.curation.ingest.parts import IngestConfig, key_of, of_channel, part, parts
+from gpa.curation.spans import filled
 from gpa.curation.tables import LAYERS, RECORDINGS
+from gpa.runtime.artifacts import read_parquet
 from gpa.runtime.config import Config, digest
 from gpa.runtime.errors import NotReadError
 from gpa.runtime.naming import partition_name
 from gpa.runtime.stage import Artifact, Attempts, Stage, rows
+from gpa.runtime.storage import Store
 
 READ_BYTES = 1 << 22
 # Files a worker probes in one go, on average; few enough to share out, many enough to make few
 # artifacts.
 CHUNK_FILES = 200
-# A segment that ends so near the file's end, or behind it, ends where the file does: what names it
-# is rounded.
-ROUNDING_S = 0.05
 # The version of LISTING tables, which are no stage's: their fingerprint.
 LISTING_FINGERPRINT = "1"
 KILLED_WORKERS = "it killed two workers that tried to read it"
@@ -47,21 +49,32 @@ LISTING = pa.schema(
     ]
 )
 
+# An audio stream of a file: `audio.Probe`.
+STREAM = pa.struct(
+    [
+        ("duration_s", pa.float64()),
+        ("sample_rate", pa.int32()),
+        ("channels", pa.int32()),
+        ("codec", pa.string()),
+        ("heard", pa.bool_()),
+        ("live_channels", pa.list_(pa.int32())),
+        ("is_call", pa.bool_()),
+    ]
+)
+
 PROBED = pa.schema(
     [
         *LISTING,
         ("error", pa.string()),  # why it is no recording
         ("sha256", pa.string()),
-        ("duration_s", pa.float64()),
-        ("sample_rate", pa.int32()),
-        ("channels", pa.int32()),
-        ("codec", pa.string()),
+        ("streams", pa.list_(STREAM)),  # its audio streams; null where it has none
     ]
 )
 
-# One row a file, or segment; `corpus.parquet` at the root of OUT. States: "recording" (has a
-# partition), "rejected" (has a reason), "not_read" (storage did not give it, the next run asks
-# again), "ignored" (is hidden, or never claimed to be audio and is not).
+# One row a file, segment, channel that is a recording, or audio stream that is none;
+# `corpus.parquet` at the root of OUT. States: "recording" (has a partition), "rejected" (has a
+# reason), "not_read" (storage did not give it, the next run asks again), "ignored" (is hidden, or
+# never claimed to be audio and is not).
 CORPUS = pa.schema(
     [
         pa.field("recording_id", pa.string()),
@@ -80,13 +93,17 @@ CORPUS = pa.schema(
     ]
 )
 
-
-class IngestConfig(Config):
-    """What goes in, and in what portions."""
-
-    partition_minutes: float = Field(10.0, gt=0)  # of audio; a longer recording is one alone
-    min_duration_s: float = Field(0.1, ge=0)
-    allow_outside: bool = False  # a manifest may name files outside its own folder
+# One row a recording, partition by partition, at the root of OUT: what the next run, on a corpus
+# that grew, leaves as it is.
+ARRANGED_TABLE = "partitions.parquet"
+ARRANGED = pa.schema(
+    [
+        pa.field("recording_id", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("partition", pa.string(), nullable=False),
+    ]
+)
+NOTHING_YET = ARRANGED.empty_table()
 
 
 class ProbeConfig(Config):
@@ -97,7 +114,7 @@ class ProbeStage(Stage):
     """Hash and probe the files of one chunk of the listing."""
 
     step = "ingest"
-    version = 2
+    version = 3
 
     def process(
         self, partition: str, inputs: Mapping[str, Artifact], attempts: Attempts
@@ -112,12 +129,12 @@ class ProbeStage(Stage):
                 continue
             with attempts.on([uri]):
                 try:
-                    probed.append(_probe_row(row))
+                    probed.append(probe_row(row))
                 except NotReadError as error:
                     not_read |= error.why
         if not_read:
             raise NotReadError(not_read)
-        seconds = sum(row.get("duration_s") or 0.0 for row in probed)
+        seconds = sum(stream["duration_s"] for row in probed for stream in row.get("streams") or [])
         return Artifact(pa.Table.from_pylist(probed, PROBED), audio_s=seconds)
 
 
@@ -126,13 +143,13 @@ def probe_stage() -> ProbeStage:
     return ProbeStage("probed", ProbeConfig(), ["listing"])
 
 
-def _probe_row(row: dict) -> dict:
+def probe_row(row: dict) -> dict:
     """A LISTING row with what the file's bytes say; raises NotReadError."""
     found = {"sha256": content_sha256(row["uri"])}
     if row["size"] == 0:
         return {**row, **found, "error": "it is empty"}
     try:
-        return {**row, **found, **asdict(probe(row["uri"]))}
+        return {**row, **found, "streams": list(map(asdict, probe(row["uri"])))}
     except DecodeError as error:
         return {**row, **found, "error": str(error)}
 
@@ -197,13 +214,28 @@ class Partitions(Mapping[str, pa.Table]):
     def __len__(self) -> int:
         return len(self._sizes)
 
+    def arranged(self) -> pa.Table:
+        """All of them, in ARRANGED."""
+        names = pa.array(list(self._sizes), pa.string())
+        number = np.repeat(np.arange(len(names)), list(self._sizes.values()))
+        listed = self._recordings.select(["recording_id", "path"])
+        return listed.append_column(ARRANGED.field("partition"), names.take(pa.array(number)))
+
 
 @dataclass(frozen=True)
 class Corpus:
     """All files with their states, and the partitions of those that are recordings."""
 
     table: pa.Table  # CORPUS
-    partitions: Mapping[str, pa.Table]  # id -> RECORDINGS, in path order; kept as one table
+    partitions: Partitions  # id -> RECORDINGS; kept as one table
+
+
+def arranged(store: Store) -> pa.Table:
+    """What an OUT holds arranged, in ARRANGED; NOTHING_YET in a new one."""
+    try:
+        return read_parquet(store.read(ARRANGED_TABLE))
+    except (FileNotFoundError, pa.ArrowException):
+        return NOTHING_YET
 
 
 def arrange(
@@ -211,6 +243,7 @@ def arrange(
     probed: pa.Table,
     not_read: Mapping[str, str],
     config: IngestConfig,
+    before: pa.Table = NOTHING_YET,
 ) -> Corpus:
     """Give every file its state and its partition.
 
@@ -218,28 +251,45 @@ def arrange(
     address) say what became of those that were opened. Of files with the same bytes, and segments
     of them that are the same, the first in path order is the recording, the others are its
     duplicates. `recording_id` is the start of the file's SHA-256, with the milliseconds between
-    which a segment lies, and its channel; numbered where repeated.
+    which a segment lies, and its channel or, of an audio stream that is not taken, `-a` and its
+    number; numbered where repeated.
+
+    `before` (ARRANGED) is what was found the last time: a recording stays the one of its copies,
+    partitions stay as they were as long as all their recordings are there, and what is new or left
+    over makes partitions behind them, in path order.
     """
+    was_at = dict(
+        zip(*(before[name].to_pylist() for name in ("recording_id", "path")), strict=True)
+    )
     places = pc.index_in(pa.array([file.uri for file in files], pa.string()), probed["uri"])
     opened_files = probed.drop_columns(["size", "stamp", "uri"]).take(places)
-    first: dict[str, str] = {}
-    copies: dict[str, int] = {}
+    stay = {
+        key: file.path
+        for file, found in parts(files, rows(opened_files), config)
+        if was_at and was_at.get(key := key_of(file, found)) == file.path
+    }
+    first = dict(stay)
+    copies = dict.fromkeys(stay, 1)
     table: list[dict] = []
     recordings: list[dict] = []
-    for file, found in zip(files, rows(opened_files), strict=True):
-        part = _part(file, found)
+    for file, found in parts(files, rows(opened_files), config):
+        here = part(file, found)
         error = file.error or not_read.get(file.uri) or found["error"]
-        key = f"{(found['sha256'] or hashlib.sha256(file.path.encode()).hexdigest())[:16]}{part['key']}"
-        copies[key] = copies.get(key, 0) + 1
+        key = key_of(file, found)
+        stays = stay.get(key) == file.path
+        if stays:
+            del stay[key]  # named twice, it is a copy the second time
+        else:
+            copies[key] = copies.get(key, 0) + 1
         row = {
-            "recording_id": f"{key}-{copies[key]}" if copies[key] > 1 else key,
+            "recording_id": key if stays or copies[key] == 1 else f"{key}-{copies[key]}",
             "path": file.path,
             "uri": file.uri,
             "sha256": found["sha256"],
             "bytes": file.size,
             "start_s": file.start_s,
-            "end_s": part["end_s"],
-            "duration_s": part["duration_s"],
+            "end_s": here["end_s"],
+            "duration_s": here["duration_s"],
             "state": "rejected",
         }
         table.append(row)
@@ -250,27 +300,32 @@ def arrange(
         elif error:
             reason = "quarantined" if error == KILLED_WORKERS else "unreadable"
             row.update(reason=reason, detail=error)
-        elif key in first:
+        elif key in first and not stays:
             row.update(reason="duplicate", duplicate_of=first[key])
+        elif found["beside"] is not None:
+            first[key] = file.path
+            detail = f"audio stream {found['stream']}; stream {found['beside']} is the recording"
+            row.update(reason="other_stream", detail=detail)
         elif row["duration_s"] < config.min_duration_s:
             first[key] = file.path
             row.update(reason="too_short", detail=f"{row['duration_s']:.3f} s")
         else:
             first[key] = file.path
-            row.update(state="recording")
+            row.update(state="recording", detail=of_channel(file, found))
             said = {"language": file.language, "channel": file.channel, "given": file.given}
             known = {**found, **said, **row}
             recordings.append({name: known[name] for name in RECORDINGS.names})
     sizes: dict[str, int] = {}
     place: dict[str, str] = {}
-    for group in grouped(recordings, config.partition_minutes * 60.0):
+    groups = regrouped(recordings, before, config.partition_minutes * 60.0)
+    for group in groups:
         name = named(group)
         sizes[name] = len(group)
         place |= {recording["recording_id"]: name for recording in group}
     for row in table:
         row["partition"] = place.get(row["recording_id"])
-    partitions = Partitions(pa.Table.from_pylist(recordings, RECORDINGS), sizes)
-    return Corpus(pa.Table.from_pylist(table, CORPUS), partitions)
+    in_order = pa.Table.from_pylist(list(chain.from_iterable(groups)), RECORDINGS)
+    return Corpus(pa.Table.from_pylist(table, CORPUS), Partitions(in_order, sizes))
 
 
 def waiting(corpus: pa.Table, made: set[str], not_read: Mapping[str, str]) -> pa.Table:
@@ -291,31 +346,12 @@ def named(recordings: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _part(file: RawFile, found: Mapping[str, Any]) -> dict[str, Any]:
-    """Which part of its file a recording is: where it ends, its seconds, and how its key says so.
-
-    What covers the whole file is the file, whatever a manifest says of its duration.
-    """
-    file_s = found["duration_s"] or 0.0
-    end_s = file.end_s if file.end_s is not None and file.end_s < file_s - ROUNDING_S else None
-    key = ""
-    if file.start_s or end_s is not None:
-        key = f"-{round(file.start_s * 1000):09d}"
-        key += f"-{round((file_s if end_s is None else end_s) * 1000):09d}"
-    if file.channel is not None:
-        key += f"-c{file.channel}"
-    duration_s = max(0.0, (file_s if end_s is None else end_s) - file.start_s)
-    return {"end_s": end_s, "duration_s": duration_s, "key": key}
-
-
-def grouped(recordings: Sequence[dict], target_s: float) -> list[list[dict]]:
-    """Recordings in their order, in groups that end once they hold `target_s` of audio."""
-    groups: list[list[dict]] = []
-    room = 0.0
-    for recording in recordings:
-        if room <= 0:
-            groups.append([])
-            room = target_s
-        groups[-1].append(recording)
-        room -= recording["duration_s"]
-    return groups
+def regrouped(recordings: Sequence[dict], before: pa.Table, target_s: float) -> list[list[dict]]:
+    """Groups of `before` (ARRANGED) of which all recordings are there, then groups of the rest."""
+    left = {recording["recording_id"]: recording for recording in recordings}
+    groups = []
+    for _, members in groupby(rows(before), key=itemgetter("partition")):
+        keys = [row["recording_id"] for row in members]
+        if all(key in left for key in keys):
+            groups.append([left.pop(key) for key in keys])
+    return [*groups, *filled(left.values(), itemgetter("duration_s"), target_s)]

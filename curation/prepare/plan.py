@@ -8,6 +8,7 @@ What an OUT holds already is not paid for again. docs/performance.md says what i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shutil
@@ -24,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gpa.curation import run, shards
-from gpa.curation.audio import DecodeError, decode, probe
+from gpa.curation.audio import DecodeError, decode
 from gpa.curation.ingest import corpus
 from gpa.curation.ingest import stage as ingest
 from gpa.curation.intervals import Estimate, ratio
@@ -42,6 +43,7 @@ from gpa.runtime.errors import NotReadError, UserError
 from gpa.runtime.execution import Engine
 from gpa.runtime.progress import duration
 from gpa.runtime.recipe import fingerprints
+from gpa.runtime.stage import rows
 from gpa.runtime.storage import Store
 
 SEED = 20240721
@@ -49,8 +51,9 @@ SEED = 20240721
 EXCERPT_S = 60.0
 # What adds up over stages.
 SUMMED = ("worker_hours", "cpu_hours", "gpu_hours", "finish_hours")
-# Headers of so many files are read; where there are more, bytes stand in for seconds.
+# So many files are decoded, and so much audio; where there is more, bytes stand in for seconds.
 MOST_PROBED = 500
+MOST_PROBED_S = 4 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -151,12 +154,12 @@ def plan(
     Raises UserError as `curate` does, and where nothing of the corpus can be decoded.
     """
     listed = corpus.find(corpus_url, config.ingest.allow_outside)
-    probed, total_s = survey([file for file in listed if file.error is None])
+    probed, total_s = survey([f for f in listed if f.error is None], config.ingest)
     if not total_s:
         raise UserError(f"Corpus {corpus_url} holds no audio that can be read.")
     with tempfile.TemporaryDirectory(prefix="gpa-plan-") as folder:
         manifest, scratch = Path(folder) / "sample" / "sample.jsonl", Path(folder) / "out"
-        sample, unreadable = write_sample(draw(probed, minutes * 60), manifest)
+        sample, unreadable = write_sample(draw(probed, minutes * 60), manifest, config.ingest)
         if not sample:
             raise UserError(f"Nothing of what was drawn can be decoded: {'; '.join(unreadable)}.")
         sample_s = sum(sample.values())
@@ -177,25 +180,46 @@ def plan(
         return Plan(total_s / 3600, sample_s, _kept(scratch, sample), tuple(stages), unreadable)
 
 
-def survey(files: Sequence[corpus.RawFile]) -> tuple[dict[corpus.RawFile, float], float]:
-    """Seconds of the files whose headers were read, and of all of them together.
+def survey(
+    files: Sequence[corpus.RawFile], config: ingest.IngestConfig
+) -> tuple[dict[corpus.RawFile, float], float]:
+    """Seconds of the recordings that ingest makes of the files, and of all of them together.
 
-    Of more than MOST_PROBED files some are drawn, and the others counted as having as many
-    seconds a byte.
+    Of more files, or more audio, than MOST_PROBED and MOST_PROBED_S some are drawn, and the others
+    counted as having as many seconds a byte.
     """
-    order = np.random.default_rng(SEED).permutation(len(files))[:MOST_PROBED]
-    probed, read_bytes = {}, 0
-    for place in sorted(order):
+    places: list[int] = []
+    probed: list[dict] = []
+    probed_s = 0.0
+    for place in np.random.default_rng(SEED).permutation(len(files))[:MOST_PROBED]:
+        if probed_s >= MOST_PROBED_S:
+            break
+        places.append(place)
         file = files[place]
-        read_bytes += file.size
-        try:
-            found = probe(file.uri).duration_s
-        except (DecodeError, NotReadError):
-            continue
-        end_s = found if file.end_s is None else min(file.end_s, found)
-        probed[file] = max(0.0, end_s - file.start_s)
+        with contextlib.suppress(NotReadError):
+            row = {"uri": file.uri, "size": file.size, "stamp": file.stamp}
+            probed.append(ingest.probe_row(row))
+            probed_s += sum(stream["duration_s"] for stream in probed[-1].get("streams", []))
+    seen = {row["uri"] for row in probed}
+    drawn = [files[place] for place in sorted(places) if files[place].uri in seen]
+    found = ingest.arrange(drawn, pa.Table.from_pylist(probed, ingest.PROBED), {}, config)
+    recordings = {
+        corpus.RawFile(
+            row["path"],
+            row["uri"],
+            row["bytes"],
+            language=row["language"],
+            start_s=row["start_s"],
+            end_s=row["end_s"],
+            channel=row["channel"],
+        ): row["duration_s"]
+        for table in found.partitions.values()
+        for row in rows(table)
+    }
+    read_bytes = sum(files[place].size for place in places)
     all_bytes = sum(file.size for file in files)
-    return probed, sum(probed.values()) * (all_bytes / read_bytes if read_bytes else 0.0)
+    total_s = sum(recordings.values()) * (all_bytes / read_bytes if read_bytes else 0.0)
+    return recordings, total_s
 
 
 def draw(probed: Mapping[corpus.RawFile, float], seconds: float) -> list[Excerpt]:
@@ -215,7 +239,7 @@ def draw(probed: Mapping[corpus.RawFile, float], seconds: float) -> list[Excerpt
 
 
 def write_sample(
-    excerpts: Sequence[Excerpt], manifest: Path
+    excerpts: Sequence[Excerpt], manifest: Path, config: ingest.IngestConfig
 ) -> tuple[dict[str, float], tuple[str, ...]]:
     """Write excerpts beside a manifest of them.
 
@@ -229,7 +253,9 @@ def write_sample(
     unreadable, lines = [], []
     for file, stretches in of_file.items():
         try:
-            waveform, rate = decode(file.uri)
+            waveform, rate = decode(file.uri, config.stream)
+            if file.channel is not None:
+                waveform = waveform[file.channel : file.channel + 1]
         except (DecodeError, NotReadError) as error:
             unreadable.append(f"{file.path}: {error}")
             continue
@@ -253,8 +279,7 @@ def done_s(
 ) -> dict[str, float]:
     """Seconds of the corpus that each stage has done in an OUT, by the stage's name.
 
-    Exact where OUT has seen these files and no others; where the corpus grew, partitions behind
-    a new file may turn out to be made again.
+    Exact where OUT has seen these files and no others, which it may have seen before the corpus grew.
     """
     artifacts = ArtifactStore(store)
     probing = ingest.probe_stage()
@@ -267,7 +292,10 @@ def done_s(
         ]
     )
     seen = set(probed["uri"].to_pylist())
-    arranged = ingest.arrange([f for f in files if f.uri in seen], probed, {}, config.ingest)
+    before = ingest.arranged(store)
+    arranged = ingest.arrange(
+        [f for f in files if f.uri in seen], probed, {}, config.ingest, before
+    )
     seconds = {
         partition: sum(table["duration_s"].to_pylist())
         for partition, table in arranged.partitions.items()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gpa.curation.tables import DAMAGED
 from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.stage import rows
 
@@ -169,6 +170,8 @@ def keep(
         if row["utterance_id_count"]:
             books.dropped_utterances[row["reason"]] += row["utterance_id_count"]
     lost_s = _sums(rejected["recording_id"], rejected["seconds"])
+    damaged = rejected.filter(pc.equal(rejected["reason"], DAMAGED))
+    damaged_s = _sums(damaged["recording_id"], damaged["seconds"])
     kept_s = _sums(manifest["recording_id"], manifest["duration_s"])
     books.kept_s = sum(kept_s.values())
     # Recordings that were dropped as a whole.
@@ -178,7 +181,11 @@ def keep(
         "reason",
     )
     normalized = artifacts.tables("normalized", fingerprints["normalized"], partitions, DECODED)
-    decoded_s = {key: s for table in normalized for key, s in _pairs(table, *DECODED).items()}
+    decoded_s = {
+        key: seconds + damaged_s.get(key, 0.0)
+        for table in normalized
+        for key, seconds in _pairs(table, *DECODED).items()
+    }
     cut = list(
         artifacts.tables("utterances", fingerprints["utterances"], partitions, ["utterance_id"])
     )

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from gpa.curation.report.books import NON_SPEECH, QUARANTINED, TOLERANCE_S
 from gpa.curation.report.outputs import Run
 from gpa.curation.report.utterances import Utterances
+from gpa.curation.tables import DAMAGED
 
 STEPS = ("ingest", "normalize", "denoise", "segment", "quality", "transcribe", "consensus",
          "punctuate", "package")  # fmt: skip
@@ -87,7 +88,9 @@ class Funnel:
         out_s: dict[str, float] = defaultdict(float)
         for recording, seconds in _sums(dropped["recording_id"], dropped["seconds"]):
             out_s[recording] += seconds
-        in_s = self._went_in(run, partition, out_s)
+        damaged = dropped.filter(pc.equal(dropped["reason"], DAMAGED))
+        damaged_s = dict(_sums(damaged["recording_id"], damaged["seconds"]))
+        in_s = self._went_in(run, partition, out_s, damaged_s)
         packaged = run.table("packaged", partition, ["recording_id", "duration_s"])
         if packaged is not None:
             self.kept_utterances += packaged.num_rows
@@ -113,18 +116,27 @@ class Funnel:
                     self.differences.append(f"{recording}: {rest_s:+.3f} s are unaccounted for")
         return dropped
 
-    def _went_in(self, run: Run, partition: str, lost_s: dict[str, float]) -> dict[str, float]:
+    def _went_in(
+        self,
+        run: Run,
+        partition: str,
+        lost_s: dict[str, float],
+        damaged_s: dict[str, float],
+    ) -> dict[str, float]:
         """Seconds of each recording: decoded, or as its container says where it never was.
 
         As in the books, a recording that a stage dropped before it was decoded counts with what
-        that stage says it lost.
+        that stage says it lost. Seconds that a header promised and the file did not hold count, too.
         """
         listed = run.table("recordings", partition, ["recording_id", "duration_s"])
         in_s = dict(_pairs(listed, "recording_id", "duration_s")) if listed is not None else {}
         in_s |= {recording: lost_s[recording] for recording in in_s if recording in lost_s}
         decoded = run.table("normalized", partition, ["recording_id", "duration_s"])
         if decoded is not None:
-            in_s |= dict(_pairs(decoded, "recording_id", "duration_s"))
+            in_s |= {
+                recording: seconds + damaged_s.get(recording, 0.0)
+                for recording, seconds in _pairs(decoded, "recording_id", "duration_s")
+            }
         self.in_s += sum(in_s.values())
         return in_s
 

@@ -61,12 +61,12 @@ def main(folder: str) -> None:
     for partition, table in corpus.partitions.items():
         artifact = normalize.process(partition, {"recordings": Artifact(table)}, Watched())
         made = set(artifact.table["recording_id"].to_pylist())
-        dropped = {reject.recording_id: reject.reason for reject in artifact.rejects}
+        dropped = {r.recording_id: r.reason for r in artifact.rejects if r.start_s is None}
         for recording in table["recording_id"].to_pylist():
             assert (recording in made) != (recording in dropped)
             print("normalized" if recording in made else dropped[recording], recording)
     for file in rows(corpus.table):
-        if file["state"] != "recording":
+        if file["state"] != "recording" and file["reason"] != "other_stream":
             print(file["reason"] or file["state"], file["path"])
     print(DONE)
 

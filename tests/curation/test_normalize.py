@@ -186,7 +186,7 @@ def recordings(*uris: str, duration_s: float = 9.0) -> dict[str, Artifact]:
     table = [
         {
             "recording_id": f"r{number}", "path": uri, "uri": uri, "sha256": "", "bytes": 0,
-            "start_s": 0.0, "duration_s": duration_s, "sample_rate": RATE, "channels": 1, "codec": "", "given": "{}",
+            "start_s": 0.0, "stream": 0, "duration_s": duration_s, "sample_rate": RATE, "channels": 1, "codec": "", "given": "{}",
         }
         for number, uri in enumerate(uris)
     ]  # fmt: skip
@@ -237,11 +237,14 @@ class TestStage:
         names = {f"r{number}": path.name for number, path in enumerate(paths)}
         rejected = {names[reject.recording_id]: reject.reason for reject in artifact.rejects}
         assert rejected == {
+            "corrupt_middle.mp3": "damaged",
+            "header_lies.wav": "damaged",
             "header_only.wav": "empty",
             "one_sample.wav": "too_short",
             "short_50ms.wav": "too_short",
             "silence_5s.wav": "silent",
             "text_named.wav": "unreadable",
+            "truncated.mp3": "damaged",
             "zero_bytes.mp3": "unreadable",
             "zero_bytes.wav": "unreadable",
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from itertools import chain, pairwise
 from pathlib import Path
 
 import datasets
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from gpa.curation.shards import (
     MANIFEST,
     MANIFEST_SCHEMA,
+    Around,
     Shard,
     extended_plan,
     missing_shards,
@@ -116,6 +118,9 @@ def test_shards_of_the_layout_before_are_written_anew(tmp_path: Path):
     assert store.names("curated") == ["shards.parquet"]
 
 
+ALONE = Around()
+
+
 def selected(artifacts: ArtifactStore, sizes: Mapping[str, Sequence[int]]) -> None:
     """Partitions whose utterances have those bytes."""
     for partition, row_bytes in sizes.items():
@@ -124,8 +129,13 @@ def selected(artifacts: ArtifactStore, sizes: Mapping[str, Sequence[int]]) -> No
             artifacts.write("packaged", "fp", partition, kept)
 
 
-def planned(artifacts: ArtifactStore, partitions: Sequence[str], shard_bytes: float) -> list[Shard]:
-    shards = extended_plan(artifacts, "fp", partitions, shard_bytes)
+def planned(
+    artifacts: ArtifactStore,
+    partitions: Sequence[str],
+    shard_bytes: float,
+    around: Around = ALONE,
+) -> list[Shard]:
+    shards = extended_plan(artifacts, "fp", partitions, around, shard_bytes)
     for shard in missing_shards(artifacts.store, "fp", shards):
         write(artifacts.store, shard)
     return shards
@@ -159,7 +169,7 @@ def test_a_corpus_that_grew_gets_new_shards_behind_those_it_has(sizes, shard_byt
             (name, row) for name, row_bytes in sizes for row in range(len(row_bytes))
         )
         # A run that was killed after it had planned plans the same.
-        assert extended_plan(artifacts, "fp", list(mixed), shard_bytes) == grown
+        assert extended_plan(artifacts, "fp", list(mixed), ALONE, shard_bytes) == grown
 
 
 @settings(max_examples=40, deadline=None)
@@ -180,6 +190,51 @@ def test_what_left_the_corpus_leaves_no_trace_and_the_rest_stays(sizes, shard_by
             if name in stay
             for row in range(len(row_bytes))
         )
+
+
+def by_waves(
+    artifacts: ArtifactStore, waves: Sequence[Sequence[str]], shard_bytes: float
+) -> list[Shard]:
+    """The plan of the last of these waves, each planned and written in its turn."""
+    shards: list[Shard] = []
+    for number, wave in enumerate(waves):
+        before, after = (
+            chain.from_iterable(waves[:number]),
+            chain.from_iterable(waves[number + 1 :]),
+        )
+        around = Around(list(before), list(after))
+        shards = planned(artifacts, wave, shard_bytes, around)
+    return shards
+
+
+@settings(max_examples=40, deadline=None)
+@given(SIZES.filter(bool), st.integers(1, 2000), st.data())
+def test_waves_have_shards_of_their_own_and_lose_nothing_of_what_stays(sizes, shard_bytes, data):
+    names = [name for name, _ in sizes]
+
+    def cut(names: Sequence[str]) -> list[list[str]]:
+        bounds = sorted({0, len(names), *data.draw(st.lists(st.integers(0, len(names))))})
+        return [list(names[a:b]) for a, b in pairwise(bounds)]
+
+    with tempfile.TemporaryDirectory() as folder:
+        artifacts = ArtifactStore(Store(folder))
+        selected(artifacts, dict(sizes))
+        waves = cut(names)
+        first = by_waves(artifacts, waves, shard_bytes)
+        assert places(first) == [(name, row) for name, held in sizes for row in range(len(held))]
+        for shard in first:
+            assert any({part[0] for part in shard.parts} <= set(wave) for wave in waves)
+        # Killed between waves and started again, or the same once more: nothing is planned anew.
+        assert by_waves(artifacts, waves, shard_bytes) == first
+        # Some partitions leave the corpus, and the waves of the rest are others.
+        stay = [name for name in names if data.draw(st.booleans())]
+        if stay:
+            fewer = by_waves(artifacts, cut(stay), shard_bytes)
+            whole = [shard for shard in first if all(part[0] in stay for part in shard.parts)]
+            assert fewer[: len(whole)] == whole
+            assert sorted(places(fewer)) == sorted(
+                (name, row) for name, held in sizes if name in stay for row in range(len(held))
+            )
 
 
 @pytest.fixture

@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
-from hypothesis import strategies as st
 
-from gpa.curation.curated import CuratedUtterance, find_shards, portions
+from gpa.curation.curated import find_shards
 from gpa.curation.shards import CURATED, PLAN
 from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.errors import UserError
@@ -164,12 +162,3 @@ def test_a_place_without_curated_shards_is_named(tmp_path):
     (tmp_path / PLAN).write_bytes(b"PAR1 and no more")
     with pytest.raises(UserError, match="can't be read"):
         find_shards(str(tmp_path))
-
-
-@given(st.lists(st.floats(0.0, 40.0), max_size=30), st.floats(0.1, 100.0))
-def test_portions_keep_order_and_bound_what_is_decoded_at_once(durations, portion_s):
-    utterances = [CuratedUtterance({"duration_s": seconds}, b"") for seconds in durations]
-    made = list(portions(utterances, portion_s))
-    assert [utterance for portion in made for utterance in portion] == utterances
-    for portion in made:
-        assert sum(utterance.duration_s for utterance in portion[:-1]) < portion_s

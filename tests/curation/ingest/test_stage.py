@@ -10,18 +10,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import soundfile
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gpa.curation.ingest.corpus import RawFile, find
 from gpa.curation.ingest.stage import (
+    NOTHING_YET,
     PROBED,
+    Corpus,
     IngestConfig,
     ProbeConfig,
     ProbeStage,
     arrange,
     chunks,
-    grouped,
     one_by_one,
 )
 from gpa.curation.normalize import NormalizeConfig, NormalizeStage
@@ -42,14 +41,15 @@ def tone(path: Path, seconds: float, frequency_hz: float = 220.0) -> None:
     soundfile.write(path, 0.1 * np.sin(2 * np.pi * frequency_hz * time_s), 16000)
 
 
-def ingest(corpus: Path | str):
+def ingest(corpus: Path | str, before: Corpus | None = None) -> Corpus:
     stage = ProbeStage("probed", ProbeConfig(), ["listing"])
     files = find(str(corpus))
     probed = [
         stage.process(chunk, {"listing": Artifact(listing)}, NoAttempts()).table
         for chunk, listing in chunks(files).items()
     ]
-    return arrange(files, pa.concat_tables([PROBED.empty_table(), *probed]), {}, CONFIG)
+    known = NOTHING_YET if before is None else before.partitions.arranged()
+    return arrange(files, pa.concat_tables([PROBED.empty_table(), *probed]), {}, CONFIG, known)
 
 
 def test_every_file_has_one_state(tmp_path: Path):
@@ -95,6 +95,51 @@ def test_a_new_file_leaves_the_partitions_of_the_old_ones_alone(tmp_path: Path):
     assert before.keys() < after.keys()
 
 
+def paths(corpus: Corpus) -> dict[str, list[str]]:
+    return {name: table["path"].to_pylist() for name, table in corpus.partitions.items()}
+
+
+def test_a_corpus_that_grew_keeps_its_partitions_wherever_the_new_files_sort(tmp_path: Path):
+    for number in range(4):
+        tone(tmp_path / f"b{number}.wav", 31.0, 200.0 + number)
+    first = ingest(tmp_path)
+    tone(tmp_path / "a.wav", 31.0, 300.0)
+    tone(tmp_path / "b1 and a half.wav", 31.0, 301.0)
+    (tmp_path / "a copy of b2.wav").write_bytes((tmp_path / "b2.wav").read_bytes())
+    grown = ingest(tmp_path, first)
+    assert list(paths(grown).values()) == [
+        *paths(first).values(),
+        ["a.wav", "b1 and a half.wav"],
+    ]
+    assert list(grown.partitions)[:2] == list(first.partitions)
+    (copy,) = (row for row in rows(grown.table) if row["reason"] == "duplicate")
+    assert (copy["path"], copy["duplicate_of"]) == ("a copy of b2.wav", "b2.wav")
+    # Once more it is the same, and in a new OUT it is in path order.
+    assert paths(ingest(tmp_path, grown)) == paths(grown)
+    assert next(iter(paths(ingest(tmp_path)).values())) == ["a copy of b2.wav", "a.wav"]
+
+
+def test_a_partition_that_lost_a_recording_is_made_anew_behind_the_others(tmp_path: Path):
+    for number in range(6):
+        tone(tmp_path / f"{number}.wav", 31.0, 200.0 + number)
+    first = ingest(tmp_path)
+    (tmp_path / "2.wav").unlink()
+    assert list(paths(ingest(tmp_path, first)).values()) == [
+        ["0.wav", "1.wav"],
+        ["4.wav", "5.wav"],
+        ["3.wav"],
+    ]
+
+
+def test_a_file_that_moved_stays_in_its_partition(tmp_path: Path):
+    for number in range(4):
+        tone(tmp_path / f"{number}.wav", 31.0, 200.0 + number)
+    first = ingest(tmp_path)
+    (tmp_path / "0.wav").rename(tmp_path / "9.wav")
+    moved = list(paths(ingest(tmp_path, first)).values())
+    assert moved == [["9.wav", "1.wav"], ["2.wav", "3.wav"]]
+
+
 def test_a_partition_is_stored_as_the_same_bytes_whatever_lies_beside_it(tmp_path: Path):
     for number in range(4):
         tone(tmp_path / f"{number}.wav", 31.0, 200.0 + number)
@@ -104,17 +149,6 @@ def test_a_partition_is_stored_as_the_same_bytes_whatever_lies_beside_it(tmp_pat
     for table in corpus.partitions.values():
         alone = pa.Table.from_pylist(table.to_pylist(), RECORDINGS)
         assert parquet_bytes(table) == parquet_bytes(alone)
-
-
-@given(st.lists(st.floats(0.1, 5000.0), max_size=60), st.floats(1.0, 2000.0))
-def test_groups_keep_order_lose_nothing_and_hold_about_the_target(durations, target_s):
-    recordings = [{"duration_s": duration} for duration in durations]
-    groups = grouped(recordings, target_s)
-    assert [recording for group in groups for recording in group] == recordings
-    for group in groups[:-1]:
-        assert sum(recording["duration_s"] for recording in group) >= target_s * (1 - 1e-9)
-    for group in groups:
-        assert sum(recording["duration_s"] for recording in group[:-1]) < target_s
 
 
 @pytest.mark.parametrize("fault", ["refused", "reset"])

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from gpa.curation.ingest import corpus
 from gpa.curation.ingest.corpus import RawFile
+from gpa.curation.ingest.stage import IngestConfig
 from gpa.curation.intervals import Estimate
 from gpa.curation.pipeline import read_pipeline
 from gpa.curation.prepare import plan
@@ -62,7 +63,7 @@ def test_a_survey_adds_up_headers_and_passes_over_what_is_no_audio(tmp_path: Pat
     for name, seconds in (("a.wav", 3.0), ("b.flac", 5.0)):
         noise(tmp_path, name, seconds)
     (tmp_path / "c.wav").write_text("no audio")
-    probed, total_s = survey(corpus.find(str(tmp_path)))
+    probed, total_s = survey(corpus.find(str(tmp_path)), IngestConfig())
     assert {file.path: length for file, length in probed.items()} == {"a.wav": 3.0, "b.flac": 5.0}
     assert total_s == pytest.approx(8.0, rel=0.01)
 
@@ -73,7 +74,7 @@ def test_where_not_all_headers_are_read_bytes_stand_in_for_seconds(
     monkeypatch.setattr(plan, "MOST_PROBED", 4)
     for place in range(12):
         noise(tmp_path, f"{place}.wav", 2.0 + place)
-    probed, total_s = survey(corpus.find(str(tmp_path)))
+    probed, total_s = survey(corpus.find(str(tmp_path)), IngestConfig())
     assert len(probed) == 4
     assert total_s == pytest.approx(sum(2.0 + place for place in range(12)), rel=0.01)
 
@@ -85,7 +86,7 @@ def test_a_sample_is_what_lies_at_its_place_in_the_recording(tmp_path: Path):
     files = {file.path: file for file in corpus.find(str(tmp_path))}
     wanted = [Excerpt(files["ramp.wav"], 2.0, 3.0), Excerpt(files["broken.wav"], 0.0, 1.0)]
     manifest = tmp_path / "sample" / "sample.jsonl"
-    written, unreadable = write_sample(wanted, manifest)
+    written, unreadable = write_sample(wanted, manifest, IngestConfig())
     ((name, seconds),) = written.items()
     assert seconds == 3.0
     part, rate = soundfile.read(manifest.parent / name)

@@ -90,6 +90,21 @@ def test_every_second_has_one_place(run):
     assert dict(books.dropped_utterances) == {"disagreement": 1}
 
 
+def test_seconds_that_a_header_promised_went_in_and_are_accounted_for(run):
+    artifacts, _ = run
+    rejects = [
+        Reject("r1", "damaged", 2.5, start_s=10.0, end_s=12.5),
+        Reject("r2", "unreadable", 3.0),
+    ]
+    decoded = {"recording_id": "r1", "duration_s": 10.0}
+    artifacts.write("normalized", "n", "p", artifact("normalized", decoded, rejects=rejects))
+    books = account(run, manifest(("r1-1", "r1", 5.0)))
+    assert books.differences == []
+    assert books.in_s == 19.5
+    assert books.dropped_s["damaged"] == 2.5
+    assert dict(books.recordings) == {"curated": 1, "rejected": 2, "ignored": 1}
+
+
 def test_an_utterance_that_is_nowhere_is_named(run):
     books = account(run, manifest())
     assert "utterance r1-1 is in curated or rejected 0 times, not once" in books.differences

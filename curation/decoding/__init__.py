@@ -1,0 +1,1 @@
+"""Any file's samples, block by block: who decodes it, how far it goes, what its channels are."""
