@@ -61,7 +61,8 @@ def plan(
     if (hours is None) == (not corpus):
         raise UserError("Name a corpus to probe with --corpus, or a size with --hours.")
     if hours is not None:
-        forecaster.show(forecaster.forecast_pipeline(settings, hours, cpus, gpus), console)
+        reckoned = forecaster.forecast_pipeline(settings, hours, cpus, gpus)
+        forecaster.show(reckoned, settings.resources.wave_hours, console)
         return
     found = planner.plan(corpus, out, pipeline, settings, minutes, console)
     planner.show(found, out, console)
@@ -114,6 +115,16 @@ def verify(
     if problems:
         raise typer.Exit(1)
     console.print(f"{out}: the books balance, and every shard and table is whole.", markup=False)
+
+
+@app.command()
+def prune(
+    out: Annotated[str, typer.Argument(help="The OUT of a finished run.")],
+) -> None:
+    """Delete the audio between the steps; tables and shards stay, and it can be made again."""
+    from gpa.curation import waves
+
+    console.print(f"{waves.prune_all(out):,} files of audio deleted.")
 
 
 @app.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -48,6 +48,8 @@ class CurationResources(Resources):
     """Where the recipe's steps run, and how much goes through them together."""
 
     wave_hours: float = Field(1000.0, gt=0)  # of audio, its shards written before the next wave
+    # Of what lies between the steps, when a wave has its shards; tables: its audio goes.
+    keep: Literal["all", "tables"] = "all"
 
 
 class PipelineConfig(Config):

@@ -313,6 +313,7 @@ class ConsensusStage(Stage):
     step = "consensus"
     version = 5
     layers = LANGUAGE
+    tables_only = True
     config: ConsensusConfig
 
     def __init__(self, name: str, config: ConsensusConfig, inputs: Sequence[str] = ()):

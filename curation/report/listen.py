@@ -145,6 +145,8 @@ class _Partition:
         self._wanted = pa.array([key for key in utterance_ids if key is not None], pa.string())
         self._normalized = run.files("normalized", name)
         self._cuts = run.files("utterances", name)
+        # Of what was pruned, what is kept lies in the shards.
+        self._kept = run.kept_audio(name, self._wanted.to_pylist()) if self._cuts is None else {}
         self._tables = {
             part: self._rows(run.table(part, name, wanted))
             for part, wanted in (
@@ -245,6 +247,8 @@ class _Partition:
         if drawn.utterance_id is not None and self._cuts is not None:
             name = f"{drawn.utterance_id}.{version}.flac"
             return _decode(self._cuts, name, 0.0, drawn.clip_s)
+        if drawn.utterance_id in self._kept:
+            return _decode(self._kept, drawn.utterance_id, 0.0, drawn.clip_s)
         if self._normalized is None:
             return np.zeros(0, np.float32), 0
         name = f"{drawn.recording_id}.flac"
