@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
+from pathlib import Path
 
 from rich.console import Console
 
@@ -65,10 +66,12 @@ def examine(stages: Sequence[Stage], store: Store, resources: Resources) -> None
         raise UserError("Nothing was started. " + "\n".join(problems))
 
 
-def show(stages: Sequence[Stage], store: Store, resources: Resources, console: Console) -> bool:
-    """Print every finding in a line of its own; returns whether all is well."""
+def show(
+    config: Path, stages: Sequence[Stage], store: Store, resources: Resources, console: Console
+) -> bool:
+    """Print each finding in a line of its own, after the config's place; returns whether all is well."""
     well = True
-    for finding in findings(stages, store, resources):
+    for finding in [Finding("config", str(config)), *findings(stages, store, resources)]:
         well = well and finding.problem is None
         mark = "[red]missing[/red]" if finding.problem else "[green]ok[/green]     "
         console.print(f"{mark}  {finding.subject:<28}  ", end="")
