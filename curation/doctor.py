@@ -16,7 +16,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from gpa.curation.consensus.panels import impossible
+from gpa.curation.consensus.stage import ConsensusStage
 from gpa.curation.models.weights import locate
+from gpa.curation.transcribe.stage import Transcribe, spoken_languages
 from gpa.runtime import interpreter
 from gpa.runtime.errors import UserError
 from gpa.runtime.execution import Resources
@@ -48,6 +51,7 @@ def findings(stages: Sequence[Stage], store: Store, resources: Resources) -> Ite
     for stage in stages:
         for name, adapter in stage.adapters().items():
             yield look_at(stage, name, adapter, resources)
+    yield _checked("consensus/panels", lambda: _panels(stages))
 
 
 def look_at(stage: Stage, name: str, adapter: Adapter, resources: Resources) -> Finding:
@@ -147,6 +151,24 @@ def _model(stage: Stage, adapter: Adapter, resources: Resources) -> str:
             f"resources.steps.{stage.step}.gpus, or its device to cpu."
         )
     return describe(facts)
+
+
+def _panels(stages: Sequence[Stage]) -> str:
+    """Languages with a panel; raises UserError where one of them could never keep anything."""
+    spoken: dict[str, frozenset[str] | None] = {}
+    found: list[str] = []
+    for stage in stages:
+        if isinstance(stage, Transcribe):
+            try:
+                of_the_model = interpreter.facts_of(stage.asr).languages
+            except UserError:  # which is said of the model itself
+                of_the_model = None
+            spoken[stage.asr_name] = spoken_languages(stage.config.asr.languages, of_the_model)
+        elif isinstance(stage, ConsensusStage):
+            if problems := list(impossible(stage.config, spoken)):
+                raise UserError(" ".join(problems))
+            found += stage.config.panels
+    return ", ".join(found) or "none"
 
 
 def missing(source: Source, offline: bool) -> str:

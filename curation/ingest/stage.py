@@ -11,6 +11,7 @@ partition is named by what is in it (`tables.LAYERS`). What was grouped in an OU
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate, chain, groupby
@@ -307,7 +308,12 @@ def arrange(
         else:
             first[key] = file.path
             row.update(state="recording")
-            said = {"language": file.language, "channel": file.channel, "given": file.given}
+            said = {
+                "language": file.language,
+                "channel": file.channel,
+                "text": _text(file.given),
+                "given": file.given,
+            }
             known = {**found, **said, **row}
             recordings.append({name: known[name] for name in RECORDINGS.names})
     sizes: dict[str, int] = {}
@@ -345,6 +351,12 @@ def _key(file: RawFile, found: Mapping[str, Any]) -> str:
     """What a recording is called, and all copies of it: by its bytes, and which part of them."""
     sha256 = found["sha256"] or hashlib.sha256(file.path.encode()).hexdigest()
     return f"{sha256[:16]}{_part(file, found)['key']}"
+
+
+def _text(given: str) -> str | None:
+    """The transcript among what a manifest says."""
+    text = json.loads(given).get("text")
+    return None if text is None else str(text)
 
 
 def _part(file: RawFile, found: Mapping[str, Any]) -> dict[str, Any]:
