@@ -11,7 +11,6 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
 
 import av
@@ -23,8 +22,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from gpa.curation.places import open_place
 from gpa.runtime.errors import NotReadError, one_line
-from gpa.runtime.storage import filesystem_of
 
 Waveform = NDArray[np.float32]
 
@@ -162,17 +161,13 @@ class _Decoded:
 
 @contextmanager
 def opened(uri: str) -> Iterator[io.RawIOBase]:
-    """A seekable file; only what holds "://" is a URL, so that a path may hold anything else.
+    """A seekable file, at a path, a URL, or in another file (`gpa.curation.places`).
 
     Raises NotReadError where storage does not give it, at whatever byte: decoders take an error
     of reading for the file's end.
     """
     try:
-        if "://" in uri:
-            filesystem, path = filesystem_of(uri)
-            file = filesystem.open(path, "rb")
-        else:
-            file = Path(uri).open("rb")  # noqa: SIM115 - closed below
+        file = open_place(uri)
     except Exception as error:  # what clients of object stores raise has no common class
         raise NotReadError({uri: one_line(error)}) from error
     with file:

@@ -18,7 +18,7 @@ def curate(
     corpus: Annotated[
         str,
         typer.Option(
-            help="Folder, fsspec URL, or manifest (JSONL, CSV, Parquet); default: the sample corpus."
+            help="Folder, fsspec URL, manifest, tar or Parquet (docs/inputs.md); default: the sample corpus."
         ),
     ] = "",
     out: Annotated[str, typer.Option(help="Folder or fsspec URL for all that is made.")] = "out",
@@ -40,7 +40,7 @@ def curate(
 @app.command()
 def plan(
     corpus: Annotated[
-        str, typer.Option(help="Folder, fsspec URL, or manifest (JSONL, CSV, Parquet): is probed.")
+        str, typer.Option(help="Folder, fsspec URL, manifest, tar or Parquet: is probed.")
     ] = "",
     hours: Annotated[
         float | None,
