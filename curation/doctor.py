@@ -165,7 +165,9 @@ def _panels(stages: Sequence[Stage]) -> str:
                 of_the_model = None
             spoken[stage.asr_name] = spoken_languages(stage.config.asr.languages, of_the_model)
         elif isinstance(stage, ConsensusStage):
-            if problems := list(impossible(stage.config, spoken)):
+            config = stage.config
+            least = config.min_voters - (config.given == "vote")
+            if problems := list(impossible(config.panels, least, spoken)):
                 raise UserError(" ".join(problems))
             found += stage.config.panels
     return ", ".join(found) or "none"

@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import pyarrow as pa
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from gpa.curation.consensus.agreement import (
     Matrix,
@@ -43,6 +43,7 @@ from gpa.curation.consensus.agreement import (
 from gpa.curation.consensus.given import GIVEN, given_pwer, one_utterance
 from gpa.curation.consensus.hallucination import HallucinationConfig, find_hallucination
 from gpa.curation.consensus.medoid import medoid
+from gpa.curation.consensus.panels import PanelConfig
 from gpa.curation.consensus.rover import RoverConfig, elect
 from gpa.curation.hypotheses import Heard, Skipped, read_hypotheses
 from gpa.curation.models.protocols import Hypothesis
@@ -58,36 +59,6 @@ UNDETERMINED = "und"
 # Why a hypothesis has no vote, besides the reasons of `hallucination.py`: there is none, or early
 # exit spared the ASR the utterance.
 ABSENT, SKIPPED = "absent", "skipped"
-
-
-class PanelConfig(Config):
-    """Who decides on utterances of one language; ASRs by their names in `pipelines.yaml`."""
-
-    # In order of trust: ties go to the first.
-    voters: tuple[str, ...] = Field(min_length=1)
-    verifier: str | None = None
-    # Text whose distance from the verifier's is above this is not kept; 0.4 is two words in five.
-    max_verifier_distance: float = Field(0.4, ge=0)
-    # Whether the verifier makes up for one voter below `min_voters` (there is no pWER then).
-    verifier_replaces_voter: bool = False
-
-    @model_validator(mode="after")
-    def _no_asr_twice(self) -> PanelConfig:
-        names = [*self.voters, *([self.verifier] if self.verifier else [])]
-        if len(set(names)) < len(names):
-            raise ValueError("an ASR stands twice in a panel, and one can't agree with itself")
-        if self.verifier_replaces_voter and self.verifier is None:
-            raise ValueError("verifier_replaces_voter needs a verifier")
-        return self
-
-    def with_given(self, role: str) -> PanelConfig:
-        """The panel for an utterance of which a manifest gives the text."""
-        match role:
-            case "vote":
-                return self.model_copy(update={"voters": (*self.voters, GIVEN)})
-            case "verify":
-                return self.model_copy(update={"verifier": GIVEN})
-        return self
 
 
 class ConsensusConfig(Config):
