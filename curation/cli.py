@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gpa.runtime.errors import UserError
-from gpa.runtime.options import PIPELINES, ConfigFile, Pipeline, console
+from gpa.runtime.options import ConfigFile, Pipeline, console
 
 app = typer.Typer()
 
@@ -18,12 +18,13 @@ def curate(
     corpus: Annotated[
         str,
         typer.Option(
-            help="Folder, fsspec URL, or manifest (JSONL, CSV, Parquet); default: the sample corpus."
+            help="Folder, fsspec URL, manifest, tar or Parquet (docs/inputs.md); default: the sample corpus."
         ),
     ] = "",
     out: Annotated[str, typer.Option(help="Folder or fsspec URL for all that is made.")] = "out",
     pipeline: Pipeline = "laptop",
-    config: ConfigFile = PIPELINES,
+    *,
+    config: ConfigFile,
 ) -> None:
     """Turn raw recordings into curated WebDataset shards, and say what was dropped and why."""
     from gpa.curation import run
@@ -39,7 +40,7 @@ def curate(
 @app.command()
 def plan(
     corpus: Annotated[
-        str, typer.Option(help="Folder, fsspec URL, or manifest (JSONL, CSV, Parquet): is probed.")
+        str, typer.Option(help="Folder, fsspec URL, manifest, tar or Parquet: is probed.")
     ] = "",
     hours: Annotated[
         float | None,
@@ -50,7 +51,8 @@ def plan(
     out: Annotated[str, typer.Option(help="Where the run would write; nothing is.")] = "out",
     pipeline: Pipeline = "laptop",
     minutes: Annotated[float, typer.Option(help="How much audio to try it on.", min=0.1)] = 5.0,
-    config: ConfigFile = PIPELINES,
+    *,
+    config: ConfigFile,
 ) -> None:
     """Say what a run would take and keep: hours, CPU, GPU, disk, by stage."""
     from gpa.curation.pipeline import read_pipeline
@@ -73,7 +75,8 @@ def doctor(
     pipeline: Pipeline = "laptop",
     out: Annotated[str, typer.Option(help="Where a run would write.")] = "out",
     load: Annotated[bool, typer.Option(help="Load every model once, as a worker would.")] = False,
-    config: ConfigFile = PIPELINES,
+    *,
+    config: ConfigFile,
 ) -> None:
     """Check every model, library, permission and device that a pipeline needs."""
     from gpa.curation import doctor as examiner
@@ -82,14 +85,14 @@ def doctor(
 
     settings = read_pipeline(config, pipeline)
     stages = build_stages(settings)
-    if not examiner.show(stages, Store(out), settings.resources, console):
+    if not examiner.show(config, stages, Store(out), settings.resources, console):
         raise typer.Exit(1)
     if load:
         examiner.load(stages, console)
 
 
 @app.command()
-def fetch(pipeline: Pipeline = "laptop", config: ConfigFile = PIPELINES) -> None:
+def fetch(pipeline: Pipeline = "laptop", *, config: ConfigFile) -> None:
     """Download all weights of a pipeline once, for machines that will run without a network."""
     from gpa.curation.pipeline import build_stages, read_pipeline
     from gpa.curation.prepare import fetch as fetching

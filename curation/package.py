@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from gpa.curation.consensus.agreement import wer
 from gpa.curation.tables import TOLD, known
-from gpa.curation.text.units import units
 from gpa.runtime.config import Config
 from gpa.runtime.stage import Artifact, Attempts, Stage, rows
 
 # Version of the fields of KEY.json (docs/dataset.md); raised when one changes its meaning.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 SELECTED = pa.schema(
     [
@@ -36,6 +33,7 @@ SELECTED = pa.schema(
         pa.field("text", pa.string(), nullable=False),
         pa.field("pwer", pa.float64()),
         pa.field("confidence", pa.float64()),
+        pa.field("given_pwer", pa.float64()),
         pa.field("snr_db", pa.float64(), nullable=False),
         pa.field("mos", pa.float64()),  # overall, of the kept version
         pa.field("kept_version", pa.string(), nullable=False),
@@ -75,7 +73,7 @@ class PackageStage(Stage):
         recordings = {
             row["recording_id"]: row for row in known(inputs["recordings"].table, self.layers)
         }
-        alone = _alone(inputs["utterances"].table)
+        spoken_by_one = _spoken_by_one(inputs["utterances"].table)
         heard = sorted(name for name in inputs if name.startswith("hypotheses/"))
         selected = []
         for utterance in tables["utterances"].values():
@@ -93,7 +91,9 @@ class PackageStage(Stage):
             consensus = tables["consensus"][key]
             metadata = _metadata(
                 utterance, recording, quality, consensus, aligned, hypotheses, self._models
-            ) | _as_given(utterance, json.loads(recording["given"]), consensus, aligned, alone)
+            )
+            if "speaker" in metadata["given"] and utterance["recording_id"] in spoken_by_one:
+                metadata["speaker"] = str(metadata["given"]["speaker"])
             mos = metadata["mos"][quality["kept_version"]]
             selected.append(
                 {
@@ -155,42 +155,13 @@ def _metadata(
         "mos": {v: quality[f"{v}_mos"] for v in ("normalized", "denoised")},
         "snr_db": utterance["snr_db"],
         "models": models,
+        "given": json.loads(recording["given"]),
+        "given_pwer": consensus["given_pwer"],
     }
 
 
-@dataclass(frozen=True)
-class _Alone:
-    """Recordings in which there is one thing of a kind, so that what is said of them is of it."""
-
-    utterance: frozenset[str]
-    speaker: frozenset[str]
-
-
-def _alone(utterances: pa.Table) -> _Alone:
-    counts = utterances.group_by("recording_id").aggregate(
-        [("utterance_id", "count_distinct"), ("speaker", "count_distinct")]
-    )
-
-    def of_one(column: str) -> frozenset[str]:
-        once = counts.filter(pc.equal(counts[f"{column}_count_distinct"], 1))
-        return frozenset(once["recording_id"].to_pylist())
-
-    return _Alone(of_one("utterance_id"), of_one("speaker"))
-
-
-def _as_given(
-    utterance: dict, given: dict[str, Any], consensus: dict, aligned: dict, alone: _Alone
-) -> dict[str, Any]:
-    """What a manifest says of the recording, as far as that is true of the utterance.
-
-    A given speaker names that of a recording with one; a given text is compared with the label of
-    a recording that is one utterance: WER with the label as the reference, in agreement units.
-    """
-    recording_id, language = utterance["recording_id"], consensus["language"]
-    found: dict[str, Any] = {"given": given, "given_wer": None}
-    if "speaker" in given and recording_id in alone.speaker:
-        found["speaker"] = str(given["speaker"])
-    if "text" in given and recording_id in alone.utterance:
-        label, text = units(aligned["text"], language), units(str(given["text"]), language)
-        found["given_wer"] = wer(label, text) if label else None
-    return found
+def _spoken_by_one(utterances: pa.Table) -> frozenset[str]:
+    """Recordings with one speaker, whom a manifest may name: ids."""
+    counts = utterances.group_by("recording_id").aggregate([("speaker", "count_distinct")])
+    once = counts.filter(pc.equal(counts["speaker_count_distinct"], 1))
+    return frozenset(once["recording_id"].to_pylist())

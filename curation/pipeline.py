@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from gpa.curation.consensus.given import GIVEN
 from gpa.curation.consensus.stage import ConsensusConfig, ConsensusStage
 from gpa.curation.denoise import DenoiseConfig, DenoiseStage
 from gpa.curation.ingest.stage import IngestConfig
@@ -88,6 +89,10 @@ def read_pipeline(file: Path, name: str) -> PipelineConfig:
 def check(config: PipelineConfig, where: str) -> None:
     """What no single section can see; raises UserError."""
     asrs = set(config.transcribe.asr)
+    if GIVEN in asrs:
+        raise UserError(
+            f"{where}: no ASR can be called {GIVEN!r}, as a manifest's text is; rename it."
+        )
     denoised = config.denoise.model != "none"
     for section in ("segment", "transcribe", "punctuate"):
         if getattr(config, section).hears == "denoised" and not denoised:
@@ -116,9 +121,10 @@ def _check_early_exit(config: PipelineConfig, where: str) -> None:
             f"so it would skip what may be kept; set it to {consensus.max_pwer:g} or more."
         )
     for language, panel in consensus.panels.items():
-        if len(panel.voters) > early_exit.largest_panel:
+        voters = len(panel.with_given(consensus.given).voters)
+        if voters > early_exit.largest_panel:
             raise UserError(
-                f"{where}: consensus.panels.{language} has {len(panel.voters)} voters; set "
+                f"{where}: consensus.panels.{language} has {voters} voters; set "
                 f"transcribe.early_exit.largest_panel to that or more (the later ASRs then run again)."
             )
     if consensus.identifier not in (None, config.transcribe.identifier):

@@ -45,19 +45,21 @@ RECORDINGS = pa.schema(
         _required("channels", pa.int32()),
         _required("codec", pa.string()),
         pa.field("language", pa.string()),  # from a manifest, else null
+        pa.field("text", pa.string()),  # the transcript that a manifest gives, else null
         _required("given", pa.string()),  # JSON: what else the manifest says
     ]
 )
 # The layers of a partition's name (`gpa.runtime.naming`), each with its columns of RECORDINGS: what
-# is heard, how it is understood, what else is said of it, and where it lies.
+# is heard, how it is understood, what it is said to say, what else is said of it, and where it lies.
 LAYERS = {
     "sound": ("recording_id", "sha256", "start_s", "end_s", "stream", "channel", "duration_s"),
     "language": ("language",),
+    "text": ("text",),
     "told": ("path", "given"),
     "place": ("uri", "bytes", "sample_rate", "channels", "codec"),
 }
 # How many layers there are up to the one of that name.
-SOUND, LANGUAGE, TOLD = 1, 2, 3
+SOUND, LANGUAGE, TEXT, TOLD = 1, 2, 3, 4
 
 
 def known(recordings: pa.Table, layers: int) -> list[dict]:
@@ -67,11 +69,6 @@ def known(recordings: pa.Table, layers: int) -> list[dict]:
     """
     names = [name for columns in list(LAYERS.values())[:layers] for name in columns]
     return recordings.select([*dict.fromkeys([*names, "uri"])]).to_pylist()
-
-
-def languages_given(recordings: pa.Table) -> dict[str, str | None]:
-    """The language that a manifest gave each recording, by id; of the layer `language`."""
-    return {row["recording_id"]: row["language"] for row in known(recordings, LANGUAGE)}
 
 
 # normalize: one row a decoded recording; file `<recording_id>.flac`, mono, at `sample_rate`.
@@ -179,6 +176,9 @@ CONSENSUS = pa.schema(
         _required("pwer_without", pa.list_(pa.float64())),  # leave-one-out, by voter; NaN at N = 2
         pa.field("verifier", pa.string()),
         pa.field("verifier_distance", pa.float64()),  # in the verifier's own units, see docs
+        # Mean WER, pairs capped at 1, between the voters and the text that a manifest gives; null
+        # where it gives none, or the recording is more than this utterance.
+        pa.field("given_pwer", pa.float64()),
         _required("kept", pa.bool_()),
         pa.field("reason", pa.string()),  # why not kept
         pa.field("chosen_asr", pa.string()),  # whose text, or whose skeleton under rover

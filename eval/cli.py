@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gpa.eval.model import Model
-from gpa.runtime.options import PIPELINES, ConfigFile, TokenizerName, console, with_options
+from gpa.runtime.options import ConfigFile, TokenizerName, console, with_options
 
 VoiceFile = Annotated[Path, typer.Option(help="Speech of whoever is to be heard.")]
 WavFile = Annotated[Path, typer.Option(help="WAV file to write.")]
@@ -82,7 +82,8 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="Folder for eval/; default: checkpoints/MODEL-PHASE.")
     ] = None,
-    config: ConfigFile = PIPELINES,
+    *,
+    config: ConfigFile,
 ) -> None:
     """Measure a checkpoint on recognition, synthesis and conversion, beside published figures."""
     from gpa.eval.benchmarks import run
@@ -166,7 +167,8 @@ def latency(
     recording: Annotated[Path, typer.Argument(help="Speech: the voice, and what is converted.")],
     server: Annotated[str, typer.Option(help="On this machine.")] = "http://127.0.0.1:8000",
     out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path("latency"),
-    config: ConfigFile = PIPELINES,
+    *,
+    config: ConfigFile,
 ) -> None:
     """Measure how soon and how fast a running server answers when many ask at once."""
     from gpa.eval.config import read_config

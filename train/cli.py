@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gpa.runtime.options import PIPELINES, ConfigFile
+from gpa.runtime.options import ConfigFile
 
 app = typer.Typer()
 
@@ -23,7 +23,8 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Default: those of the config file.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Weights to start from.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on with the run in OUT.")] = False,
-    config: ConfigFile = PIPELINES,
+    *,
+    config: ConfigFile,
 ) -> None:
     """Train one model of recognition, synthesis and conversion on token shards."""
     from gpa.train import command

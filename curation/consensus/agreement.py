@@ -58,6 +58,12 @@ def pwer(matrix: Matrix) -> float | None:
     return sum(map(sum, matrix)) / (count * (count - 1))
 
 
+def pwer_against(hypotheses: Sequence[Units], other: Units) -> float:
+    """Mean WER between each hypothesis and another text, both ways, every pair at most 1."""
+    pairs = [pwer(capped(wer_matrix([each, other]))) or 0.0 for each in hypotheses]
+    return sum(pairs) / len(pairs)
+
+
 def leave_one_out(matrix: Matrix) -> list[float]:
     """pWER of the panel without each hypothesis in turn; NaN where fewer than two are left."""
     count = len(matrix)

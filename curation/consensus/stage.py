@@ -14,6 +14,9 @@ In the order in which an utterance can fall:
 What survives gets the text of the medoid or of ROVER, as written, and a confidence. A verifier is
 a recogniser too weak to vote, whose errors are of another kind: it is asked only how far its
 text lies from the chosen one, in WER with the chosen text as the reference.
+
+A manifest's `text` is a hypothesis of its own (`given.py`). It is compared with the voters always
+(`given_pwer`), and votes or verifies where the config says so.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import pyarrow as pa
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from gpa.curation.consensus.agreement import (
     Matrix,
@@ -37,14 +40,16 @@ from gpa.curation.consensus.agreement import (
     wer,
     wer_matrix,
 )
+from gpa.curation.consensus.given import GIVEN, given_pwer, one_utterance
 from gpa.curation.consensus.hallucination import HallucinationConfig, find_hallucination
 from gpa.curation.consensus.medoid import medoid
-from gpa.curation.consensus.rover import RoverConfig, Voter, rover, unit_confidences
+from gpa.curation.consensus.panels import PanelConfig
+from gpa.curation.consensus.rover import RoverConfig, elect
 from gpa.curation.hypotheses import Heard, Skipped, read_hypotheses
 from gpa.curation.models.protocols import Hypothesis
-from gpa.curation.tables import CONSENSUS, LANGUAGE, languages_given
+from gpa.curation.tables import CONSENSUS, TEXT, known
 from gpa.curation.text.languages import ByLanguage
-from gpa.curation.text.units import pieces, primary_language, units
+from gpa.curation.text.units import primary_language, units
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
 from gpa.runtime.stage import Artifact, Attempts, Reject, Stage, rows
@@ -54,27 +59,6 @@ UNDETERMINED = "und"
 # Why a hypothesis has no vote, besides the reasons of `hallucination.py`: there is none, or early
 # exit spared the ASR the utterance.
 ABSENT, SKIPPED = "absent", "skipped"
-
-
-class PanelConfig(Config):
-    """Who decides on utterances of one language; ASRs by their names in `pipelines.yaml`."""
-
-    # In order of trust: ties go to the first.
-    voters: tuple[str, ...] = Field(min_length=1)
-    verifier: str | None = None
-    # Text whose distance from the verifier's is above this is not kept; 0.4 is two words in five.
-    max_verifier_distance: float = Field(0.4, ge=0)
-    # Whether the verifier makes up for one voter below `min_voters` (there is no pWER then).
-    verifier_replaces_voter: bool = False
-
-    @model_validator(mode="after")
-    def _no_asr_twice(self) -> PanelConfig:
-        names = [*self.voters, *([self.verifier] if self.verifier else [])]
-        if len(set(names)) < len(names):
-            raise ValueError("an ASR stands twice in a panel, and one can't agree with itself")
-        if self.verifier_replaces_voter and self.verifier is None:
-            raise ValueError("verifier_replaces_voter needs a verifier")
-        return self
 
 
 class ConsensusConfig(Config):
@@ -88,6 +72,9 @@ class ConsensusConfig(Config):
     min_voters: int = Field(2, ge=2)
     # Section 3.1: kept strictly below.
     max_pwer: float = Field(0.15, ge=0, le=1)
+    # What a manifest's `text` does: "vote" as one ASR more, "verify" in the place of the panel's
+    # verifier, or be compared.
+    given: Literal["report", "vote", "verify"] = "report"
     combine: Literal["medoid", "rover"] = "medoid"
     rover: RoverConfig = RoverConfig()
     hallucination: HallucinationConfig = HallucinationConfig()
@@ -139,6 +126,7 @@ class ConsensusRow:
     pwer_without: tuple[float, ...] = ()
     verifier: str | None = None
     verifier_distance: float | None = None
+    given_pwer: float | None = None
     chosen_asr: str | None = None
     text: str | None = None
     confidence: float | None = None
@@ -224,7 +212,7 @@ def _with_text(
     best = medoid(matrix_capped, trust)
     text = voted[best].text
     if config.combine == "rover" and len(voted) > 1:
-        text = _elect(voted, best, trust, row.language, config.rover) or text
+        text = elect(voted, best, trust, row.language, config.rover) or text
     chosen = units(text, row.language)
     verifier = heard.get(row.verifier or "")
     distance = wer(chosen, units(verifier.text, row.language)) if verifier else None
@@ -282,37 +270,12 @@ def _trust(voted: Sequence[Hypothesis]) -> list[float]:
     return [neutral if each.confidence is None else each.confidence for each in voted]
 
 
-def _elect(
-    voted: Sequence[Hypothesis],
-    skeleton: int,
-    trust: Sequence[float],
-    language: str,
-    config: RoverConfig,
-) -> str:
-    """ROVER's text over the voters, the medoid's hypothesis first."""
-    order = [skeleton, *(index for index in range(len(voted)) if index != skeleton)]
-    return rover(
-        [
-            Voter(
-                pieces(voted[index].text, language),
-                unit_confidences(
-                    units(voted[index].text, language),
-                    [(units(word.word, language), word.confidence) for word in voted[index].words],
-                    trust[index],
-                ),
-            )
-            for index in order
-        ],
-        config,
-    )
-
-
 class ConsensusStage(Stage):
     """recordings, utterances, hypotheses/<asr> of all panels -> consensus: one row an utterance."""
 
     step = "consensus"
-    version = 5
-    layers = LANGUAGE
+    version = 6
+    layers = TEXT
     tables_only = True
     config: ConsensusConfig
 
@@ -336,17 +299,21 @@ class ConsensusStage(Stage):
         utterances = inputs["utterances"].table.select(
             ["utterance_id", "recording_id", "start_s", "end_s", "duration_s"]
         )
-        languages = languages_given(inputs["recordings"].table)
+        told = {row["recording_id"]: row for row in known(inputs["recordings"].table, self.layers)}
+        whole = one_utterance(inputs["utterances"])
         out: list[dict] = []
         rejects: list[Reject] = []
         for utterance in rows(utterances):
             key = utterance["utterance_id"]
             heard = {asr: said[key] for asr, said in by_asr.items() if key in said}
+            about = told[utterance["recording_id"]]
+            if about["text"] is not None and utterance["recording_id"] in whole:
+                heard[GIVEN] = Hypothesis(about["text"])
             if utterance["recording_id"] in attempts.quarantined:
                 row = ConsensusRow(UNDETERMINED, kept=False, reason="quarantined")
             else:
                 with attempts.on([utterance["recording_id"]]):
-                    row = self._decide(utterance, languages[utterance["recording_id"]], heard)
+                    row = self._decide(utterance, about["language"], heard)
             out.append({"utterance_id": key, **_columns(row)})
             if row.reason is not None:
                 rejects.append(
@@ -390,7 +357,10 @@ class ConsensusStage(Stage):
                 value=0.0,
                 detail=f"no panel for language {language}",
             )
-        return decide(panel, heard, language, utterance["duration_s"], self.config)
+        if GIVEN in heard:
+            panel = panel.with_given(self.config.given)
+        row = decide(panel, heard, language, utterance["duration_s"], self.config)
+        return replace(row, given_pwer=given_pwer(heard, row.voters, language))
 
 
 def _columns(row: ConsensusRow) -> dict:

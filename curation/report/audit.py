@@ -31,7 +31,7 @@ class Audit:
 
 def audit(run: Run, samples: int) -> Audit:
     """Read a run once, partition by partition; draws at most `samples` samples."""
-    agreement = Agreement(run.asrs, run.consensus_config, run.exact_to)
+    agreement = Agreement(run.voters, run.consensus_config, run.exact_to)
     found = Audit(Funnel(), agreement, Speech(), Sampler(samples))
     found.funnel.add_files(run)
     for partition in run.ahead(DROPPED, *READ):
@@ -65,6 +65,7 @@ def figures(found: Audit, partial: bool, overlaps: Sequence[ErrorOverlap] = ()) 
             "utterances": agreement.early_exits,
             "seconds": round(agreement.early_exits_s, 3),
         },
+        "given_texts": agreement.given_texts(),
         "pairwise_wer": {
             "asrs": agreement.asrs,
             "wer": agreement.pairwise(),

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gpa.curation.consensus.given import GIVEN
 from gpa.curation.pipeline import RECORDINGS_FINGERPRINT
 from gpa.curation.quality import QualityConfig
 from gpa.curation.report.books import StageTables, corpus_rejects, stage_rejects
@@ -100,6 +101,11 @@ class Run:
         """Names of the recognisers that have heard anything, in order."""
         heard = (name for name in self.fingerprints if name.startswith("hypotheses/"))
         return sorted(name.removeprefix("hypotheses/") for name in heard)
+
+    @property
+    def voters(self) -> list[str]:
+        """Who may vote: the recognisers, and a manifest's text where it does."""
+        return [*self.asrs, *([GIVEN] if self.consensus_config.get("given") == "vote" else [])]
 
     @property
     def consensus_config(self) -> Mapping[str, Any]:

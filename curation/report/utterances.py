@@ -19,7 +19,7 @@ UTTERANCE_COLUMNS = (
 )  # fmt: skip
 CONSENSUS_COLUMNS = (
     "utterance_id", "language", "voters", "struck", "wer_matrix", "pwer", "pwer_without",
-    "verifier", "verifier_distance", "kept", "reason", "early_exit",
+    "verifier", "verifier_distance", "kept", "reason", "early_exit", "given_pwer",
 )  # fmt: skip
 
 
@@ -59,6 +59,7 @@ class Utterances:
     mos_denoised: Floats
     mos: Floats  # of the version that is kept
     pwer: Floats
+    given_pwer: Floats  # against the text that a manifest gives
     # Dropped before all were asked: pwer is a lower bound.
     early_exit: Bools
     kept: Bools
@@ -83,15 +84,17 @@ def read_utterances(run: Run, partition: str) -> Utterances | None:
     columns = ["utterance_id", "kept_version", "normalized_mos", "denoised_mos"]
     quality = run.table("quality", partition, columns)
     empty = pa.nulls(len(ids))
-    pwer, eligible = np.full(len(ids), np.nan), None
+    pwer = given_pwer = np.full(len(ids), np.nan)
+    eligible = None
     kept = early_exit = np.zeros(len(ids), bool)
     languages = reasons = pa.chunked_array([empty.cast(pa.string())])
     votes: tuple[Votes, ...] = ()
     struck: dict[tuple[str, str], tuple[int, float]] = {}
     if consensus is not None:
         consensus = _in_order(consensus, ids)
-        pwer, languages, reasons = (
+        pwer, given_pwer, languages, reasons = (
             _floats(consensus["pwer"]),
+            _floats(consensus["given_pwer"]),
             consensus["language"],
             consensus["reason"],
         )
@@ -99,7 +102,7 @@ def read_utterances(run: Run, partition: str) -> Utterances | None:
             pc.fill_null(consensus[name], False).to_numpy() for name in ("kept", "early_exit")
         )
         eligible = _eligible(run, consensus, kept)
-        votes = tuple(_read_votes(consensus, run.asrs))
+        votes = tuple(_read_votes(consensus, run.voters))
         struck = _struck(consensus["struck"], cuts["duration_s"])
     normalized = denoised = mos = np.full(len(ids), np.nan)
     if quality is not None:
@@ -124,6 +127,7 @@ def read_utterances(run: Run, partition: str) -> Utterances | None:
         mos_denoised=denoised,
         mos=mos,
         pwer=pwer,
+        given_pwer=given_pwer,
         early_exit=early_exit,
         kept=kept,
         eligible=eligible if eligible is not None else kept,
@@ -166,14 +170,14 @@ def _eligible(run: Run, consensus: pa.Table, kept: Bools) -> Bools:
     return kept | (disagreed & (unasked | (distance <= most)))
 
 
-def _read_votes(consensus: pa.Table, asrs: list[str]) -> Iterator[Votes]:
-    """Votes by how many voters there are, most first; `asrs` are the names that `voters` indexes.
+def _read_votes(consensus: pa.Table, names: list[str]) -> Iterator[Votes]:
+    """Votes by how many voters there are, most first; `names` are those that `voters` indexes.
 
     `consensus` has `voters`, `wer_matrix` and `pwer_without`, each in one chunk.
     """
     lists = _array(consensus["voters"])
     counts = pc.list_value_length(lists).fill_null(0).to_numpy()
-    codes = pc.index_in(lists.values, value_set=pa.array(asrs, pa.string())).to_numpy(
+    codes = pc.index_in(lists.values, value_set=pa.array(names, pa.string())).to_numpy(
         zero_copy_only=False
     )
     first = lists.offsets.to_numpy()[:-1]

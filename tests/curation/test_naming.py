@@ -31,6 +31,7 @@ WORDS = {
 RUNS_AGAIN = {
     **dict.fromkeys(LAYERS["sound"], SPEECH | WORDS | {"packaged"}),
     "language": WORDS | {"packaged"},
+    "text": {"consensus", "alignment", "packaged"},
     "path": {"packaged"},
     "given": {"packaged"},
     # The bytes are those of `sha256`, wherever they lie and whatever else their header says.

@@ -164,6 +164,8 @@ def test_a_cluster_gets_the_project_out_of_the_wheel_and_keeps_its_own_libraries
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path, ROOT]
     subprocess.run(command, check=True)
     (wheel,) = tmp_path.glob("gpa-*.whl")
+    shipped = zipfile.ZipFile(wheel).read("gpa/pipelines.yaml")
+    assert shipped == (ROOT / "pipelines.yaml").read_bytes()
     # In a process of its own: this one has a Ray already.
     program = (
         "import json, pyarrow as pa\n"

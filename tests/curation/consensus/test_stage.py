@@ -7,18 +7,13 @@ import math
 import pyarrow as pa
 import pytest
 
-from gpa.curation.consensus.stage import (
-    ConsensusConfig,
-    ConsensusStage,
-    PanelConfig,
-    decide,
-)
+from gpa.curation.consensus.stage import ConsensusConfig, ConsensusStage, PanelConfig, decide
 from gpa.curation.models.protocols import Hypothesis
 from gpa.curation.tables import CONSENSUS, HYPOTHESES, UTTERANCES
 from gpa.runtime.config import parse
 from gpa.runtime.errors import UserError
-from gpa.runtime.stage import Artifact, NoAttempts
-from tests.tables import recordings
+from gpa.runtime.stage import Artifact, NoAttempts, Reject
+from tests.tables import artifact, recordings
 
 PANEL = PanelConfig(voters=("base", "tiny", "third"))
 VERIFIED = PanelConfig(voters=("base", "tiny"), verifier="ctc", max_verifier_distance=0.4)
@@ -224,6 +219,71 @@ def test_stage_gives_every_utterance_a_row_and_every_loss_a_reject():
     )
     disagreement = next(each for each in artifact.rejects if each.reason == "disagreement")
     assert disagreement.value == by_key["r-6"]["pwer"]
+
+
+def _given(role: str, texts: dict[str, str], **tables: Artifact) -> dict[str, dict]:
+    """Rows of consensus by utterance where a manifest gives texts that have that role."""
+    config = STAGE_CONFIG.model_copy(update={"given": role})
+    stage = ConsensusStage("consensus", config, STAGE_INPUTS)
+    inputs = _inputs() | tables
+    languages = {"r-4": "zh", "r-3": "en-GB"}
+    told = [
+        {"recording_id": f"r-{n}", "language": languages.get(f"r-{n}"), "text": texts.get(f"r-{n}")}
+        for n in range(1, 7)
+    ]
+    inputs["recordings"] = artifact("recordings", *told)
+    table = stage.process("p", inputs, NoAttempts()).table
+    return {row["utterance_id"]: row for row in table.to_pylist()}
+
+
+TEXTS = {"r-1": SENTENCE.upper(), "r-3": "A text of other audio altogether", "r-4": "你好，世界。"}
+
+
+def test_a_given_text_is_compared_and_decides_nothing_unless_it_is_asked_to():
+    silent, told = _given("report", {}), _given("report", TEXTS)
+    assert told["r-1"]["given_pwer"] == 0.0
+    assert told["r-3"]["given_pwer"] > 0.9
+    assert told["r-4"]["given_pwer"] == 0.0
+    assert told["r-6"]["given_pwer"] is None  # the manifest gives none
+    for key, row in told.items():
+        assert repr(row | {"given_pwer": None}) == repr(silent[key])
+
+
+def test_a_given_text_votes_as_one_recogniser_more():
+    rows = _given("vote", TEXTS)
+    assert rows["r-1"]["voters"] == ["base", "tiny", "given"]
+    assert (rows["r-1"]["text"], rows["r-1"]["kept"]) == (SENTENCE, True)
+    assert (rows["r-3"]["reason"], rows["r-3"]["given_pwer"] > 0.9) == ("disagreement", True)
+    # With it there are two voters where there was one.
+    assert (rows["r-4"]["kept"], rows["r-4"]["text"]) == (True, "你好世界")
+    assert rows["r-6"]["voters"] == ["base", "tiny"]
+
+
+def test_a_given_text_verifies():
+    rows = _given("verify", TEXTS)
+    assert [rows[key]["verifier"] for key in ("r-1", "r-3", "r-6")] == ["given", "given", None]
+    assert rows["r-1"]["kept"]
+    assert rows["r-3"]["reason"] == "unverified"
+    assert rows["r-3"]["verifier_distance"] > 0.4
+
+
+@pytest.mark.parametrize(
+    ("lost_s", "reason", "compared"),
+    [(0.2, "truncated", True), (1.0, "truncated", False), (60.0, "non_speech", True)],
+)
+def test_a_given_text_is_of_the_utterance_only_where_that_is_all_the_speech(
+    lost_s: float, reason: str, compared: bool
+):
+    cuts = Artifact(_inputs()["utterances"].table, rejects=[Reject("r-1", reason, lost_s)])
+    row = _given("vote", TEXTS, utterances=cuts)["r-1"]
+    assert (row["given_pwer"] is not None) == compared
+    assert ("given" in row["voters"]) == compared
+
+
+def test_a_given_text_is_not_of_one_utterance_among_others():
+    first = _inputs()["utterances"].table.slice(0, 1).to_pylist()[0]
+    more = _table(UTTERANCES, [first, first | {"utterance_id": "r-1-b"}])
+    assert _given("vote", TEXTS, utterances=Artifact(more))["r-1"]["given_pwer"] is None
 
 
 def test_stage_gives_the_same_table_every_time():

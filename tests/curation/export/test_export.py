@@ -14,8 +14,10 @@ import pytest
 import soundfile
 from rich.console import Console
 
+from gpa.curation.audio import decode
 from gpa.curation.export.formats import FORMATS
 from gpa.curation.export.run import export
+from gpa.curation.ingest.corpus import find
 from gpa.runtime.errors import UserError
 from tests.curation.curated_out import good_entries, write_curated
 
@@ -179,3 +181,19 @@ def test_shar_has_no_time_of_day_in_it(curated, tmp_path):
 def test_an_unknown_format_is_named_with_those_there_are(curated, tmp_path):
     with pytest.raises(UserError, match="no format 'csv'; there are parquet, lhotse"):
         run(curated, "csv", tmp_path)
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_what_is_exported_can_be_curated_again(curated: Path, tmp_path: Path, to: str):
+    run(curated, to, tmp_path / "out")
+    found = [file for file in find(str(tmp_path / "out" / "data")) if file.claimed]
+    assert [file.error for file in found] == [None] * 3
+    heard = {json.loads(file.given)["text"]: file for file in found}
+    for entry in entries():
+        file = heard[entry["text"] if to != "kaldi" else " ".join(entry["text"].split())]
+        waveform, _ = decode(file.uri)
+        assert np.abs(waveform[0] - samples(entry)).max() < 1e-4
+        assert (file.language, file.start_s) == ("en", 0.0)
+        assert file.end_s is None or file.end_s == pytest.approx(entry["duration_s"], abs=0.01)
+        said = json.loads(file.given)
+        assert said["speaker"].replace("-", "_") == entry["speaker"].replace("-", "_")
