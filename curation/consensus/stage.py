@@ -5,7 +5,8 @@ In the order in which an utterance can fall:
 1. its language is not known well enough: `language_uncertain`;
 2. hypotheses that are absent (no row, or the model raised) or hallucinated are struck, with the
    reason in the row; with fewer than `min_voters` left: `hallucination` if the struck
-   hallucinations would have been enough, `too_few_voters` otherwise. N in pWER is what is left;
+   hallucinations would have been enough, `too_few_voters` otherwise. By `max_outlier_distance` the
+   voter that lies farthest from all others is struck, too. N in pWER is what is left;
 3. all that are left are silent: `non_speech`;
 4. pWER (`agreement.py`) is not strictly below `max_pwer`: `disagreement`. Where early exit spared
    an ASR the utterance, pWER is the least that it could have become, which proves the same;
@@ -32,28 +33,32 @@ from gpa.curation.consensus.agreement import (
     capped,
     label_confidence,
     leave_one_out,
+    outlier,
     pwer,
     pwer_lower_bound,
     wer,
     wer_matrix,
+    without,
 )
 from gpa.curation.consensus.hallucination import HallucinationConfig, find_hallucination
 from gpa.curation.consensus.medoid import medoid
-from gpa.curation.consensus.rover import RoverConfig, Voter, rover, unit_confidences
+from gpa.curation.consensus.rover import RoverConfig, elect
 from gpa.curation.hypotheses import Heard, Skipped, read_hypotheses
 from gpa.curation.models.protocols import Hypothesis
 from gpa.curation.tables import CONSENSUS, LANGUAGE, languages_given
 from gpa.curation.text.languages import ByLanguage
-from gpa.curation.text.units import pieces, primary_language, units
+from gpa.curation.text.units import primary_language, units
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
 from gpa.runtime.stage import Artifact, Attempts, Reject, Stage, rows
 
 # Of an utterance whose language nobody knows (ISO 639-2).
 UNDETERMINED = "und"
-# Why a hypothesis has no vote, besides the reasons of `hallucination.py`: there is none, or early
-# exit spared the ASR the utterance.
-ABSENT, SKIPPED = "absent", "skipped"
+# Why a hypothesis has no vote, besides the reasons of `hallucination.py`: there is none, early exit
+# spared the ASR the utterance, or it lies too far from all others.
+ABSENT, SKIPPED, OUTLIER = "absent", "skipped", "outlier"
+# What reports say of the rule that leaves a voter out where config does not (docs/panel.md).
+OUTLIER_DISTANCE = 0.3
 
 
 class PanelConfig(Config):
@@ -88,6 +93,10 @@ class ConsensusConfig(Config):
     min_voters: int = Field(2, ge=2)
     # Section 3.1: kept strictly below.
     max_pwer: float = Field(0.15, ge=0, le=1)
+    # None is the paper's rule, by which one bad voter may reject what all others agree on. With a
+    # limit the farthest voter has no vote where its mean distance is above that and `min_voters`
+    # others are left that heard something. For panels of voters that share no cause of error.
+    max_outlier_distance: float | None = Field(None, ge=0, lt=1)
     combine: Literal["medoid", "rover"] = "medoid"
     rover: RoverConfig = RoverConfig()
     hallucination: HallucinationConfig = HallucinationConfig()
@@ -108,8 +117,8 @@ class ConsensusConfig(Config):
 class Struck:
     """A hypothesis of the panel that has no vote.
 
-    "absent", "skipped" by early exit (`value` is the least pWER that was proven), or a reason of
-    `hallucination.py`.
+    "absent", "skipped" by early exit (`value` is the least pWER that was proven), "outlier" (its
+    mean distance from the other voters), or a reason of `hallucination.py`.
     """
 
     asr: str
@@ -135,6 +144,8 @@ class ConsensusRow:
     wer_matrix: tuple[tuple[float, ...], ...] = ()
     pwer: float | None = None
     early_exit: bool = False  # ASRs were skipped: `pwer` is a lower bound
+    # Plain pWER where a voter is left out; pWER without it where another config would leave it out.
+    pwer_other_rule: float | None = None
     pwer_uncapped: float | None = None
     pwer_without: tuple[float, ...] = ()
     verifier: str | None = None
@@ -157,21 +168,33 @@ def decide(
     ValueError where an ASR was skipped without proof of what is decided here.
     """
     heard, struck = _strike(panel, hypotheses, language, duration_s, config.hallucination)
-    voters = tuple(asr for asr in panel.voters if asr in heard)
+    voters = [asr for asr in panel.voters if asr in heard]
     voted = [heard[asr] for asr in voters]
     in_units = [units(hypothesis.text, language) for hypothesis in voted]
     matrix = wer_matrix(in_units)
+    other_rule = None
+    limit = config.max_outlier_distance
+    far = outlier(in_units, matrix, OUTLIER_DISTANCE if limit is None else limit)
+    if far and len(voters) > config.min_voters:
+        rest = without(matrix, far.place)
+        other_rule = pwer(capped(rest))
+        if limit is not None:
+            other_rule, matrix = pwer(capped(matrix)), rest
+            struck = (*struck, Struck(voters[far.place], OUTLIER, far.distance))
+            for of in (voters, voted, in_units):
+                del of[far.place]
     matrix_capped = capped(matrix)
     skipped = [each.asr for each in struck if each.reason == SKIPPED]
     unheard = sum(asr in panel.voters for asr in skipped)
     row = ConsensusRow(
         language=language,
         kept=False,
-        voters=voters,
+        voters=tuple(voters),
         struck=struck,
         wer_matrix=tuple(map(tuple, matrix)),
         pwer=pwer_lower_bound(in_units, len(voters) + unheard) if unheard else pwer(matrix_capped),
         early_exit=bool(skipped),
+        pwer_other_rule=None if unheard else other_rule,
         pwer_uncapped=None if unheard else pwer(matrix),
         pwer_without=(math.nan,) * len(voters) if unheard else tuple(leave_one_out(matrix_capped)),
         verifier=panel.verifier,
@@ -224,7 +247,7 @@ def _with_text(
     best = medoid(matrix_capped, trust)
     text = voted[best].text
     if config.combine == "rover" and len(voted) > 1:
-        text = _elect(voted, best, trust, row.language, config.rover) or text
+        text = elect(voted, best, trust, row.language, config.rover) or text
     chosen = units(text, row.language)
     verifier = heard.get(row.verifier or "")
     distance = wer(chosen, units(verifier.text, row.language)) if verifier else None
@@ -282,36 +305,11 @@ def _trust(voted: Sequence[Hypothesis]) -> list[float]:
     return [neutral if each.confidence is None else each.confidence for each in voted]
 
 
-def _elect(
-    voted: Sequence[Hypothesis],
-    skeleton: int,
-    trust: Sequence[float],
-    language: str,
-    config: RoverConfig,
-) -> str:
-    """ROVER's text over the voters, the medoid's hypothesis first."""
-    order = [skeleton, *(index for index in range(len(voted)) if index != skeleton)]
-    return rover(
-        [
-            Voter(
-                pieces(voted[index].text, language),
-                unit_confidences(
-                    units(voted[index].text, language),
-                    [(units(word.word, language), word.confidence) for word in voted[index].words],
-                    trust[index],
-                ),
-            )
-            for index in order
-        ],
-        config,
-    )
-
-
 class ConsensusStage(Stage):
     """recordings, utterances, hypotheses/<asr> of all panels -> consensus: one row an utterance."""
 
     step = "consensus"
-    version = 5
+    version = 6
     layers = LANGUAGE
     config: ConsensusConfig
 

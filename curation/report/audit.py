@@ -60,6 +60,11 @@ def figures(found: Audit, partial: bool, overlaps: Sequence[ErrorOverlap] = ()) 
         },
         "max_pwer": agreement.threshold,
         "thresholds": agreement.thresholds(),
+        "other_rule": {
+            "rule": "plain" if agreement.leaves_out else "outlier",
+            "gained": group_figures(agreement.gained),
+            "lost": group_figures(agreement.lost),
+        },
         "early_exit": {
             "exact_to": agreement.exact_to,
             "utterances": agreement.early_exits,

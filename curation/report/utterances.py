@@ -18,8 +18,8 @@ UTTERANCE_COLUMNS = (
     "utterance_id", "recording_id", "speaker", "duration_s", "speech_s", "snr_db", "start_s", "end_s",
 )  # fmt: skip
 CONSENSUS_COLUMNS = (
-    "utterance_id", "language", "voters", "struck", "wer_matrix", "pwer", "pwer_without",
-    "verifier", "verifier_distance", "kept", "reason", "early_exit",
+    "utterance_id", "language", "voters", "struck", "wer_matrix", "pwer", "pwer_other_rule",
+    "pwer_without", "verifier", "verifier_distance", "kept", "reason", "early_exit",
 )  # fmt: skip
 
 
@@ -59,6 +59,8 @@ class Utterances:
     mos_denoised: Floats
     mos: Floats  # of the version that is kept
     pwer: Floats
+    # By the rule that the run does not go by: with or without the voter that lies apart.
+    pwer_other_rule: Floats
     # Dropped before all were asked: pwer is a lower bound.
     early_exit: Bools
     kept: Bools
@@ -83,7 +85,8 @@ def read_utterances(run: Run, partition: str) -> Utterances | None:
     columns = ["utterance_id", "kept_version", "normalized_mos", "denoised_mos"]
     quality = run.table("quality", partition, columns)
     empty = pa.nulls(len(ids))
-    pwer, eligible = np.full(len(ids), np.nan), None
+    pwer = other_rule = np.full(len(ids), np.nan)
+    eligible = None
     kept = early_exit = np.zeros(len(ids), bool)
     languages = reasons = pa.chunked_array([empty.cast(pa.string())])
     votes: tuple[Votes, ...] = ()
@@ -95,6 +98,7 @@ def read_utterances(run: Run, partition: str) -> Utterances | None:
             consensus["language"],
             consensus["reason"],
         )
+        other_rule = _floats(pc.coalesce(consensus["pwer_other_rule"], consensus["pwer"]))
         kept, early_exit = (
             pc.fill_null(consensus[name], False).to_numpy() for name in ("kept", "early_exit")
         )
@@ -124,6 +128,7 @@ def read_utterances(run: Run, partition: str) -> Utterances | None:
         mos_denoised=denoised,
         mos=mos,
         pwer=pwer,
+        pwer_other_rule=other_rule,
         early_exit=early_exit,
         kept=kept,
         eligible=eligible if eligible is not None else kept,
