@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from gpa.curation.consensus.agreement import wer
+from gpa.curation.expected import read_calibration
 from gpa.curation.tables import TOLD, known
 from gpa.curation.text.units import units
 from gpa.runtime.config import Config
@@ -36,6 +38,7 @@ SELECTED = pa.schema(
         pa.field("text", pa.string(), nullable=False),
         pa.field("pwer", pa.float64()),
         pa.field("confidence", pa.float64()),
+        pa.field("expected_wer", pa.float64()),  # null without a calibration
         pa.field("snr_db", pa.float64(), nullable=False),
         pa.field("mos", pa.float64()),  # overall, of the kept version
         pa.field("kept_version", pa.string(), nullable=False),
@@ -47,25 +50,32 @@ SELECTED = pa.schema(
 
 
 class PackageConfig(Config):
-    """How shards are cut."""
+    """How shards are cut, and what is said of each label."""
 
     shard_mb: float = Field(256.0, gt=0)  # megabytes of FLAC; the last utterance may exceed it
+    # Written by `gpa calibrate OUT --truth DIR --json FILE`: gives every label its `expected_wer`.
+    calibration: Path | None = None
 
 
 class PackageStage(Stage):
     """Metadata of the utterances that are kept."""
 
     step = "package"
-    version = 3
+    version = 4
     layers = TOLD
+    config: PackageConfig
 
-    def __init__(self, name: str, config: Config, inputs: Sequence[str], models: Mapping[str, str]):
+    def __init__(
+        self, name: str, config: PackageConfig, inputs: Sequence[str], models: Mapping[str, str]
+    ):
         super().__init__(name, config, inputs)
         self._models = dict(models)
+        self._calibration = read_calibration(config.calibration) if config.calibration else None
 
     def model_identity(self) -> str:
-        """The models' names as they stand in every KEY.json."""
-        return json.dumps(self._models, sort_keys=True)
+        """The models' names as they stand in every KEY.json, and the calibration."""
+        calibration = self._calibration.model_dump_json() if self._calibration else ""
+        return json.dumps(self._models, sort_keys=True) + calibration
 
     def process(
         self, partition: str, inputs: Mapping[str, Artifact], attempts: Attempts
@@ -94,10 +104,16 @@ class PackageStage(Stage):
             metadata = _metadata(
                 utterance, recording, quality, consensus, aligned, hypotheses, self._models
             ) | _as_given(utterance, json.loads(recording["given"]), consensus, aligned, alone)
+            if self._calibration:
+                metadata["expected_wer"] = self._calibration.expected(
+                    consensus["pwer"], utterance["duration_s"]
+                )
+            expected = metadata.get("expected_wer")
             mos = metadata["mos"][quality["kept_version"]]
             selected.append(
                 {
                     **metadata,
+                    "expected_wer": expected["value"] if expected else None,
                     "snr_db": utterance["snr_db"],
                     "mos": mos["overall"] if mos else None,
                     "bytes": len(inputs["utterances"].files[audio_name(key, metadata)]),

@@ -95,6 +95,8 @@ def figures(found: Audit, partial: bool, overlaps: Sequence[ErrorOverlap] = ()) 
             for label, group in zip(bin_labels(MOS_STEPS, ""), agreement.qualities, strict=True)
         },
         "speakers": agreement.speakers.count,
+        "expected_wer": speech.mean_expected_wer,
+        "expected_wer_s": round(speech.expected_s, 3),
         "mos_before": _mean(speech.mos_sums[0], speech.mos_count),
         "mos_after": _mean(speech.mos_sums[1], speech.mos_count),
         "punctuation_edits": [
