@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 from gpa.eval.model import Model
-from gpa.runtime.options import PIPELINES, ConfigFile, TokenizerName, console, with_options
+from gpa.runtime.options import (
+    PIPELINES,
+    ConfigFile,
+    Pipeline,
+    TokenizerName,
+    console,
+    with_options,
+)
 
 VoiceFile = Annotated[Path, typer.Option(help="Speech of whoever is to be heard.")]
 WavFile = Annotated[Path, typer.Option(help="WAV file to write.")]
@@ -28,6 +35,20 @@ def score(
     from gpa.eval.labels import score as curation
 
     curation.run(out, truth, json, console)
+
+
+@app.command()
+def asr(
+    truth: Annotated[Path, typer.Option(help="Folder with clips and their text, as for score.")],
+    pipeline: Pipeline = "laptop",
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file, too.")] = None,
+    config: ConfigFile = PIPELINES,
+) -> None:
+    """Measure every recogniser of a pipeline alone, beside its bare library."""
+    from gpa.curation.pipeline import read_pipeline
+    from gpa.eval.labels import recognisers
+
+    recognisers.run(truth, read_pipeline(config, pipeline), json, console)
 
 
 @app.command()
