@@ -57,8 +57,9 @@ UNDETERMINED = "und"
 # Why a hypothesis has no vote, besides the reasons of `hallucination.py`: there is none, early exit
 # spared the ASR the utterance, or it lies too far from all others.
 ABSENT, SKIPPED, OUTLIER = "absent", "skipped", "outlier"
-# What reports say of the rule that leaves a voter out where config does not (docs/panel.md).
-OUTLIER_DISTANCE = 0.3
+# What reports say of the rule that leaves a voter out where config does not (docs/panel.md), and how
+# many must be left: of three, the two that agree may be wrong together.
+OUTLIER_DISTANCE, LEAST_LEFT = 0.3, 3
 
 
 class PanelConfig(Config):
@@ -94,8 +95,8 @@ class ConsensusConfig(Config):
     # Section 3.1: kept strictly below.
     max_pwer: float = Field(0.15, ge=0, le=1)
     # None is the paper's rule, by which one bad voter may reject what all others agree on. With a
-    # limit the farthest voter has no vote where its mean distance is above that and `min_voters`
-    # others are left that heard something. For panels of voters that share no cause of error.
+    # limit (0.3: docs/panel.md) the farthest voter has no vote where its mean distance is above it
+    # and three others or more are left. For panels of voters that share no cause of error.
     max_outlier_distance: float | None = Field(None, ge=0, lt=1)
     combine: Literal["medoid", "rover"] = "medoid"
     rover: RoverConfig = RoverConfig()
@@ -175,7 +176,7 @@ def decide(
     other_rule = None
     limit = config.max_outlier_distance
     far = outlier(in_units, matrix, OUTLIER_DISTANCE if limit is None else limit)
-    if far and len(voters) > config.min_voters:
+    if far and len(voters) > max(config.min_voters, LEAST_LEFT):
         rest = without(matrix, far.place)
         other_rule = pwer(capped(rest))
         if limit is not None:

@@ -116,11 +116,13 @@ def test_one_bad_voter_of_five_has_a_vote_only_by_the_papers_rule():
     assert lenient.pwer_other_rule == plain.pwer
 
 
-def test_leaving_out_never_goes_below_the_least_number_of_voters_nor_trusts_silence():
+def test_leaving_out_never_leaves_it_to_two_nor_to_silence():
     three = PanelConfig(voters=("a", "b", "c"))
     said = (SENTENCE, SENTENCE, "in a hole in the ground there lived")
-    assert _outvote(0.3, *said, panel=three).reason == "disagreement"
-    assert _outvote(0.3, *said, panel=three, min_voters=2).kept
+    assert _outvote(0.3, *said, panel=three, min_voters=2).reason == "disagreement"
+    four = PanelConfig(voters=("a", "b", "c", "d"))
+    assert _outvote(0.3, SENTENCE, *said, panel=four).kept
+    assert _outvote(0.3, SENTENCE, *said, panel=four, min_voters=4).reason == "disagreement"
     silent = _outvote(0.3, "", "", "", "", SENTENCE)
     assert (silent.reason, silent.pwer_other_rule) == ("disagreement", None)
     # One bad voter, and one only: two of five that differ from the rest and from each other.
