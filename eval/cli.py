@@ -30,11 +30,14 @@ def score(
         Path, typer.Option(help="Folder with RTTM, JSONL turns, TextGrids or a manifest.jsonl.")
     ],
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file, too.")] = None,
+    versions: Annotated[
+        bool, typer.Option(help="Hear the audio that the run did not transcribe, too (slow).")
+    ] = False,
 ) -> None:
     """Compare a finished run with ground truth."""
     from gpa.eval.labels import score as curation
 
-    curation.run(out, truth, json, console)
+    curation.run(out, truth, json, console, versions)
 
 
 @app.command()
