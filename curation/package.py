@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
+from gpa.curation.expected import read_calibration
 from gpa.curation.tables import TOLD, known
 from gpa.runtime.config import Config
 from gpa.runtime.stage import Artifact, Attempts, Stage, rows
@@ -34,6 +36,7 @@ SELECTED = pa.schema(
         pa.field("pwer", pa.float64()),
         pa.field("confidence", pa.float64()),
         pa.field("given_pwer", pa.float64()),
+        pa.field("expected_wer", pa.float64()),  # null without a calibration
         pa.field("snr_db", pa.float64(), nullable=False),
         pa.field("mos", pa.float64()),  # overall, of the kept version
         pa.field("kept_version", pa.string(), nullable=False),
@@ -45,9 +48,11 @@ SELECTED = pa.schema(
 
 
 class PackageConfig(Config):
-    """How shards are cut."""
+    """How shards are cut, and what is said of each label."""
 
     shard_mb: float = Field(256.0, gt=0)  # megabytes of FLAC; the last utterance may exceed it
+    # Written by `gpa calibrate OUT --truth DIR --json FILE`: gives every label its `expected_wer`.
+    calibration: Path | None = None
 
 
 class PackageStage(Stage):
@@ -56,14 +61,19 @@ class PackageStage(Stage):
     step = "package"
     version = 4
     layers = TOLD
+    config: PackageConfig
 
-    def __init__(self, name: str, config: Config, inputs: Sequence[str], models: Mapping[str, str]):
+    def __init__(
+        self, name: str, config: PackageConfig, inputs: Sequence[str], models: Mapping[str, str]
+    ):
         super().__init__(name, config, inputs)
         self._models = dict(models)
+        self._calibration = read_calibration(config.calibration) if config.calibration else None
 
     def model_identity(self) -> str:
-        """The models' names as they stand in every KEY.json."""
-        return json.dumps(self._models, sort_keys=True)
+        """The models' names as they stand in every KEY.json, and the calibration."""
+        calibration = self._calibration.model_dump_json() if self._calibration else ""
+        return json.dumps(self._models, sort_keys=True) + calibration
 
     def process(
         self, partition: str, inputs: Mapping[str, Artifact], attempts: Attempts
@@ -94,10 +104,16 @@ class PackageStage(Stage):
             )
             if "speaker" in metadata["given"] and utterance["recording_id"] in spoken_by_one:
                 metadata["speaker"] = str(metadata["given"]["speaker"])
+            if self._calibration:
+                metadata["expected_wer"] = self._calibration.expected(
+                    consensus["pwer"], utterance["duration_s"]
+                )
+            expected = metadata.get("expected_wer")
             mos = metadata["mos"][quality["kept_version"]]
             selected.append(
                 {
                     **metadata,
+                    "expected_wer": expected["value"] if expected else None,
                     "snr_db": utterance["snr_db"],
                     "mos": mos["overall"] if mos else None,
                     "bytes": len(inputs["utterances"].files[audio_name(key, metadata)]),

@@ -120,6 +120,11 @@ def _check_early_exit(config: PipelineConfig, where: str) -> None:
             f"{where}: transcribe.early_exit.pwer is {early_exit.pwer:g}, below consensus.max_pwer, "
             f"so it would skip what may be kept; set it to {consensus.max_pwer:g} or more."
         )
+    if consensus.max_outlier_distance is not None:
+        raise UserError(
+            f"{where}: transcribe.early_exit proves nothing for a panel that may leave a voter out; "
+            "take it out, or consensus.max_outlier_distance."
+        )
     for language, panel in consensus.panels.items():
         voters = len(panel.with_given(consensus.given).voters)
         if voters > early_exit.largest_panel:

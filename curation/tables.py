@@ -154,7 +154,7 @@ HYPOTHESES = pa.schema(
 STRUCK = pa.struct(
     [
         _required("asr", pa.string()),
-        # "absent", "skipped", "loop", "compression", "too_fast", "too_slow"
+        # "absent", "skipped", "outlier", "loop", "compression", "too_fast", "too_slow"
         _required("reason", pa.string()),
         pa.field("value", pa.float64()),
     ]
@@ -172,6 +172,8 @@ CONSENSUS = pa.schema(
         # Whether ASRs were skipped: then pwer is the least that it could have become, null without
         # cap and NaN with one left out (exact where the verifier alone was skipped).
         _required("early_exit", pa.bool_()),
+        # What the other rule gives, where one leaves out a voter and the other does not.
+        pa.field("pwer_other_rule", pa.float64()),
         pa.field("pwer_uncapped", pa.float64()),
         _required("pwer_without", pa.list_(pa.float64())),  # leave-one-out, by voter; NaN at N = 2
         pa.field("verifier", pa.string()),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gpa.eval.model import Model
-from gpa.runtime.options import ConfigFile, TokenizerName, console, with_options
+from gpa.runtime.options import ConfigFile, Pipeline, TokenizerName, console, with_options
 
 VoiceFile = Annotated[Path, typer.Option(help="Speech of whoever is to be heard.")]
 WavFile = Annotated[Path, typer.Option(help="WAV file to write.")]
@@ -23,11 +23,29 @@ def score(
         Path, typer.Option(help="Folder with RTTM, JSONL turns, TextGrids or a manifest.jsonl.")
     ],
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file, too.")] = None,
+    versions: Annotated[
+        bool, typer.Option(help="Hear the audio that the run did not transcribe, too (slow).")
+    ] = False,
 ) -> None:
     """Compare a finished run with ground truth."""
     from gpa.eval.labels import score as curation
 
-    curation.run(out, truth, json, console)
+    curation.run(out, truth, json, console, versions)
+
+
+@app.command()
+def asr(
+    truth: Annotated[Path, typer.Option(help="Folder with clips and their text, as for score.")],
+    pipeline: Pipeline = "laptop",
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file, too.")] = None,
+    *,
+    config: ConfigFile,
+) -> None:
+    """Measure every recogniser of a pipeline alone, beside its bare library."""
+    from gpa.curation.pipeline import read_pipeline
+    from gpa.eval.labels import recognisers
+
+    recognisers.run(truth, read_pipeline(config, pipeline), json, console)
 
 
 @app.command()

@@ -5,7 +5,8 @@ In the order in which an utterance can fall:
 1. its language is not known well enough: `language_uncertain`;
 2. hypotheses that are absent (no row, or the model raised) or hallucinated are struck, with the
    reason in the row; with fewer than `min_voters` left: `hallucination` if the struck
-   hallucinations would have been enough, `too_few_voters` otherwise. N in pWER is what is left;
+   hallucinations would have been enough, `too_few_voters` otherwise. By `max_outlier_distance` the
+   voter that lies farthest from all others is struck, too. N in pWER is what is left;
 3. all that are left are silent: `non_speech`;
 4. pWER (`agreement.py`) is not strictly below `max_pwer`: `disagreement`. Where early exit spared
    an ASR the utterance, pWER is the least that it could have become, which proves the same;
@@ -35,10 +36,12 @@ from gpa.curation.consensus.agreement import (
     capped,
     label_confidence,
     leave_one_out,
+    outlier,
     pwer,
     pwer_lower_bound,
     wer,
     wer_matrix,
+    without,
 )
 from gpa.curation.consensus.given import GIVEN, given_pwer, one_utterance
 from gpa.curation.consensus.hallucination import HallucinationConfig, find_hallucination
@@ -56,9 +59,12 @@ from gpa.runtime.stage import Artifact, Attempts, Reject, Stage, rows
 
 # Of an utterance whose language nobody knows (ISO 639-2).
 UNDETERMINED = "und"
-# Why a hypothesis has no vote, besides the reasons of `hallucination.py`: there is none, or early
-# exit spared the ASR the utterance.
-ABSENT, SKIPPED = "absent", "skipped"
+# Why a hypothesis has no vote, besides the reasons of `hallucination.py`: there is none, early exit
+# spared the ASR the utterance, or it lies too far from all others.
+ABSENT, SKIPPED, OUTLIER = "absent", "skipped", "outlier"
+# What reports say of the rule that leaves a voter out where config does not (docs/panel.md), and how
+# many must be left: of three, the two that agree may be wrong together.
+OUTLIER_DISTANCE, LEAST_LEFT = 0.3, 3
 
 
 class ConsensusConfig(Config):
@@ -75,6 +81,10 @@ class ConsensusConfig(Config):
     # What a manifest's `text` does: "vote" as one ASR more, "verify" in the place of the panel's
     # verifier, or be compared.
     given: Literal["report", "vote", "verify"] = "report"
+    # None is the paper's rule, by which one bad voter may reject what all others agree on. With a
+    # limit (0.3: docs/panel.md) the farthest voter has no vote where its mean distance is above it
+    # and three others or more are left. For panels of voters that share no cause of error.
+    max_outlier_distance: float | None = Field(None, ge=0, lt=1)
     combine: Literal["medoid", "rover"] = "medoid"
     rover: RoverConfig = RoverConfig()
     hallucination: HallucinationConfig = HallucinationConfig()
@@ -95,8 +105,8 @@ class ConsensusConfig(Config):
 class Struck:
     """A hypothesis of the panel that has no vote.
 
-    "absent", "skipped" by early exit (`value` is the least pWER that was proven), or a reason of
-    `hallucination.py`.
+    "absent", "skipped" by early exit (`value` is the least pWER that was proven), "outlier" (its
+    mean distance from the other voters), or a reason of `hallucination.py`.
     """
 
     asr: str
@@ -122,6 +132,8 @@ class ConsensusRow:
     wer_matrix: tuple[tuple[float, ...], ...] = ()
     pwer: float | None = None
     early_exit: bool = False  # ASRs were skipped: `pwer` is a lower bound
+    # Plain pWER where a voter is left out; pWER without it where another config would leave it out.
+    pwer_other_rule: float | None = None
     pwer_uncapped: float | None = None
     pwer_without: tuple[float, ...] = ()
     verifier: str | None = None
@@ -145,21 +157,33 @@ def decide(
     ValueError where an ASR was skipped without proof of what is decided here.
     """
     heard, struck = _strike(panel, hypotheses, language, duration_s, config.hallucination)
-    voters = tuple(asr for asr in panel.voters if asr in heard)
+    voters = [asr for asr in panel.voters if asr in heard]
     voted = [heard[asr] for asr in voters]
     in_units = [units(hypothesis.text, language) for hypothesis in voted]
     matrix = wer_matrix(in_units)
+    other_rule = None
+    limit = config.max_outlier_distance
+    far = outlier(in_units, matrix, OUTLIER_DISTANCE if limit is None else limit)
+    if far and len(voters) > max(config.min_voters, LEAST_LEFT):
+        rest = without(matrix, far.place)
+        other_rule = pwer(capped(rest))
+        if limit is not None:
+            other_rule, matrix = pwer(capped(matrix)), rest
+            struck = (*struck, Struck(voters[far.place], OUTLIER, far.distance))
+            for of in (voters, voted, in_units):
+                del of[far.place]
     matrix_capped = capped(matrix)
     skipped = [each.asr for each in struck if each.reason == SKIPPED]
     unheard = sum(asr in panel.voters for asr in skipped)
     row = ConsensusRow(
         language=language,
         kept=False,
-        voters=voters,
+        voters=tuple(voters),
         struck=struck,
         wer_matrix=tuple(map(tuple, matrix)),
         pwer=pwer_lower_bound(in_units, len(voters) + unheard) if unheard else pwer(matrix_capped),
         early_exit=bool(skipped),
+        pwer_other_rule=None if unheard else other_rule,
         pwer_uncapped=None if unheard else pwer(matrix),
         pwer_without=(math.nan,) * len(voters) if unheard else tuple(leave_one_out(matrix_capped)),
         verifier=panel.verifier,

@@ -60,6 +60,11 @@ def figures(found: Audit, partial: bool, overlaps: Sequence[ErrorOverlap] = ()) 
         },
         "max_pwer": agreement.threshold,
         "thresholds": agreement.thresholds(),
+        "other_rule": {
+            "rule": "plain" if agreement.leaves_out else "outlier",
+            "gained": group_figures(agreement.gained),
+            "lost": group_figures(agreement.lost),
+        },
         "early_exit": {
             "exact_to": agreement.exact_to,
             "utterances": agreement.early_exits,
@@ -91,6 +96,8 @@ def figures(found: Audit, partial: bool, overlaps: Sequence[ErrorOverlap] = ()) 
             for label, group in zip(bin_labels(MOS_STEPS, ""), agreement.qualities, strict=True)
         },
         "speakers": agreement.speakers.count,
+        "expected_wer": speech.mean_expected_wer,
+        "expected_wer_s": round(speech.expected_s, 3),
         "mos_before": _mean(speech.mos_sums[0], speech.mos_count),
         "mos_after": _mean(speech.mos_sums[1], speech.mos_count),
         "punctuation_edits": [

@@ -100,6 +100,9 @@ class Agreement:
         self.exact_to = exact_to
         grid = (edge for edge in GRID if edge <= exact_to)
         self.edges = np.array(sorted({*grid, self.threshold}))
+        self.leaves_out = config.get("max_outlier_distance") is not None
+        # What the other rule would keep beyond this run's, and would not keep.
+        self.gained, self.lost = Group(), Group()
         self.early_exits = 0
         self.early_exits_s = 0.0
         self.given = 0  # utterances whose text a manifest gives
@@ -137,6 +140,7 @@ class Agreement:
         if not utterances.decided or not len(utterances):
             return
         self._add_thresholds(utterances)
+        self._add_other_rule(utterances)
         self.early_exits += int(utterances.early_exit.sum())
         self.early_exits_s += float(utterances.duration_s[utterances.early_exit].sum())
         given = utterances.given_pwer[~np.isnan(utterances.given_pwer)]
@@ -167,6 +171,16 @@ class Agreement:
         unvoted = utterances.kept & ~voted
         self.kept_unvoted += int(unvoted.sum())
         self.kept_unvoted_s += float(utterances.duration_s[unvoted].sum())
+
+    def _add_other_rule(self, utterances: Utterances) -> None:
+        voted = utterances.eligible & ~np.isnan(utterances.pwer)
+        by_other = utterances.pwer_other_rule < self.threshold
+        sides = np.select(
+            [voted & by_other & ~utterances.kept, voted & ~by_other & utterances.kept], [1, 2]
+        )
+        _, gained, lost = _sums(sides, 3, utterances)
+        self.gained.add(gained)
+        self.lost.add(lost)
 
     def _bin(self, pwer: Floats) -> NDArray[np.int64]:
         return np.searchsorted(self.edges, pwer, side="right") - 1

@@ -36,6 +36,8 @@ class Speech:
         self.speech_s = 0.0
         self.marks: Counter[tuple[str, str]] = Counter()  # (action, mark)
         self.comma_pauses = _empty(PAUSE_EDGES_MS)
+        self.expected_s = 0.0  # kept audio whose WER a calibration foretells
+        self.expected_wer = 0.0  # sum over it
         self.aligned = 0
         self.unaligned = 0
 
@@ -63,6 +65,21 @@ class Speech:
             self.speakers += int((seconds > 0).sum())
             self.speaker_min += _count(seconds[seconds > 0] / 60, SPEAKER_EDGES_MIN)
         self._add_marks(run, partition)
+        self._add_expected(run, partition)
+
+    @property
+    def mean_expected_wer(self) -> float | None:
+        """Mean expected WER of what is kept, by seconds; None where no calibration was given."""
+        return self.expected_wer / self.expected_s if self.expected_s else None
+
+    def _add_expected(self, run: Run, partition: str) -> None:
+        packaged = run.table("packaged", partition, ["duration_s", "expected_wer"])
+        if packaged is None or "expected_wer" not in packaged.column_names:
+            return
+        known = packaged.drop_null()
+        seconds, expected = (known[name].to_numpy() for name in ("duration_s", "expected_wer"))
+        self.expected_s += float(seconds.sum())
+        self.expected_wer += float(seconds @ expected)
 
     def _add_marks(self, run: Run, partition: str) -> None:
         alignment = run.table("alignment", partition, ["error", "edits"])

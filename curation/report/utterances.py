@@ -18,8 +18,8 @@ UTTERANCE_COLUMNS = (
     "utterance_id", "recording_id", "speaker", "duration_s", "speech_s", "snr_db", "start_s", "end_s",
 )  # fmt: skip
 CONSENSUS_COLUMNS = (
-    "utterance_id", "language", "voters", "struck", "wer_matrix", "pwer", "pwer_without",
-    "verifier", "verifier_distance", "kept", "reason", "early_exit", "given_pwer",
+    "utterance_id", "language", "voters", "struck", "wer_matrix", "pwer", "pwer_other_rule",
+    "pwer_without", "verifier", "verifier_distance", "kept", "reason", "early_exit", "given_pwer",
 )  # fmt: skip
 
 
@@ -60,6 +60,8 @@ class Utterances:
     mos: Floats  # of the version that is kept
     pwer: Floats
     given_pwer: Floats  # against the text that a manifest gives
+    # By the rule that the run does not go by: with or without the voter that lies apart.
+    pwer_other_rule: Floats
     # Dropped before all were asked: pwer is a lower bound.
     early_exit: Bools
     kept: Bools
@@ -84,7 +86,7 @@ def read_utterances(run: Run, partition: str) -> Utterances | None:
     columns = ["utterance_id", "kept_version", "normalized_mos", "denoised_mos"]
     quality = run.table("quality", partition, columns)
     empty = pa.nulls(len(ids))
-    pwer = given_pwer = np.full(len(ids), np.nan)
+    pwer = given_pwer = other_rule = np.full(len(ids), np.nan)
     eligible = None
     kept = early_exit = np.zeros(len(ids), bool)
     languages = reasons = pa.chunked_array([empty.cast(pa.string())])
@@ -98,6 +100,7 @@ def read_utterances(run: Run, partition: str) -> Utterances | None:
             consensus["language"],
             consensus["reason"],
         )
+        other_rule = _floats(pc.coalesce(consensus["pwer_other_rule"], consensus["pwer"]))
         kept, early_exit = (
             pc.fill_null(consensus[name], False).to_numpy() for name in ("kept", "early_exit")
         )
@@ -128,6 +131,7 @@ def read_utterances(run: Run, partition: str) -> Utterances | None:
         mos=mos,
         pwer=pwer,
         given_pwer=given_pwer,
+        pwer_other_rule=other_rule,
         early_exit=early_exit,
         kept=kept,
         eligible=eligible if eligible is not None else kept,

@@ -21,6 +21,7 @@ from gpa.curation.models.asr.ctc_lexicon import CTCLexicon, CTCLexiconConfig
 from gpa.curation.models.asr.omnilingual import Omnilingual, OmnilingualConfig
 from gpa.curation.models.asr.paraformer import Paraformer, ParaformerConfig
 from gpa.curation.models.asr.parakeet import Parakeet, ParakeetConfig
+from gpa.curation.models.asr.qwen3_asr import Qwen3ASR, Qwen3ASRConfig
 from gpa.curation.models.asr.seamless import Seamless, SeamlessConfig
 from gpa.curation.models.asr.whisper import Whisper, WhisperConfig
 from gpa.curation.models.protocols import ASR, Adapter, Hypothesis
@@ -38,6 +39,7 @@ ADAPTERS: dict[type[Config], type] = {
     CanaryConfig: Canary,
     SeamlessConfig: Seamless,
     ParaformerConfig: Paraformer,
+    Qwen3ASRConfig: Qwen3ASR,
 }
 ASRSection = Annotated[
     WhisperConfig
@@ -46,7 +48,8 @@ ASRSection = Annotated[
     | ParakeetConfig
     | CanaryConfig
     | SeamlessConfig
-    | ParaformerConfig,
+    | ParaformerConfig
+    | Qwen3ASRConfig,
     Field(discriminator="model"),
 ]
 

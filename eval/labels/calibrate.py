@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gpa.curation.consensus.stage import ConsensusConfig
+from gpa.curation.expected import Cell
 from gpa.curation.intervals import Estimate, ratio
 from gpa.curation.report.samples import PWER_STRATA
 from gpa.eval.labels.decisions import Decided, Decisions, read_decisions
@@ -27,6 +28,9 @@ from gpa.eval.labels.truth import read_truth
 from gpa.runtime.config import read_text
 from gpa.runtime.errors import UserError
 
+# Labels of up to so many seconds, and longer ones, where there are enough of both.
+SHORT_S = 5.0
+FEWEST_JUDGED = 10
 THRESHOLDS = tuple(percent / 100 for percent in range(51))
 VERDICTS = ("right", "wrong", "unsure")
 
@@ -104,6 +108,41 @@ def curve(
             )
         )
     return points
+
+
+def expected_wer(
+    utterances: Iterable[Decided], judged: Mapping[str, Judged], config: ConsensusConfig
+) -> list[Cell]:
+    """WER of the labels that were judged, by stratum of pWER and by length.
+
+    A stratum with fewer than `FEWEST_JUDGED` short or long ones is one cell; with fewer than two
+    it is none.
+    """
+    strata: dict[int, list[tuple[float, Judged]]] = {}
+    for each in utterances:
+        known = judged.get(each.utterance_id)
+        if known and each.pwer is not None and admitted(each, math.inf, config):
+            strata.setdefault(_stratum(each.pwer), []).append((each.seconds, known))
+    edges = (-1.0, *PWER_STRATA, 1.0)
+    cells = []
+    for stratum, members in sorted(strata.items()):
+        short = sum(seconds <= SHORT_S for seconds, _ in members)
+        enough = min(short, len(members) - short) >= FEWEST_JUDGED
+        spans = [(0.0, SHORT_S), (SHORT_S, None)] if enough else [(0.0, None)]
+        for longer_than_s, to_s in spans:
+            inside = [item for s, item in members if longer_than_s < s <= (to_s or math.inf)]
+            error = ratio([item.wrong for item in inside], [item.total for item in inside])
+            if not math.isnan(error.low):
+                cells.append(
+                    Cell(
+                        pwer_above=edges[stratum],
+                        pwer_to=edges[stratum + 1],
+                        longer_than_s=longer_than_s,
+                        to_s=to_s,
+                        **vars(error),
+                    )
+                )
+    return cells
 
 
 def knee(points: Sequence[Point]) -> Point | None:
@@ -256,7 +295,10 @@ def run(
     points = curve(utterances, judged, decisions.consensus, thresholds)
     show(points, decisions.consensus.max_pwer, what, console)
     if json_file is not None:
-        json_file.write_text(as_json(points, what, decisions.consensus.max_pwer), encoding="utf-8")
+        # A share of wrong labels is no WER.
+        cells = expected_wer(utterances, judged, decisions.consensus) if truth is not None else []
+        content = as_json(points, what, decisions.consensus.max_pwer, cells)
+        json_file.write_text(content, encoding="utf-8")
 
 
 def _verdicts_of(decisions: Decisions, verdicts: Mapping[str, str]) -> dict[str, Judged]:
@@ -266,8 +308,8 @@ def _verdicts_of(decisions: Decisions, verdicts: Mapping[str, str]) -> dict[str,
     return judged
 
 
-def as_json(points: Sequence[Point], what: str, used: float) -> str:
-    """The curve for machines."""
+def as_json(points: Sequence[Point], what: str, used: float, cells: Sequence[Cell] = ()) -> str:
+    """The curve for machines, and the cells that `package.calibration` reads."""
     best = knee(points)
     content = {
         "error": what,
@@ -282,5 +324,6 @@ def as_json(points: Sequence[Point], what: str, used: float) -> str:
             }
             for point in points
         ],
+        "expected_wer": [cell.model_dump() for cell in cells],
     }
     return json.dumps(content, indent=1)

@@ -13,10 +13,12 @@ from gpa.curation.consensus.agreement import (
     capped,
     label_confidence,
     leave_one_out,
+    outlier,
     pwer,
     pwer_lower_bound,
     wer,
     wer_matrix,
+    without,
 )
 from gpa.curation.text.units import units
 
@@ -72,6 +74,24 @@ def test_leave_one_out_is_pwer_of_the_smaller_panel(panel):
     for index, value in enumerate(left_out):
         expected = pwer(capped(wer_matrix(panel[:index] + panel[index + 1 :])))
         assert math.isnan(value) if expected is None else value == pytest.approx(expected)
+
+
+@given(panels)
+def test_the_farthest_is_the_one_without_which_pwer_is_least(panel):
+    matrix = wer_matrix(panel)
+    if found := outlier(panel, matrix, 0.0):
+        rest = pwer(capped(without(matrix, found.place)))
+        assert rest == pytest.approx(min(leave_one_out(capped(matrix))))
+        whole = 2 * (len(panel) - 1) * found.distance + rest * (len(panel) - 1) * (len(panel) - 2)
+        assert pwer(capped(matrix)) == pytest.approx(whole / (len(panel) * (len(panel) - 1)))
+        assert outlier(panel, matrix, found.distance) is None
+
+
+def test_no_outlier_where_a_panel_is_split_or_agrees_or_the_rest_is_silent():
+    one, other = ["a", "b", "c"], ["d", "e", "f"]
+    for panel in ([one] * 4, [one, one, other, other], [one, other], [[], [], one]):
+        assert outlier(panel, wer_matrix(panel), 0.0) is None
+    assert outlier([one, one, other], wer_matrix([one, one, other]), 0.3).place == 2
 
 
 @given(panel=panels, heard=st.integers(0, 5))

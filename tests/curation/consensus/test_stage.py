@@ -9,10 +9,13 @@ import pytest
 
 from gpa.curation.consensus.stage import ConsensusConfig, ConsensusStage, PanelConfig, decide
 from gpa.curation.models.protocols import Hypothesis
+from gpa.curation.pipeline import build_stages, read_pipeline
 from gpa.curation.tables import CONSENSUS, HYPOTHESES, UTTERANCES
 from gpa.runtime.config import parse
 from gpa.runtime.errors import UserError
+from gpa.runtime.recipe import fingerprints
 from gpa.runtime.stage import Artifact, NoAttempts, Reject
+from tests.runs import ROOT, pipelines
 from tests.tables import artifact, recordings
 
 PANEL = PanelConfig(voters=("base", "tiny", "third"))
@@ -83,6 +86,54 @@ def test_a_hallucination_is_struck_and_the_others_decide():
     assert row.kept
     assert row.voters == ("base", "third")
     assert (row.struck[0].asr, row.struck[0].reason, row.struck[0].value) == ("tiny", "loop", 30.0)
+
+
+FIVE = PanelConfig(voters=("a", "b", "c", "d", "e"))
+
+
+def _outvote(limit: float | None, *said: str, panel: PanelConfig = FIVE, min_voters: int = 3):
+    config = ConsensusConfig(
+        panels={"en": panel}, max_outlier_distance=limit, min_voters=min_voters
+    )
+    hypotheses = dict(zip(panel.voters, map(Hypothesis, said), strict=True))
+    return decide(panel, hypotheses, "en", 4.0, config)
+
+
+def test_one_bad_voter_of_five_has_a_vote_only_by_the_papers_rule():
+    said = [SENTENCE] * 4 + ["in a hole in the ground there lived"]
+    plain, lenient = _outvote(None, *said), _outvote(0.3, *said)
+    assert (plain.reason, plain.pwer) == ("disagreement", pytest.approx(0.4))
+    assert plain.pwer_other_rule == 0.0
+    assert lenient.kept
+    assert (lenient.voters, lenient.pwer) == (("a", "b", "c", "d"), 0.0)
+    assert (lenient.struck[0].asr, lenient.struck[0].reason) == ("e", "outlier")
+    assert lenient.struck[0].value == pytest.approx(1.0)
+    assert lenient.pwer_other_rule == plain.pwer
+
+
+def test_leaving_out_never_leaves_it_to_two_nor_to_silence():
+    three = PanelConfig(voters=("a", "b", "c"))
+    said = (SENTENCE, SENTENCE, "in a hole in the ground there lived")
+    assert _outvote(0.3, *said, panel=three, min_voters=2).reason == "disagreement"
+    four = PanelConfig(voters=("a", "b", "c", "d"))
+    assert _outvote(0.3, SENTENCE, *said, panel=four).kept
+    assert _outvote(0.3, SENTENCE, *said, panel=four, min_voters=4).reason == "disagreement"
+    silent = _outvote(0.3, "", "", "", "", SENTENCE)
+    assert (silent.reason, silent.pwer_other_rule) == ("disagreement", None)
+    # One bad voter, and one only: two of five that differ from the rest and from each other.
+    row = _outvote(0.3, *[SENTENCE] * 3, "no such thing was said", "nor was anything else of it")
+    assert row.reason == "disagreement"
+
+
+def test_another_rule_reruns_consensus_and_what_follows(tmp_path):
+    def lenient(section: dict) -> None:
+        section["consensus"]["max_outlier_distance"] = 0.3
+
+    before, after = (
+        fingerprints(build_stages(read_pipeline(file, "laptop")), {"recordings": "1"})
+        for file in (ROOT / "pipelines.yaml", pipelines(tmp_path, lenient))
+    )
+    assert {name for name in after if after[name] != before[name]} == {"consensus", "alignment"}
 
 
 def test_hallucination_is_the_reason_where_it_costs_the_quorum():

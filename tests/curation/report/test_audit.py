@@ -180,6 +180,22 @@ def test_early_exit_changes_no_step_of_the_slider_and_says_where_it_ends(tmp_pat
     assert saved["epsilon"]["seconds"] == pytest.approx(spared["early_exit"]["seconds"], abs=1e-3)
 
 
+def test_what_the_other_rule_would_keep_is_counted_row_by_row(out: Path, shown: dict):
+    assert shown["other_rule"]["rule"] == "outlier"
+    gained = [
+        row["duration_s"]
+        for row in joined(out)
+        if row["reason"] == "disagreement"
+        and row["verifier_distance"] is not None
+        and row["verifier_distance"] <= 0.4
+        and row["pwer_other_rule"] is not None
+        and row["pwer_other_rule"] < 0.15
+    ]
+    assert shown["other_rule"]["gained"]["utterances"] == len(gained)
+    assert shown["other_rule"]["gained"]["seconds"] == pytest.approx(sum(gained), abs=1e-3)
+    assert shown["other_rule"]["lost"]["utterances"] == 0
+
+
 def test_pairwise_wer_of_the_summary_is_the_mean_of_both_directions(out: Path, shown: dict):
     agreement = audit(open_run(str(out)), 0).agreement
     pairs, wer = summary.pairwise_wer(agreement), shown["pairwise_wer"]["wer"]
