@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -15,13 +16,14 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from gpa.curation.consensus.agreement import wer
-from gpa.curation.tables import TOLD, known
+from gpa.curation.tables import MEASURES, TOLD, known
 from gpa.curation.text.units import units
+from gpa.curation.verdicts import Correction
 from gpa.runtime.config import Config
 from gpa.runtime.stage import Artifact, Attempts, Stage, rows
 
 # Version of the fields of KEY.json (docs/dataset.md); raised when one changes its meaning.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 SELECTED = pa.schema(
     [
@@ -34,10 +36,12 @@ SELECTED = pa.schema(
         pa.field("speaker", pa.string(), nullable=False),
         pa.field("language", pa.string(), nullable=False),
         pa.field("text", pa.string(), nullable=False),
+        pa.field("corrected_by", pa.string()),
         pa.field("pwer", pa.float64()),
         pa.field("confidence", pa.float64()),
         pa.field("snr_db", pa.float64(), nullable=False),
         pa.field("mos", pa.float64()),  # overall, of the kept version
+        *(pa.field(name, pa.float64()) for name in MEASURES),
         pa.field("kept_version", pa.string(), nullable=False),
         pa.field("sample_rate", pa.int32(), nullable=False),
         pa.field("bytes", pa.int64(), nullable=False),  # of the FLAC
@@ -47,8 +51,10 @@ SELECTED = pa.schema(
 
 
 class PackageConfig(Config):
-    """How shards are cut."""
+    """How shards are cut, and whose texts they hold."""
 
+    # verdicts.jsonl: a text that a person typed there is the label (`gpa.curation.verdicts`).
+    corrections: Path | None = None
     shard_mb: float = Field(256.0, gt=0)  # megabytes of FLAC; the last utterance may exceed it
 
 
@@ -56,16 +62,26 @@ class PackageStage(Stage):
     """Metadata of the utterances that are kept."""
 
     step = "package"
-    version = 3
+    version = 4
     layers = TOLD
 
-    def __init__(self, name: str, config: Config, inputs: Sequence[str], models: Mapping[str, str]):
-        super().__init__(name, config, inputs)
+    def __init__(
+        self,
+        name: str,
+        config: PackageConfig,
+        inputs: Sequence[str],
+        models: Mapping[str, str],
+        corrections: Mapping[str, Correction],
+    ):
+        # What the file says decides, not where it lies.
+        super().__init__(name, config.model_copy(update={"corrections": None}), inputs)
         self._models = dict(models)
+        self._corrections = dict(corrections)
 
     def model_identity(self) -> str:
-        """The models' names as they stand in every KEY.json."""
-        return json.dumps(self._models, sort_keys=True)
+        """The models' names as they stand in every KEY.json, and whatever people corrected."""
+        told = {key: vars(each) for key, each in self._corrections.items()}
+        return json.dumps([self._models, told], sort_keys=True)
 
     def process(
         self, partition: str, inputs: Mapping[str, Artifact], attempts: Attempts
@@ -93,7 +109,9 @@ class PackageStage(Stage):
             consensus = tables["consensus"][key]
             metadata = _metadata(
                 utterance, recording, quality, consensus, aligned, hypotheses, self._models
-            ) | _as_given(utterance, json.loads(recording["given"]), consensus, aligned, alone)
+            )
+            metadata |= _as_corrected(metadata, self._corrections.get(key))
+            metadata |= _as_given(metadata, json.loads(recording["given"]), alone)
             mos = metadata["mos"][quality["kept_version"]]
             selected.append(
                 {
@@ -153,6 +171,7 @@ def _metadata(
         "kept_version": quality["kept_version"],
         "mos": {v: quality[f"{v}_mos"] for v in ("normalized", "denoised")},
         "snr_db": utterance["snr_db"],
+        **{name: quality[name] for name in MEASURES},
         "models": models,
     }
 
@@ -177,19 +196,34 @@ def _alone(utterances: pa.Table) -> _Alone:
     return _Alone(of_one("utterance_id"), of_one("speaker"))
 
 
-def _as_given(
-    utterance: dict, given: dict[str, Any], consensus: dict, aligned: dict, alone: _Alone
-) -> dict[str, Any]:
+def _as_corrected(metadata: Mapping[str, Any], correction: Correction | None) -> dict[str, Any]:
+    """The label of a person, where there is one for this audio, and what it was.
+
+    Word times are of the words that recognisers heard: with other words there are none.
+    """
+    if correction is None or not correction.of(metadata["duration_s"]):
+        return {"corrected_by": None, "text_before_correction": None}
+    before, language = metadata["text"], metadata["language"]
+    same = units(before, language) == units(correction.text, language)
+    return {
+        "text": correction.text,
+        "corrected_by": correction.corrected_by,
+        "text_before_correction": before,
+        **({} if same else {"words": [], "words_from": ""}),
+    }
+
+
+def _as_given(metadata: Mapping[str, Any], given: dict[str, Any], alone: _Alone) -> dict[str, Any]:
     """What a manifest says of the recording, as far as that is true of the utterance.
 
     A given speaker names that of a recording with one; a given text is compared with the label of
     a recording that is one utterance: WER with the label as the reference, in agreement units.
     """
-    recording_id, language = utterance["recording_id"], consensus["language"]
+    recording_id, language = metadata["recording_id"], metadata["language"]
     found: dict[str, Any] = {"given": given, "given_wer": None}
     if "speaker" in given and recording_id in alone.speaker:
         found["speaker"] = str(given["speaker"])
     if "text" in given and recording_id in alone.utterance:
-        label, text = units(aligned["text"], language), units(str(given["text"]), language)
+        label, text = units(metadata["text"], language), units(str(given["text"]), language)
         found["given_wer"] = wer(label, text) if label else None
     return found

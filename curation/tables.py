@@ -121,13 +121,16 @@ MOS = pa.struct(
         pa.field("background", pa.float64()),
     ]
 )
+# Of the normalised version (`gpa.curation.quality`); levels in dB of full scale.
+MEASURES = ("bandwidth_hz", "clipped_share", "level_dbfs", "noise_floor_dbfs")
 QUALITY = pa.schema(
     [
         _required("utterance_id", pa.string()),
         _required("kept_version", pa.string()),  # "normalized" or "denoised"
         pa.field("normalized_mos", MOS),
         pa.field("denoised_mos", MOS),
-        pa.field("error", pa.string()),  # why there are no scores
+        *(pa.field(name, pa.float64()) for name in MEASURES),
+        pa.field("error", pa.string()),  # why there are no scores and no measures
     ]
 )
 

@@ -25,7 +25,7 @@ STEPS = (
     *("transcribe", "consensus", "punctuate", "package"),
 )
 FLOORS = (
-    ("text", "audio", "tables", "spans", "intervals"),
+    ("text", "audio", "tables", "spans", "intervals", "verdicts"),
     ("models",),
     ("hypotheses",),
     STEPS,

@@ -11,6 +11,9 @@ In the order in which an utterance can fall:
    an ASR the utterance, pWER is the least that it could have become, which proves the same;
 5. the panel names a verifier, and it heard nothing usable or another text: `unverified`.
 
+Before all of these comes what breaks a limit of its audio's quality (`limits.py`), where there are
+limits: no threshold of pWER lets it in.
+
 What survives gets the text of the medoid or of ROVER, as written, and a confidence. A verifier is
 a recogniser too weak to vote, whose errors are of another kind: it is asked only how far its
 text lies from the chosen one, in WER with the chosen text as the reference.
@@ -38,13 +41,14 @@ from gpa.curation.consensus.agreement import (
     wer_matrix,
 )
 from gpa.curation.consensus.hallucination import HallucinationConfig, find_hallucination
+from gpa.curation.consensus.limits import QualityLimits
 from gpa.curation.consensus.medoid import medoid
-from gpa.curation.consensus.rover import RoverConfig, Voter, rover, unit_confidences
+from gpa.curation.consensus.rover import RoverConfig, rover, voter_of
 from gpa.curation.hypotheses import Heard, Skipped, read_hypotheses
 from gpa.curation.models.protocols import Hypothesis
 from gpa.curation.tables import CONSENSUS, LANGUAGE, languages_given
 from gpa.curation.text.languages import ByLanguage
-from gpa.curation.text.units import pieces, primary_language, units
+from gpa.curation.text.units import primary_language, units
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
 from gpa.runtime.stage import Artifact, Attempts, Reject, Stage, rows
@@ -91,6 +95,7 @@ class ConsensusConfig(Config):
     combine: Literal["medoid", "rover"] = "medoid"
     rover: RoverConfig = RoverConfig()
     hallucination: HallucinationConfig = HallucinationConfig()
+    quality: QualityLimits = QualityLimits()
 
     def panel(self, language: str) -> PanelConfig | None:
         """The panel of a language, None where none is named for it."""
@@ -224,7 +229,9 @@ def _with_text(
     best = medoid(matrix_capped, trust)
     text = voted[best].text
     if config.combine == "rover" and len(voted) > 1:
-        text = _elect(voted, best, trust, row.language, config.rover) or text
+        order = [best, *(index for index in range(len(voted)) if index != best)]
+        voters = [voter_of(voted[index], trust[index], row.language) for index in order]
+        text = rover(voters, config.rover) or text
     chosen = units(text, row.language)
     verifier = heard.get(row.verifier or "")
     distance = wer(chosen, units(verifier.text, row.language)) if verifier else None
@@ -282,33 +289,11 @@ def _trust(voted: Sequence[Hypothesis]) -> list[float]:
     return [neutral if each.confidence is None else each.confidence for each in voted]
 
 
-def _elect(
-    voted: Sequence[Hypothesis],
-    skeleton: int,
-    trust: Sequence[float],
-    language: str,
-    config: RoverConfig,
-) -> str:
-    """ROVER's text over the voters, the medoid's hypothesis first."""
-    order = [skeleton, *(index for index in range(len(voted)) if index != skeleton)]
-    return rover(
-        [
-            Voter(
-                pieces(voted[index].text, language),
-                unit_confidences(
-                    units(voted[index].text, language),
-                    [(units(word.word, language), word.confidence) for word in voted[index].words],
-                    trust[index],
-                ),
-            )
-            for index in order
-        ],
-        config,
-    )
-
-
 class ConsensusStage(Stage):
-    """recordings, utterances, hypotheses/<asr> of all panels -> consensus: one row an utterance."""
+    """recordings, utterances, hypotheses/<asr> of all panels -> consensus: one row an utterance.
+
+    And quality, where the config has limits of it.
+    """
 
     step = "consensus"
     version = 5
@@ -336,6 +321,8 @@ class ConsensusStage(Stage):
             ["utterance_id", "recording_id", "start_s", "end_s", "duration_s"]
         )
         languages = languages_given(inputs["recordings"].table)
+        limits = self.config.quality
+        broken = limits.broken(inputs["quality"].table) if limits.active else {}
         out: list[dict] = []
         rejects: list[Reject] = []
         for utterance in rows(utterances):
@@ -346,6 +333,9 @@ class ConsensusStage(Stage):
             else:
                 with attempts.on([utterance["recording_id"]]):
                     row = self._decide(utterance, languages[utterance["recording_id"]], heard)
+                if key in broken:
+                    reason, value = broken[key]
+                    row = replace(row, kept=False, reason=reason, value=value, detail=None)
             out.append({"utterance_id": key, **_columns(row)})
             if row.reason is not None:
                 rejects.append(

@@ -23,10 +23,11 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from gpa.curation.explore.catalogue import Catalogue
 from gpa.curation.explore.disputes import disputed
-from gpa.curation.explore.verdicts import NAME, Verdict, Verdicts
+from gpa.curation.explore.verdicts import NAME, Verdicts
 from gpa.curation.report.listen import read_sample
 from gpa.curation.report.outputs import open_run
 from gpa.curation.report.page import templates
+from gpa.curation.verdicts import Verdict
 from gpa.runtime.artifacts import parquet_bytes
 from gpa.runtime.errors import UserError
 
@@ -111,9 +112,11 @@ def build(catalogue: Catalogue, verdicts: Verdicts, reviewer: str, hosts: list[s
 
     @app.post("/api/verdicts")
     def judge(verdict: Verdict) -> dict[str, int]:
-        if catalogue.find(verdict.utterance_id) is None:
+        drawn = catalogue.find(verdict.utterance_id)
+        if drawn is None:
             raise UserError(f"There is no utterance {verdict.utterance_id}.")
-        verdicts.add(verdict.model_copy(update={"reviewer": reviewer}))
+        heard = {"reviewer": reviewer, "duration_s": round(drawn.end_s - drawn.start_s, 3)}
+        verdicts.add(verdict.model_copy(update=heard))
         return {"judged": len(verdicts)}
 
     return app

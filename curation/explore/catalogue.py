@@ -23,7 +23,7 @@ from gpa.runtime.errors import UserError
 # In the order in which they are shown; `heard_<asr>` follow, one a recogniser.
 COLUMNS = (
     "utterance_id", "source", "speaker", "language", "start_s", "duration_s", "kept", "reason",
-    "pwer", "verifier_distance", "confidence", "snr_db", "mos", "chosen_asr", "text",
+    "pwer", "verifier_distance", "confidence", "snr_db", "mos", *tables.MEASURES, "chosen_asr", "text",
 )  # fmt: skip
 # Rows of texts in memory at a time.
 BATCH_ROWS = 10_000
@@ -33,7 +33,7 @@ _SELECT = """
         c.verifier_distance, c.confidence, u.snr_db,
         (CASE q.kept_version WHEN 'denoised' THEN q.denoised_mos ELSE q.normalized_mos END).overall
             AS mos,
-        c.chosen_asr, coalesce(a.text, c.text, '') AS text, u.recording_id, u.end_s,
+        {measures}, c.chosen_asr, coalesce(a.text, c.text, '') AS text, u.recording_id, u.end_s,
         regexp_extract(r.filename, '([^/]+)[.]parquet$', 1) AS partition {heard}
     FROM utterances_of u
     LEFT JOIN recordings_of r USING (recording_id)
@@ -84,7 +84,9 @@ class Catalogue:
             f"LEFT JOIN heard_{n} h{n} ON h{n}.utterance_id = u.utterance_id AND h{n}.error IS NULL"
             for n in range(len(self.asrs))
         )
-        select = _SELECT.format(heard=heard, joins=joins)
+        select = _SELECT.format(
+            heard=heard, joins=joins, measures=", ".join(f"q.{name}" for name in tables.MEASURES)
+        )
         self._connection.execute(f"CREATE TABLE utterances AS {select}")
         lock(self._connection)
 

@@ -90,6 +90,7 @@ def figures(found: Audit, partial: bool, overlaps: Sequence[ErrorOverlap] = ()) 
             for label, group in zip(bin_labels(MOS_STEPS, ""), agreement.qualities, strict=True)
         },
         "speakers": agreement.speakers.count,
+        "clipped": {"kept": speech.kept_clipped, "dropped": speech.dropped_clipped},
         "mos_before": _mean(speech.mos_sums[0], speech.mos_count),
         "mos_after": _mean(speech.mos_sums[1], speech.mos_count),
         "punctuation_edits": [

@@ -18,6 +18,7 @@ from gpa.curation.consensus.rover import align
 from gpa.curation.report.clips import BEST_BPS, bits_per_second, mp3_data_uri, outline
 from gpa.curation.report.outputs import Run
 from gpa.curation.report.samples import Drawn, Stratum
+from gpa.curation.tables import MEASURES
 from gpa.curation.text.units import pieces
 from gpa.runtime.config import digest
 
@@ -67,6 +68,10 @@ class Sample:
     speaker: str
     snr_db: float | None
     mos: float | None
+    bandwidth_hz: float | None
+    clipped_share: float | None
+    level_dbfs: float | None
+    noise_floor_dbfs: float | None
     kept_version: str
     text: str
     text_before: str
@@ -149,7 +154,7 @@ class _Partition:
             part: self._rows(run.table(part, name, wanted))
             for part, wanted in (
                 ("utterances", ["utterance_id", "speaker", "snr_db"]),
-                ("quality", ["utterance_id", "kept_version", "normalized_mos", "denoised_mos"]),
+                ("quality", None),
                 ("consensus", None),
                 ("alignment", None),
             )
@@ -215,6 +220,7 @@ class _Partition:
             speaker=cut.get("speaker", ""),
             snr_db=cut.get("snr_db"),
             mos=mos["overall"] if mos else None,
+            **{name: quality.get(name) for name in MEASURES},
             kept_version=kept_version,
             text=text,
             text_before=aligned.get("text_before", ""),

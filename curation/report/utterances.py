@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from gpa.curation.report.outputs import Run
+from gpa.curation.tables import MEASURES
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -58,6 +59,10 @@ class Utterances:
     mos_normalized: Floats
     mos_denoised: Floats
     mos: Floats  # of the version that is kept
+    bandwidth_hz: Floats
+    clipped_share: Floats
+    level_dbfs: Floats
+    noise_floor_dbfs: Floats
     pwer: Floats
     # Dropped before all were asked: pwer is a lower bound.
     early_exit: Bools
@@ -80,7 +85,7 @@ def read_utterances(run: Run, partition: str) -> Utterances | None:
         return None
     ids = cuts["utterance_id"]
     consensus = run.table("consensus", partition, CONSENSUS_COLUMNS)
-    columns = ["utterance_id", "kept_version", "normalized_mos", "denoised_mos"]
+    columns = ["utterance_id", "kept_version", "normalized_mos", "denoised_mos", *MEASURES]
     quality = run.table("quality", partition, columns)
     empty = pa.nulls(len(ids))
     pwer, eligible = np.full(len(ids), np.nan), None
@@ -102,6 +107,7 @@ def read_utterances(run: Run, partition: str) -> Utterances | None:
         votes = tuple(_read_votes(consensus, run.asrs))
         struck = _struck(consensus["struck"], cuts["duration_s"])
     normalized = denoised = mos = np.full(len(ids), np.nan)
+    measures = dict.fromkeys(MEASURES, mos)
     if quality is not None:
         quality = _in_order(quality, ids)
         normalized, denoised = (
@@ -110,6 +116,7 @@ def read_utterances(run: Run, partition: str) -> Utterances | None:
         )
         is_denoised = pc.equal(quality["kept_version"], "denoised").fill_null(False).to_numpy()
         mos = np.where(is_denoised, denoised, normalized)
+        measures = {name: _floats(quality[name]) for name in MEASURES}
     return Utterances(
         ids=ids,
         recordings=cuts["recording_id"],
@@ -123,6 +130,7 @@ def read_utterances(run: Run, partition: str) -> Utterances | None:
         mos_normalized=normalized,
         mos_denoised=denoised,
         mos=mos,
+        **measures,
         pwer=pwer,
         early_exit=early_exit,
         kept=kept,

@@ -233,6 +233,8 @@ class Builder:
             "utterance_id": key, "kept_version": "normalized",
             "normalized_mos": dict.fromkeys(("overall", "signal", "background"), float(self.chance.uniform(1.5, 4.2))),
             "denoised_mos": dict.fromkeys(("overall", "signal", "background"), float(self.chance.uniform(2.0, 4.5))),
+            "bandwidth_hz": float(self.chance.choice([3900, 7800, 11800])), "clipped_share": 0.0,
+            "level_dbfs": -18.0, "noise_floor_dbfs": -60.0,
         })  # fmt: skip
         for asr, result in found.items():
             heard[asr].append(
