@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +13,17 @@ from gpa.runtime.errors import UserError
 from gpa.runtime.options import PIPELINES, ConfigFile, Pipeline, console
 
 app = typer.Typer()
+
+
+@contextmanager
+def _extra(name: str) -> Iterator[None]:
+    """Importing what the command of that name needs, which its extra installs."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"`gpa {name}` needs {error.name}; install it with `pip install 'gpa[{name}]'`."
+        ) from None
 
 
 @app.command()
@@ -141,12 +154,8 @@ def export(
     ] = None,
 ) -> None:
     """Write curated utterances in the format of another trainer."""
-    try:
+    with _extra("export"):
         from gpa.curation.export.run import export as run_export
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"`gpa export` needs {error.name}; install it with `pip install 'gpa[export]'`."
-        ) from None
     run_export(curated, to, out, where, console)
 
 
@@ -158,10 +167,6 @@ def explore(
     port: Annotated[int, typer.Option()] = 8100,
 ) -> None:
     """Look through all utterances in the browser: filter, listen, correct, download."""
-    try:
+    with _extra("explore"):
         from gpa.curation.explore import app as explorer
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"`gpa explore` needs {error.name}; install it with `pip install 'gpa[explore]'`."
-        ) from None
     explorer.explore(out, host, port, reviewer, console)

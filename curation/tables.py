@@ -160,6 +160,9 @@ STRUCK = pa.struct(
         pa.field("value", pa.float64()),
     ]
 )
+DISPUTE = pa.struct(
+    [_required(name, pa.string()) for name in ("first", "second", "heard_first", "heard_second")]
+)
 CONSENSUS = pa.schema(
     [
         _required("utterance_id", pa.string()),
@@ -182,6 +185,8 @@ CONSENSUS = pa.schema(
         pa.field("chosen_asr", pa.string()),  # whose text, or whose skeleton under rover
         pa.field("text", pa.string()),  # in written form, before the pause rule
         pa.field("confidence", pa.float64()),  # of the utterance's label, in [0, 1]
+        # Two voters, and what each heard, in agreement units, where both heard something else.
+        _required("disputed", pa.list_(DISPUTE)),
     ]
 )
 

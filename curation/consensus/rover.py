@@ -253,13 +253,26 @@ def _elected_of(
     return tuple(unit for unit, _ in run)
 
 
-def voter_of(hypothesis: Hypothesis, trust: float, language: str) -> Voter:
-    """A hypothesis as it votes; `trust` stands in where its words have no confidence."""
-    return Voter(
-        pieces(hypothesis.text, language),
-        unit_confidences(
-            units(hypothesis.text, language),
-            [(units(word.word, language), word.confidence) for word in hypothesis.words],
-            trust,
-        ),
+def elect(
+    voted: Sequence[Hypothesis],
+    skeleton: int,
+    trust: Sequence[float],
+    language: str,
+    config: RoverConfig,
+) -> str:
+    """ROVER's text over hypotheses that weigh `trust` each, the one at `skeleton` first."""
+    order = [skeleton, *(index for index in range(len(voted)) if index != skeleton)]
+    return rover(
+        [
+            Voter(
+                pieces(voted[index].text, language),
+                unit_confidences(
+                    units(voted[index].text, language),
+                    [(units(word.word, language), word.confidence) for word in voted[index].words],
+                    trust[index],
+                ),
+            )
+            for index in order
+        ],
+        config,
     )

@@ -30,9 +30,11 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from gpa.curation.consensus.agreement import (
+    Dispute,
     Matrix,
     Units,
     capped,
+    disputes,
     label_confidence,
     leave_one_out,
     pwer,
@@ -43,7 +45,7 @@ from gpa.curation.consensus.agreement import (
 from gpa.curation.consensus.hallucination import HallucinationConfig, find_hallucination
 from gpa.curation.consensus.limits import QualityLimits
 from gpa.curation.consensus.medoid import medoid
-from gpa.curation.consensus.rover import RoverConfig, rover, voter_of
+from gpa.curation.consensus.rover import RoverConfig, elect
 from gpa.curation.hypotheses import Heard, Skipped, read_hypotheses
 from gpa.curation.models.protocols import Hypothesis
 from gpa.curation.tables import CONSENSUS, LANGUAGE, languages_given
@@ -147,6 +149,7 @@ class ConsensusRow:
     chosen_asr: str | None = None
     text: str | None = None
     confidence: float | None = None
+    disputed: tuple[Dispute, ...] = ()
 
 
 def decide(
@@ -180,6 +183,7 @@ def decide(
         pwer_uncapped=None if unheard else pwer(matrix),
         pwer_without=(math.nan,) * len(voters) if unheard else tuple(leave_one_out(matrix_capped)),
         verifier=panel.verifier,
+        disputed=disputes(dict(zip(voters, in_units, strict=True))),
     )
     if voted:
         row = _with_text(row, heard, matrix_capped, in_units, config)
@@ -229,9 +233,7 @@ def _with_text(
     best = medoid(matrix_capped, trust)
     text = voted[best].text
     if config.combine == "rover" and len(voted) > 1:
-        order = [best, *(index for index in range(len(voted)) if index != best)]
-        voters = [voter_of(voted[index], trust[index], row.language) for index in order]
-        text = rover(voters, config.rover) or text
+        text = elect(voted, best, trust, row.language, config.rover) or text
     chosen = units(text, row.language)
     verifier = heard.get(row.verifier or "")
     distance = wer(chosen, units(verifier.text, row.language)) if verifier else None
@@ -296,7 +298,7 @@ class ConsensusStage(Stage):
     """
 
     step = "consensus"
-    version = 5
+    version = 6
     layers = LANGUAGE
     config: ConsensusConfig
 
@@ -336,7 +338,7 @@ class ConsensusStage(Stage):
                 if key in broken:
                     reason, value = broken[key]
                     row = replace(row, kept=False, reason=reason, value=value, detail=None)
-            out.append({"utterance_id": key, **_columns(row)})
+            out.append({"utterance_id": key, **columns(row)})
             if row.reason is not None:
                 rejects.append(
                     Reject(
@@ -382,7 +384,7 @@ class ConsensusStage(Stage):
         return decide(panel, heard, language, utterance["duration_s"], self.config)
 
 
-def _columns(row: ConsensusRow) -> dict:
+def columns(row: ConsensusRow) -> dict:
     """The row's fields that the table has, structs as dictionaries."""
     values = {name: getattr(row, name) for name in CONSENSUS.names if name != "utterance_id"}
-    return values | {"struck": [vars(struck) for struck in row.struck]}
+    return values | {name: [vars(each) for each in values[name]] for name in ("struck", "disputed")}

@@ -142,6 +142,12 @@ def read_sample(run: Run, drawn: Drawn) -> Sample:
     return reader.sample(0, Stratum(""), 1.0, drawn, BEST_BPS)
 
 
+def read_sound(run: Run, drawn: Drawn) -> tuple[Waveform, int]:
+    """Samples of one utterance, as it would be kept, and their rate; none where it has no audio."""
+    reader = _Partition(run, drawn.partition, [drawn.utterance_id])
+    return reader.sound(drawn)
+
+
 class _Partition:
     """The rows of one partition's samples, and its audio."""
 
@@ -182,7 +188,7 @@ class _Partition:
             for part in ("utterances", "quality", "consensus", "alignment")
         )
         kept_version = quality.get("kept_version", "normalized")
-        waveform, sample_rate = self._sound(drawn, kept_version)
+        waveform, sample_rate = self.sound(drawn)
         clip_s = len(waveform) / sample_rate if sample_rate else 0.0
         words = aligned.get("words") or []
         language = consensus.get("language", "")
@@ -246,8 +252,10 @@ class _Partition:
             verifier_distance=consensus.get("verifier_distance"),
         )
 
-    def _sound(self, drawn: Drawn, version: str) -> tuple[Waveform, int]:
+    def sound(self, drawn: Drawn) -> tuple[Waveform, int]:
         """The utterance as it would be kept, or a stretch of the recording; may be empty."""
+        quality = self._tables["quality"].get(drawn.utterance_id or "", {})
+        version = quality.get("kept_version", "normalized")
         if drawn.utterance_id is not None and self._cuts is not None:
             name = f"{drawn.utterance_id}.{version}.flac"
             return _decode(self._cuts, name, 0.0, drawn.clip_s)
