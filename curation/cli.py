@@ -152,11 +152,22 @@ def export(
         str | None,
         typer.Option(help="SQL condition, such as \"language = 'en' and pwer < 0.05\"."),
     ] = None,
+    buckets: Annotated[
+        str, typer.Option(help="For nemo: seconds at which buckets end, such as 5,10,20.")
+    ] = "",
+    contamination: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a test set: what also stands there is left out."),
+    ] = None,
 ) -> None:
     """Write curated utterances in the format of another trainer."""
     with _extra("export"):
         from gpa.curation.export.run import export as run_export
-    run_export(curated, to, out, where, console)
+    try:
+        ends_s = [float(each) for each in buckets.split(",") if each.strip()]
+    except ValueError:
+        raise UserError(f"--buckets takes seconds, such as 5,10,20, not {buckets!r}.") from None
+    run_export(curated, to, out, where, console, ends_s, contamination)
 
 
 @app.command()

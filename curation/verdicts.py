@@ -55,12 +55,13 @@ def read_verdicts(file: Path) -> dict[str, dict[str, Verdict]]:
         try:
             verdict = verdict_of(dict(json.loads(line)))
         except (ValueError, TypeError) as error:
-            wrong = error.errors()[0] if isinstance(error, ValidationError) else {}
-            raise UserError(
-                f"{file}, line {number}: {wrong['loc'][0]}: {wrong['msg']}, not {wrong['input']!r}."
-                if wrong and wrong["type"] != "missing"
-                else f"{file}, line {number} must be an object with utterance_id and verdict."
-            ) from None
+            what = f"{file}, line {number}"
+            if isinstance(error, ValidationError) and error.errors()[0]["type"] != "missing":
+                wrong = error.errors()[0]
+                raise UserError(
+                    f"{what}: {wrong['loc'][0]}: {wrong['msg']}, not {wrong['input']!r}."
+                ) from None
+            raise UserError(f"{what} must be an object with utterance_id and verdict.") from None
         found.setdefault(verdict.utterance_id, {})[verdict.reviewer] = verdict
     return found
 
