@@ -39,7 +39,7 @@ PAGE_ROWS = 50
 AT_FIRST = 4
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
-    "media-src data:; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'"
+    "media-src data:; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'"
 )
 _STATIC = {
     "/": ("gpa.curation.explore", "explore.html", "text/html"),

@@ -173,7 +173,7 @@ def _stratum(pwer: float | None) -> int:
 
 def read_verdicts(file: Path) -> dict[str, str]:
     """One verdict an utterance, "unsure" where reviewers differ; raises UserError naming the line."""
-    found = {}
+    found: dict[str, str] = {}
     for utterance_id, by_reviewer in verdicts.read_verdicts(file).items():
         one = verdicts.agreed(by_reviewer.values())
         found[utterance_id] = one.verdict if one else "unsure"

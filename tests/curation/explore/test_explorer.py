@@ -179,5 +179,6 @@ def test_the_vocabulary_leads_to_its_utterances_and_the_card_has_a_spectrogram(p
     assert 0 < int(page.locator("#counts").inner_text().split()[0]) <= int(times)
     assert shown in page.locator("#where").input_value()
     page.locator("#table tbody tr").first.click()
-    page.wait_for_function("document.querySelector('.spectrogram')?.naturalHeight === 128")
+    picture = page.locator(".spectrogram")
+    assert picture.evaluate("image => image.decode().then(() => image.naturalHeight)") == 128
     assert page.locator("#error").is_hidden()
