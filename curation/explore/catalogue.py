@@ -28,8 +28,8 @@ COLUMNS = (
     "pwer", "verifier_distance", "confidence", "snr_db", "mos", *tables.MEASURES, "chosen_asr",
     "text",
 )  # fmt: skip
-# Partitions that are read together; of the first few the first page is made.
-BATCH = 16
+# Partitions that are read together.
+BATCH = 64
 # Of DuckDB's own memory; what is more lies in the file.
 MEMORY = "400MB"
 # Between two looks at a run that goes on.
