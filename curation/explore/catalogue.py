@@ -136,10 +136,14 @@ class Catalogue:
         A run that was started anew with other recognisers has other columns: what was read stays.
         """
         while not stop.is_set():
-            if self.read_on():
-                continue
-            if not self.run.partial:
-                return
+            try:
+                if self.read_on():
+                    continue
+                if not self.run.partial:
+                    return
+            except (duckdb.Error, OSError):
+                # A file was taken away meanwhile; the next look finds what took its place.
+                pass
             stop.wait(LOOK_S)
             run = open_run(self.run.artifacts.store.url)
             if run.asrs != self.asrs:
