@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +13,17 @@ from gpa.runtime.errors import UserError
 from gpa.runtime.options import ConfigFile, Pipeline, console
 
 app = typer.Typer()
+
+
+@contextmanager
+def _extra(name: str) -> Iterator[None]:
+    """Importing what the command of that name needs, which its extra installs."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"`gpa {name}` needs {error.name}; install it with `pip install 'gpa[{name}]'`."
+        ) from None
 
 
 @app.command()
@@ -153,15 +166,22 @@ def export(
         str | None,
         typer.Option(help="SQL condition, such as \"language = 'en' and pwer < 0.05\"."),
     ] = None,
+    buckets: Annotated[
+        str, typer.Option(help="For nemo: seconds at which buckets end, such as 5,10,20.")
+    ] = "",
+    contamination: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a test set: what also stands there is left out."),
+    ] = None,
 ) -> None:
     """Write curated utterances in the format of another trainer."""
-    try:
+    with _extra("export"):
         from gpa.curation.export.run import export as run_export
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"`gpa export` needs {error.name}; install it with `pip install 'gpa[export]'`."
-        ) from None
-    run_export(curated, to, out, where, console)
+    try:
+        ends_s = [float(each) for each in buckets.split(",") if each.strip()]
+    except ValueError:
+        raise UserError(f"--buckets takes seconds, such as 5,10,20, not {buckets!r}.") from None
+    run_export(curated, to, out, where, console, ends_s, contamination)
 
 
 @app.command()
@@ -172,10 +192,6 @@ def explore(
     port: Annotated[int, typer.Option()] = 8100,
 ) -> None:
     """Look through all utterances in the browser: filter, listen, correct, download."""
-    try:
+    with _extra("explore"):
         from gpa.curation.explore import app as explorer
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"`gpa explore` needs {error.name}; install it with `pip install 'gpa[explore]'`."
-        ) from None
     explorer.explore(out, host, port, reviewer, console)

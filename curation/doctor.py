@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from gpa.curation.consensus.panels import impossible
+from gpa.curation.consensus.config import impossible
 from gpa.curation.consensus.stage import ConsensusStage
 from gpa.curation.models.weights import locate
 from gpa.curation.transcribe.stage import Transcribe, spoken_languages

@@ -15,7 +15,9 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from gpa.curation.expected import read_calibration
-from gpa.curation.tables import TOLD, known
+from gpa.curation.tables import MEASURES, TOLD, known
+from gpa.curation.text.units import units
+from gpa.curation.verdicts import Correction
 from gpa.runtime.config import Config
 from gpa.runtime.stage import Artifact, Attempts, Stage, rows
 
@@ -33,12 +35,14 @@ SELECTED = pa.schema(
         pa.field("speaker", pa.string(), nullable=False),
         pa.field("language", pa.string(), nullable=False),
         pa.field("text", pa.string(), nullable=False),
+        pa.field("corrected_by", pa.string()),
         pa.field("pwer", pa.float64()),
         pa.field("confidence", pa.float64()),
         pa.field("given_pwer", pa.float64()),
         pa.field("expected_wer", pa.float64()),  # null without a calibration
         pa.field("snr_db", pa.float64(), nullable=False),
         pa.field("mos", pa.float64()),  # overall, of the kept version
+        *(pa.field(name, pa.float64()) for name in MEASURES),
         pa.field("kept_version", pa.string(), nullable=False),
         pa.field("sample_rate", pa.int32(), nullable=False),
         pa.field("bytes", pa.int64(), nullable=False),  # of the FLAC
@@ -48,8 +52,10 @@ SELECTED = pa.schema(
 
 
 class PackageConfig(Config):
-    """How shards are cut, and what is said of each label."""
+    """How shards are cut, whose texts they hold, and what is said of each label."""
 
+    # verdicts.jsonl: a text that a person typed there is the label (`gpa.curation.verdicts`).
+    corrections: Path | None = None
     shard_mb: float = Field(256.0, gt=0)  # megabytes of FLAC; the last utterance may exceed it
     # Written by `gpa calibrate OUT --truth DIR --json FILE`: gives every label its `expected_wer`.
     calibration: Path | None = None
@@ -64,16 +70,24 @@ class PackageStage(Stage):
     config: PackageConfig
 
     def __init__(
-        self, name: str, config: PackageConfig, inputs: Sequence[str], models: Mapping[str, str]
+        self,
+        name: str,
+        config: PackageConfig,
+        inputs: Sequence[str],
+        models: Mapping[str, str],
+        corrections: Mapping[str, Correction],
     ):
-        super().__init__(name, config, inputs)
+        # What the file says decides, not where it lies.
+        super().__init__(name, config.model_copy(update={"corrections": None}), inputs)
         self._models = dict(models)
         self._calibration = read_calibration(config.calibration) if config.calibration else None
+        self._corrections = dict(corrections)
 
     def model_identity(self) -> str:
-        """The models' names as they stand in every KEY.json, and the calibration."""
-        calibration = self._calibration.model_dump_json() if self._calibration else ""
-        return json.dumps(self._models, sort_keys=True) + calibration
+        """The models' names as they stand in every KEY.json, the calibration, and corrections."""
+        told = {key: vars(each) for key, each in self._corrections.items()}
+        calibration = self._calibration.model_dump() if self._calibration else None
+        return json.dumps([self._models, calibration, told], sort_keys=True)
 
     def process(
         self, partition: str, inputs: Mapping[str, Artifact], attempts: Attempts
@@ -102,6 +116,7 @@ class PackageStage(Stage):
             metadata = _metadata(
                 utterance, recording, quality, consensus, aligned, hypotheses, self._models
             )
+            metadata |= _as_corrected(metadata, self._corrections.get(key))
             if "speaker" in metadata["given"] and utterance["recording_id"] in spoken_by_one:
                 metadata["speaker"] = str(metadata["given"]["speaker"])
             if self._calibration:
@@ -170,6 +185,7 @@ def _metadata(
         "kept_version": quality["kept_version"],
         "mos": {v: quality[f"{v}_mos"] for v in ("normalized", "denoised")},
         "snr_db": utterance["snr_db"],
+        **{name: quality[name] for name in MEASURES},
         "models": models,
         "given": json.loads(recording["given"]),
         "given_pwer": consensus["given_pwer"],
@@ -181,3 +197,20 @@ def _spoken_by_one(utterances: pa.Table) -> frozenset[str]:
     counts = utterances.group_by("recording_id").aggregate([("speaker", "count_distinct")])
     once = counts.filter(pc.equal(counts["speaker_count_distinct"], 1))
     return frozenset(once["recording_id"].to_pylist())
+
+
+def _as_corrected(metadata: Mapping[str, Any], correction: Correction | None) -> dict[str, Any]:
+    """The label of a person, where there is one for this audio, and what it was.
+
+    Word times are of the words that recognisers heard: with other words there are none.
+    """
+    if correction is None or not correction.of(metadata["duration_s"]):
+        return {"corrected_by": None, "text_before_correction": None}
+    before, language = metadata["text"], metadata["language"]
+    same = units(before, language) == units(correction.text, language)
+    return {
+        "text": correction.text,
+        "corrected_by": correction.corrected_by,
+        "text_before_correction": before,
+        **({} if same else {"words": [], "words_from": ""}),
+    }

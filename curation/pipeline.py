@@ -20,6 +20,7 @@ from gpa.curation.quality import QualityConfig, QualityStage
 from gpa.curation.segment.stage import SegmentConfig, SegmentStage
 from gpa.curation.transcribe.early_exit import early_exits
 from gpa.curation.transcribe.stage import TranscribeConfig, transcribe_stages
+from gpa.curation.verdicts import corrections, read_verdicts
 from gpa.runtime.config import Config, parse, read_yaml
 from gpa.runtime.errors import UserError
 from gpa.runtime.execution import Resources
@@ -156,9 +157,10 @@ def build_stages(config: PipelineConfig) -> list[Stage]:
     transcribers = transcribe_stages(config.transcribe, spared)
     # Only those that have a say: an ASR outside all panels changes no decision.
     voices = [f"hypotheses/{asr}" for asr in consensus.asrs()]
+    judged = ["quality"] if consensus.quality.active else []
     stages += [
         *transcribers,
-        ConsensusStage("consensus", consensus, ["recordings", "utterances", *voices]),
+        ConsensusStage("consensus", consensus, ["recordings", "utterances", *judged, *voices]),
         PunctuateStage("alignment", config.punctuate, ["utterances", "consensus", *voices]),
     ]
     return stages
@@ -167,11 +169,14 @@ def build_stages(config: PipelineConfig) -> list[Stage]:
 def package_stage(config: PipelineConfig, stages: list[Stage]) -> Stage:
     """The last stage, which writes the models of all others into every KEY.json.
 
-    Raises UserError where a model is missing: `doctor.examine` says all that are.
+    Raises UserError where a model is missing (`doctor.examine` says all that are), or the file of
+    corrections can't be read.
     """
+    file = config.package.corrections
+    corrected = corrections(read_verdicts(file)) if file else {}
     heard = [stage.name for stage in stages if stage.step == "transcribe"]
     inputs = ["recordings", "utterances", "quality", *heard, "consensus", "alignment"]
-    return PackageStage("packaged", config.package, inputs, describe(models(stages)))
+    return PackageStage("packaged", config.package, inputs, describe(models(stages)), corrected)
 
 
 def models(stages: list[Stage]) -> dict[str, Facts]:

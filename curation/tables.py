@@ -123,13 +123,16 @@ MOS = pa.struct(
         pa.field("background", pa.float64()),
     ]
 )
+# Of the normalised version (`gpa.curation.quality`); levels in dB of full scale.
+MEASURES = ("bandwidth_hz", "clipped_share", "level_dbfs", "noise_floor_dbfs")
 QUALITY = pa.schema(
     [
         _required("utterance_id", pa.string()),
         _required("kept_version", pa.string()),  # "normalized" or "denoised"
         pa.field("normalized_mos", MOS),
         pa.field("denoised_mos", MOS),
-        pa.field("error", pa.string()),  # why there are no scores
+        *(pa.field(name, pa.float64()) for name in MEASURES),
+        pa.field("error", pa.string()),  # why there are no scores and no measures
     ]
 )
 
@@ -159,6 +162,9 @@ STRUCK = pa.struct(
         pa.field("value", pa.float64()),
     ]
 )
+DISPUTE = pa.struct(
+    [_required(name, pa.string()) for name in ("first", "second", "heard_first", "heard_second")]
+)
 CONSENSUS = pa.schema(
     [
         _required("utterance_id", pa.string()),
@@ -186,6 +192,8 @@ CONSENSUS = pa.schema(
         pa.field("chosen_asr", pa.string()),  # whose text, or whose skeleton under rover
         pa.field("text", pa.string()),  # in written form, before the pause rule
         pa.field("confidence", pa.float64()),  # of the utterance's label, in [0, 1]
+        # Two voters, and what each heard, in agreement units, where both heard something else.
+        _required("disputed", pa.list_(DISPUTE)),
     ]
 )
 

@@ -15,8 +15,9 @@ one character stands for one unit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from rapidfuzz.distance import Levenshtein
 
@@ -172,3 +173,30 @@ def label_confidence(
     weight = sum(weight for weight, _ in weighed)
     own = sum(weight * confidence for weight, confidence in weighed) / weight if weight else 1.0
     return min(1.0, max(0.0, agreement * own))
+
+
+@dataclass(frozen=True)
+class Dispute:
+    """What one recogniser heard where another heard something else, in agreement units."""
+
+    first: str
+    second: str
+    heard_first: str
+    heard_second: str
+
+
+def disputes(hypotheses: Mapping[str, Units]) -> tuple[Dispute, ...]:
+    """Where two heard different words at one place, each once; names and words in order.
+
+    "forty" against "fourteen" is a dispute; what one heard and the other did not is none.
+    """
+    found = set()
+    for first, second in combinations(sorted(hypotheses), 2):
+        one, other = hypotheses[first], hypotheses[second]
+        if one != other:
+            found |= {
+                (first, second, one[edit.src_pos], other[edit.dest_pos])
+                for edit in Levenshtein.editops(one, other)
+                if edit.tag == "replace"
+            }
+    return tuple(Dispute(*each) for each in sorted(found))

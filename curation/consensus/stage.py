@@ -12,6 +12,9 @@ In the order in which an utterance can fall:
    an ASR the utterance, pWER is the least that it could have become, which proves the same;
 5. the panel names a verifier, and it heard nothing usable or another text: `unverified`.
 
+Before all of these comes what breaks a limit of its audio's quality (`limits.py`), where there are
+limits: no threshold of pWER lets it in.
+
 What survives gets the text of the medoid or of ROVER, as written, and a confidence. A verifier is
 a recogniser too weak to vote, whose errors are of another kind: it is asked only how far its
 text lies from the chosen one, in WER with the chosen text as the reference.
@@ -25,15 +28,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import pyarrow as pa
-from pydantic import Field
 
 from gpa.curation.consensus.agreement import (
+    Dispute,
     Matrix,
     Units,
     capped,
+    disputes,
     label_confidence,
     leave_one_out,
     outlier,
@@ -43,17 +46,15 @@ from gpa.curation.consensus.agreement import (
     wer_matrix,
     without,
 )
+from gpa.curation.consensus.config import ConsensusConfig, PanelConfig
 from gpa.curation.consensus.given import GIVEN, given_pwer, one_utterance
 from gpa.curation.consensus.hallucination import HallucinationConfig, find_hallucination
 from gpa.curation.consensus.medoid import medoid
-from gpa.curation.consensus.panels import PanelConfig
-from gpa.curation.consensus.rover import RoverConfig, elect
+from gpa.curation.consensus.rover import elect
 from gpa.curation.hypotheses import Heard, Skipped, read_hypotheses
 from gpa.curation.models.protocols import Hypothesis
 from gpa.curation.tables import CONSENSUS, TEXT, known
-from gpa.curation.text.languages import ByLanguage
 from gpa.curation.text.units import primary_language, units
-from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
 from gpa.runtime.stage import Artifact, Attempts, Reject, Stage, rows
 
@@ -65,40 +66,6 @@ ABSENT, SKIPPED, OUTLIER = "absent", "skipped", "outlier"
 # What reports say of the rule that leaves a voter out where config does not (docs/panel.md), and how
 # many must be left: of three, the two that agree may be wrong together.
 OUTLIER_DISTANCE, LEAST_LEFT = 0.3, 3
-
-
-class ConsensusConfig(Config):
-    """Who votes, and what is kept."""
-
-    # By language code; "default" is for all languages that have no panel of their own.
-    panels: ByLanguage[PanelConfig] = Field(min_length=1)
-    # The ASR that says what language an utterance is in where the manifest does not.
-    identifier: str | None = None
-    min_language_probability: float = Field(0.5, ge=0, le=1)
-    min_voters: int = Field(2, ge=2)
-    # Section 3.1: kept strictly below.
-    max_pwer: float = Field(0.15, ge=0, le=1)
-    # What a manifest's `text` does: "vote" as one ASR more, "verify" in the place of the panel's
-    # verifier, or be compared.
-    given: Literal["report", "vote", "verify"] = "report"
-    # None is the paper's rule, by which one bad voter may reject what all others agree on. With a
-    # limit (0.3: docs/panel.md) the farthest voter has no vote where its mean distance is above it
-    # and three others or more are left. For panels of voters that share no cause of error.
-    max_outlier_distance: float | None = Field(None, ge=0, lt=1)
-    combine: Literal["medoid", "rover"] = "medoid"
-    rover: RoverConfig = RoverConfig()
-    hallucination: HallucinationConfig = HallucinationConfig()
-
-    def panel(self, language: str) -> PanelConfig | None:
-        """The panel of a language, None where none is named for it."""
-        return self.panels.get(language, self.panels.get("default"))
-
-    def asrs(self) -> tuple[str, ...]:
-        """Names of all ASRs that the config mentions, each once."""
-        names = [self.identifier] if self.identifier else []
-        for panel in self.panels.values():
-            names += [*panel.voters, *([panel.verifier] if panel.verifier else [])]
-        return tuple(dict.fromkeys(names))
 
 
 @dataclass(frozen=True)
@@ -142,6 +109,7 @@ class ConsensusRow:
     chosen_asr: str | None = None
     text: str | None = None
     confidence: float | None = None
+    disputed: tuple[Dispute, ...] = ()
 
 
 def decide(
@@ -187,6 +155,7 @@ def decide(
         pwer_uncapped=None if unheard else pwer(matrix),
         pwer_without=(math.nan,) * len(voters) if unheard else tuple(leave_one_out(matrix_capped)),
         verifier=panel.verifier,
+        disputed=disputes(dict(zip(voters, in_units, strict=True))),
     )
     if voted:
         row = _with_text(row, heard, matrix_capped, in_units, config)
@@ -295,7 +264,10 @@ def _trust(voted: Sequence[Hypothesis]) -> list[float]:
 
 
 class ConsensusStage(Stage):
-    """recordings, utterances, hypotheses/<asr> of all panels -> consensus: one row an utterance."""
+    """recordings, utterances, hypotheses/<asr> of all panels -> consensus: one row an utterance.
+
+    And quality, where the config has limits of it.
+    """
 
     step = "consensus"
     version = 6
@@ -325,6 +297,8 @@ class ConsensusStage(Stage):
         )
         told = {row["recording_id"]: row for row in known(inputs["recordings"].table, self.layers)}
         whole = one_utterance(inputs["utterances"])
+        limits = self.config.quality
+        broken = limits.broken(inputs["quality"].table) if limits.active else {}
         out: list[dict] = []
         rejects: list[Reject] = []
         for utterance in rows(utterances):
@@ -338,7 +312,10 @@ class ConsensusStage(Stage):
             else:
                 with attempts.on([utterance["recording_id"]]):
                     row = self._decide(utterance, about["language"], heard)
-            out.append({"utterance_id": key, **_columns(row)})
+                if key in broken:
+                    reason, value = broken[key]
+                    row = replace(row, kept=False, reason=reason, value=value, detail=None)
+            out.append({"utterance_id": key, **columns(row)})
             if row.reason is not None:
                 rejects.append(
                     Reject(
@@ -387,7 +364,7 @@ class ConsensusStage(Stage):
         return replace(row, given_pwer=given_pwer(heard, row.voters, language))
 
 
-def _columns(row: ConsensusRow) -> dict:
+def columns(row: ConsensusRow) -> dict:
     """The row's fields that the table has, structs as dictionaries."""
     values = {name: getattr(row, name) for name in CONSENSUS.names if name != "utterance_id"}
-    return values | {"struck": [vars(struck) for struck in row.struck]}
+    return values | {name: [vars(each) for each in values[name]] for name in ("struck", "disputed")}

@@ -104,7 +104,7 @@ def forecast_pipeline(config: PipelineConfig, hours: float, cpus: int, gpus: int
         )
     stages = build_stages(config)
     inputs = [stage.name for stage in stages]
-    stages.append(PackageStage("packaged", config.package, inputs, {}))
+    stages.append(PackageStage("packaged", config.package, inputs, {}, {}))
     pools = {stage.step: config.resources.pool(stage.step) for stage in stages}
     minutes = config.ingest.partition_minutes
     return forecast(config.forecast, stages, pools, hours, minutes, cpus, gpus)

@@ -98,6 +98,7 @@ def figures(found: Audit, partial: bool, overlaps: Sequence[ErrorOverlap] = ()) 
         "speakers": agreement.speakers.count,
         "expected_wer": speech.mean_expected_wer,
         "expected_wer_s": round(speech.expected_s, 3),
+        "clipped": {"kept": speech.kept_clipped, "dropped": speech.dropped_clipped},
         "mos_before": _mean(speech.mos_sums[0], speech.mos_count),
         "mos_after": _mean(speech.mos_sums[1], speech.mos_count),
         "punctuation_edits": [

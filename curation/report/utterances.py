@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from gpa.curation.report.outputs import Run
+from gpa.curation.tables import MEASURES
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -58,6 +59,10 @@ class Utterances:
     mos_normalized: Floats
     mos_denoised: Floats
     mos: Floats  # of the version that is kept
+    bandwidth_hz: Floats
+    clipped_share: Floats
+    level_dbfs: Floats
+    noise_floor_dbfs: Floats
     pwer: Floats
     given_pwer: Floats  # against the text that a manifest gives
     # By the rule that the run does not go by: with or without the voter that lies apart.
@@ -83,7 +88,7 @@ def read_utterances(run: Run, partition: str) -> Utterances | None:
         return None
     ids = cuts["utterance_id"]
     consensus = run.table("consensus", partition, CONSENSUS_COLUMNS)
-    columns = ["utterance_id", "kept_version", "normalized_mos", "denoised_mos"]
+    columns = ["utterance_id", "kept_version", "normalized_mos", "denoised_mos", *MEASURES]
     quality = run.table("quality", partition, columns)
     empty = pa.nulls(len(ids))
     pwer = given_pwer = other_rule = np.full(len(ids), np.nan)
@@ -108,6 +113,7 @@ def read_utterances(run: Run, partition: str) -> Utterances | None:
         votes = tuple(_read_votes(consensus, run.voters))
         struck = _struck(consensus["struck"], cuts["duration_s"])
     normalized = denoised = mos = np.full(len(ids), np.nan)
+    measures = dict.fromkeys(MEASURES, mos)
     if quality is not None:
         quality = _in_order(quality, ids)
         normalized, denoised = (
@@ -116,6 +122,7 @@ def read_utterances(run: Run, partition: str) -> Utterances | None:
         )
         is_denoised = pc.equal(quality["kept_version"], "denoised").fill_null(False).to_numpy()
         mos = np.where(is_denoised, denoised, normalized)
+        measures = {name: _floats(quality[name]) for name in MEASURES}
     return Utterances(
         ids=ids,
         recordings=cuts["recording_id"],
@@ -129,6 +136,7 @@ def read_utterances(run: Run, partition: str) -> Utterances | None:
         mos_normalized=normalized,
         mos_denoised=denoised,
         mos=mos,
+        **measures,
         pwer=pwer,
         given_pwer=given_pwer,
         pwer_other_rule=other_rule,

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from rich.console import Console
 from rich.table import Table
 
+from gpa.curation import verdicts
 from gpa.curation.consensus.stage import ConsensusConfig
 from gpa.curation.expected import Cell
 from gpa.curation.intervals import Estimate, ratio
@@ -25,14 +26,12 @@ from gpa.eval.labels.decisions import Decided, Decisions, read_decisions
 from gpa.eval.labels.judged import LABEL, JudgedText, judge_texts, match
 from gpa.eval.labels.outputs import read_output
 from gpa.eval.labels.truth import read_truth
-from gpa.runtime.config import read_text
 from gpa.runtime.errors import UserError
 
 # Labels of up to so many seconds, and longer ones, where there are enough of both.
 SHORT_S = 5.0
 FEWEST_JUDGED = 10
 THRESHOLDS = tuple(percent / 100 for percent in range(51))
-VERDICTS = ("right", "wrong", "unsure")
 
 
 @dataclass(frozen=True)
@@ -212,24 +211,12 @@ def _stratum(pwer: float | None) -> int:
 
 
 def read_verdicts(file: Path) -> dict[str, str]:
-    """Verdicts by utterance, the last one of each; raises UserError naming the line at fault."""
-    verdicts = {}
-    for number, line in enumerate(read_text(file).splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            key, verdict = row["utterance_id"], row["verdict"]
-        except (ValueError, KeyError, TypeError):
-            raise UserError(
-                f"{file}, line {number} must be an object with utterance_id and verdict."
-            ) from None
-        if verdict not in VERDICTS:
-            raise UserError(
-                f"{file}, line {number}: a verdict is {', '.join(VERDICTS)}, not {verdict!r}."
-            )
-        verdicts[str(key)] = verdict
-    return verdicts
+    """One verdict an utterance, "unsure" where reviewers differ; raises UserError naming the line."""
+    found: dict[str, str] = {}
+    for utterance_id, by_reviewer in verdicts.read_verdicts(file).items():
+        one = verdicts.agreed(by_reviewer.values())
+        found[utterance_id] = one.verdict if one else "unsure"
+    return found
 
 
 def show(points: Sequence[Point], used: float, what: str, console: Console) -> None:

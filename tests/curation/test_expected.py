@@ -63,7 +63,9 @@ def test_a_calibration_foretells_the_wer_of_what_it_has_seen_the_like_of(
     tmp_path: Path, pwer: float | None, expected: float | None
 ):
     inputs = partition(pwer)
-    stage = PackageStage("packaged", calibrated(tmp_path, AGREED, SHORT, LONG), list(inputs), {})
+    stage = PackageStage(
+        "packaged", calibrated(tmp_path, AGREED, SHORT, LONG), list(inputs), {}, {}
+    )
     (row,) = stage.process("p", inputs, NoAttempts()).table.to_pylist()
     said = json.loads(row["json"])["expected_wer"]
     assert row["expected_wer"] == expected
@@ -73,7 +75,7 @@ def test_a_calibration_foretells_the_wer_of_what_it_has_seen_the_like_of(
 
 def test_without_a_calibration_nothing_is_said():
     inputs = partition(0.0)
-    stage = PackageStage("packaged", PackageConfig(), list(inputs), {})
+    stage = PackageStage("packaged", PackageConfig(), list(inputs), {}, {})
     (row,) = stage.process("p", inputs, NoAttempts()).table.to_pylist()
     assert row["expected_wer"] is None
     assert "expected_wer" not in json.loads(row["json"])
@@ -84,7 +86,7 @@ def test_another_calibration_runs_package_alone(tmp_path: Path):
     inputs = [stage.name for stage in made]
 
     def named(config: PackageConfig) -> dict[str, str]:
-        stages: list[Stage] = [*made, PackageStage("packaged", config, inputs, {})]
+        stages: list[Stage] = [*made, PackageStage("packaged", config, inputs, {}, {})]
         return fingerprints(stages, {"recordings": "1"})
 
     without, one = named(PackageConfig()), named(calibrated(tmp_path, AGREED))

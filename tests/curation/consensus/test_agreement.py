@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpa.curation.consensus.agreement import (
+    Dispute,
     capped,
+    disputes,
     label_confidence,
     leave_one_out,
     outlier,
@@ -117,3 +119,13 @@ def test_label_confidence_ranks_by_agreement_and_by_the_voters_own():
     # A voter that heard something else says little about this text.
     assert label_confidence([0.0, 1.0], [0.9, 0.1], None) == pytest.approx(0.45)
     assert label_confidence([0.0], [0.8], 0.25) == pytest.approx(0.6)
+
+
+def test_a_dispute_is_a_place_where_two_heard_different_words():
+    heard = {"b": ["it", "14", "miles"], "a": ["it", "40", "miles"], "c": ["it", "40", "miles"]}
+    assert disputes(heard) == (Dispute("a", "b", "40", "14"), Dispute("b", "c", "14", "40"))
+
+
+def test_what_is_added_or_left_out_is_no_dispute_and_the_same_pair_counts_once():
+    heard = {"a": ["no", "no", "no", "never"], "b": ["no", "so", "so", "never", "ever"]}
+    assert disputes(heard) == (Dispute("a", "b", "no", "so"),)

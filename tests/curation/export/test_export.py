@@ -106,6 +106,33 @@ class TestFormats:
         sharded = (tmp_path / "data/sharded_manifests/manifest_1.json").read_text().splitlines()
         assert [json.loads(line)["shard_id"] for line in sharded] == [1]
 
+    def test_nemos_own_bucketing_reads_buckets_by_duration(self, curated, tmp_path):
+        from nemo.collections.asr.data.audio_to_text_dataset import (
+            get_chain_dataset,
+            get_tarred_dataset,
+        )
+        from omegaconf import DictConfig
+
+        lengths = sorted(each["duration_s"] for each in entries())
+        end = (lengths[0] + lengths[1]) / 2
+        books = export(str(curated), "nemo", str(tmp_path), None, Console(quiet=True), [end])
+        assert books["utterances"] == 3
+        config = DictConfig({
+            "tarred_audio_filepaths": [
+                [f"{tmp_path}/data/bucket{k}/audio__OP_0..1_CL_.tar"] for k in (1, 2)
+            ],
+            "manifest_filepath": [
+                [f"{tmp_path}/data/bucket{k}/tarred_audio_manifest.json"] for k in (1, 2)
+            ],
+            "labels": [*string.printable], "sample_rate": 16000, "parser": "base",
+            "normalize": False, "batch_size": 1, "is_tarred": True,
+            "bucketing_strategy": "fixed_order",
+        })  # fmt: skip
+        read = get_tarred_dataset(config, shuffle_n=0, global_rank=0, world_size=1)
+        heard = [len(clip[0]) / 16000 for clip in get_chain_dataset([read], config)]
+        assert sorted(heard) == pytest.approx(lengths, abs=1e-3)
+        assert heard[0] == pytest.approx(lengths[0], abs=1e-3)
+
     def test_kaldis_tables_are_read_by_lhotse_and_sorted_as_kaldi_checks(self, curated, tmp_path):
         from lhotse.kaldi import load_kaldi_data_dir
 
@@ -181,6 +208,8 @@ def test_shar_has_no_time_of_day_in_it(curated, tmp_path):
 def test_an_unknown_format_is_named_with_those_there_are(curated, tmp_path):
     with pytest.raises(UserError, match="no format 'csv'; there are parquet, lhotse"):
         run(curated, "csv", tmp_path)
+    with pytest.raises(UserError, match="lhotse has none"):
+        export(str(curated), "lhotse", str(tmp_path), None, Console(quiet=True), [5.0])
 
 
 @pytest.mark.parametrize("to", FORMATS)

@@ -1,13 +1,17 @@
-"""Who decides on utterances of one language, and whether they ever can."""
+"""Who decides, what is kept, and whether a panel ever can keep anything."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from gpa.curation.consensus.given import GIVEN
-from gpa.curation.text.languages import DEFAULT
+from gpa.curation.consensus.hallucination import HallucinationConfig
+from gpa.curation.consensus.limits import QualityLimits
+from gpa.curation.consensus.rover import RoverConfig
+from gpa.curation.text.languages import DEFAULT, ByLanguage
 from gpa.runtime.config import Config
 
 
@@ -39,6 +43,41 @@ class PanelConfig(Config):
             case "verify":
                 return self.model_copy(update={"verifier": GIVEN})
         return self
+
+
+class ConsensusConfig(Config):
+    """Who votes, and what is kept."""
+
+    # By language code; "default" is for all languages that have no panel of their own.
+    panels: ByLanguage[PanelConfig] = Field(min_length=1)
+    # The ASR that says what language an utterance is in where the manifest does not.
+    identifier: str | None = None
+    min_language_probability: float = Field(0.5, ge=0, le=1)
+    min_voters: int = Field(2, ge=2)
+    # Section 3.1: kept strictly below.
+    max_pwer: float = Field(0.15, ge=0, le=1)
+    # What a manifest's `text` does: "vote" as one ASR more, "verify" in the place of the panel's
+    # verifier, or be compared.
+    given: Literal["report", "vote", "verify"] = "report"
+    # None is the paper's rule, by which one bad voter may reject what all others agree on. With a
+    # limit (0.3: docs/panel.md) the farthest voter has no vote where its mean distance is above it
+    # and three others or more are left. For panels of voters that share no cause of error.
+    max_outlier_distance: float | None = Field(None, ge=0, lt=1)
+    combine: Literal["medoid", "rover"] = "medoid"
+    rover: RoverConfig = RoverConfig()
+    hallucination: HallucinationConfig = HallucinationConfig()
+    quality: QualityLimits = QualityLimits()
+
+    def panel(self, language: str) -> PanelConfig | None:
+        """The panel of a language, None where none is named for it."""
+        return self.panels.get(language, self.panels.get("default"))
+
+    def asrs(self) -> tuple[str, ...]:
+        """Names of all ASRs that the config mentions, each once."""
+        names = [self.identifier] if self.identifier else []
+        for panel in self.panels.values():
+            names += [*panel.voters, *([panel.verifier] if panel.verifier else [])]
+        return tuple(dict.fromkeys(names))
 
 
 def impossible(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gpa.curation.consensus.panels import impossible
+from gpa.curation.consensus.config import impossible
 from gpa.curation.consensus.stage import ConsensusConfig
 from gpa.curation.doctor import findings
 from gpa.curation.pipeline import build_stages, read_pipeline
