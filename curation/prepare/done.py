@@ -60,4 +60,5 @@ def done_s(
     for stage in stages:
         lacking = missing[stage.name] | again.get(stage.name, set())
         found[stage.name] = sum(seconds[name] for name in seconds.keys() - lacking)
-    return found, {name: sum(map(seconds.get, again[name])) for name in reversed(again)}
+    again_s = {name: sum(seconds[each] for each in again[name]) for name in reversed(again)}
+    return found, again_s

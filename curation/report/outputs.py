@@ -168,9 +168,9 @@ class Run:
 
     def kept_audio(self, partition: str, utterances: Iterable[str]) -> dict[str, bytes]:
         """FLAC of those utterances of a partition that are in shards, by key."""
-        store, found = self.artifacts.store, {}
+        found: dict[str, bytes] = {}
         for shard in self._shards.get(partition, ()):
-            tar = TarFiles(store, shard.tar)
+            tar = TarFiles(self.artifacts.store, shard.tar)
             for key in utterances:
                 if f"{key}.flac" in tar:
                     found[key] = tar[f"{key}.flac"]
