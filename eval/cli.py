@@ -112,11 +112,14 @@ def say(
     voice: VoiceFile,
     out: WavFile,
     model: Model,
+    voice_text: Annotated[
+        str | None, typer.Option(help="What VOICE says: speech goes on from it, accent and all.")
+    ] = None,
 ) -> None:
     """Say a text in somebody's voice."""
     from gpa.eval.generation import commands as command
 
-    command.say(text, voice, out, model)
+    command.say(text, voice, voice_text, out, model)
 
 
 @app.command()

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from gpa.runtime.errors import UserError
-from gpa.tokenize.sequences import Task, sequence_lengths
+from gpa.tokenize.sequences import Composition, sequence_lengths
 from gpa.tokenize.shards import LISTS, TokenShards
 from gpa.train.permutation import random_bits
 
@@ -100,14 +100,24 @@ class Catalogue:
         return int(np.count_nonzero(np.diff(self.speakers[self.held_speakers :]) == 1))
 
     def sequence_lengths(
-        self, task: Task, targets: NDArray[Any], sources: NDArray[Any] | None = None
+        self,
+        composition: Composition,
+        sources: NDArray[Any],
+        targets: NDArray[Any],
+        references: NDArray[Any],
     ) -> Numbers:
-        """Tokens of the sequences that `task` makes of these; conversion has sources, too."""
+        """Tokens of the sequences that are composed of these.
+
+        Longer than any row where a target would be spoken on from itself.
+        """
         text, glm, semantic = self.lengths[targets].astype(np.int64).T
-        if task == "vc":
-            source = semantic if sources is None else self.lengths[sources, 2].astype(np.int64)
-            semantic = semantic + source
-        return sequence_lengths(task, text, glm, semantic)
+        if composition == "vc":
+            semantic = semantic + self.lengths[sources, 2]
+        elif composition == "tts_continued":
+            before = self.lengths[references].astype(np.int64)
+            text = np.where(references == targets, LONGEST, text + before[:, 0])
+            semantic = semantic + before[:, 2]
+        return sequence_lengths(composition, text, glm, semantic)
 
     def references(self, targets: NDArray[Any], key: Sequence[int]) -> Numbers:
         """For each another utterance of the same speaker, at random; itself where there is none.

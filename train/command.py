@@ -256,9 +256,10 @@ def describe(run: Run) -> list[str]:
         )
     for task, found in mixture.tasks.items():
         share = settings.mixture.tasks[task] / sum(settings.mixture.tasks.values())
-        dropped = f", {found.too_long:,} longer than a row dropped" if found.too_long else ""
+        why = "without another of their speaker or " if task == "tts_continued" else ""
+        dropped = f", {found.too_long:,} {why}longer than a row dropped" if found.too_long else ""
         lines.append(
-            f"  {task:<11}{share:.0%} of the tokens, {found.sequences:,} sequences{dropped}"
+            f"  {task + ' ':<11}{share:.0%} of the tokens, {found.sequences:,} sequences{dropped}"
         )
     lines += [
         f"References   {catalogue.own_references:,} utterances have no other of their speaker and "

@@ -82,7 +82,8 @@ def draw_losses(out: Path) -> Path:
     names = sorted({name for line in lines for name in line if name.endswith("loss")})
     for name in names:
         points = [(line["step"], line[name]) for line in lines if name in line]
-        label = "training" if name == "loss" else f"held back, {name.split('_')[1]}"
+        task = name.removeprefix("eval_").removesuffix("_loss")
+        label = "training" if name == "loss" else f"held back, {task}"
         marker = "" if name == "loss" else "o"
         axes.plot(*zip(*points, strict=True), label=label, marker=marker, linewidth=1)
     axes.set_ylim(bottom=0)

@@ -26,7 +26,7 @@ from transformers.trainer_callback import ExportableState, ProgressCallback
 
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
-from gpa.tokenize.sequences import IGNORED, Task
+from gpa.tokenize.sequences import IGNORED, Composition
 from gpa.train.data import EvaluationRows, PackedRows
 from gpa.train.loss import with_packed_loss
 from gpa.train.metrics import LossBar, MetricsFile
@@ -245,7 +245,7 @@ def make_trainer(
     model: Qwen3ForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
     rows: PackedRows,
-    evaluation: Mapping[Task, EvaluationRows],
+    evaluation: Mapping[Composition, EvaluationRows],
     *,
     config: TrainConfig,
     size: Size,

@@ -12,7 +12,7 @@ from gpa.tokenize.bicodec import BiCodec
 from gpa.tokenize.bicodec.model import Tokens
 from gpa.tokenize.clips import SAMPLE_RATE, ClipError, resample
 from gpa.tokenize.glm import GLMTokenizer
-from gpa.tokenize.sequences import Task, asr_prompt, tts_prompt, vc_prompt
+from gpa.tokenize.sequences import Task, asr_prompt, tts_continued_prompt, tts_prompt, vc_prompt
 from gpa.tokenize.vocabulary import Ids, Vocabulary
 
 # A clip whose peak stays below this, -60 dB of full scale, says nothing and has no voice.
@@ -24,7 +24,7 @@ class Request:
     """One thing to do: "asr" takes `audio`, "tts" `text` and `voice`, "vc" `audio` and `voice`.
 
     Waveforms are float32, mono, (samples,) at 16 kHz in [-1, 1]; `voice` is speech of whoever is
-    to be heard. `seed` tells apart answers that are drawn.
+    to be heard. With `voice_text`, what `voice` says, synthesis goes on from it. `seed` tells apart answers that are drawn.
     """
 
     task: Task
@@ -32,6 +32,7 @@ class Request:
     voice: Waveform | None = None
     audio: Waveform | None = None
     seed: int = 0
+    voice_text: str | None = None
 
 
 def as_speech(channels: Waveform, sample_rate: int) -> Waveform:
@@ -66,18 +67,25 @@ class Prompter:
             glm = self._glm_tokens(audio)
             ids = asr_prompt(structure, glm, self._semantic_tokens(audio))
             return Prompt(request.task, ids, None, request.seed)
-        voice = self._global_tokens(_speech("voice", request.voice))
+        reference = _speech("voice", request.voice)
+        voice = self._global_tokens(reference)
         if request.task == "tts":
-            ids = tts_prompt(structure, voice, self._text(request.text))
+            text = self._text("text to say", request.text)
+            if request.voice_text is None:
+                ids = tts_prompt(structure, voice, text)
+            else:
+                said = self._text("text of the voice", request.voice_text)
+                codes = self._semantic_tokens(reference)
+                ids = tts_continued_prompt(structure, voice, said, codes, text)
         else:
             audio = _speech("audio", request.audio)
             ids = vc_prompt(structure, voice, self._semantic_tokens(audio))
         return Prompt(request.task, ids, voice, request.seed)
 
-    def _text(self, text: str | None) -> Ids:
+    def _text(self, name: str, text: str | None) -> Ids:
         ids = self._vocabulary.encode_text(text or "")
         if not len(ids):
-            raise UserError("There is no text to say; write at least a word.")
+            raise UserError(f"There is no {name}; write at least a word.")
         return ids
 
     def _semantic_tokens(self, audio: Waveform) -> Tokens:
