@@ -37,6 +37,7 @@ class Catalogue:
     its text, GLM and semantic tokens; `speakers` (uint32) where each speaker begins, and the end.
     Positions below `held_back` are never trained on. `by_group` (uint32) has the others group by
     group, a group being a language and a source, and `groups` says which part of it is whose.
+    `languages` are those of all, held back or not.
 
     At least one speaker is held back where `share` is above 0. Speakers are chosen by a hash of
     their name, so that they stay on their side when data is added. Raises UserError where nobody
@@ -55,6 +56,7 @@ class Catalogue:
         keys, codes, lengths, names = _columns(shards)
         # Codes are as the names came; groups are in the order of their names.
         ordered = sorted(names)
+        self.languages = sorted({language for language, _ in names})
         rank = np.array([ordered.index(name) for name in names], np.uint16)
         order = np.argsort(keys, kind="stable")
         begins = np.flatnonzero(np.diff(keys[order], prepend=~keys[order[:1]]) != 0)

@@ -15,7 +15,7 @@ app = typer.Typer()
 @app.command()
 def train(
     model: Annotated[str, typer.Option(help="tiny, 0.3b or 3b.")] = "tiny",
-    phase: Annotated[str, typer.Option(help="pretrain or sft.")] = "pretrain",
+    phase: Annotated[str, typer.Option(help="pretrain, sft or reinforce.")] = "pretrain",
     tokens: Annotated[Path, typer.Option(help="Folder of token shards.")] = Path("tokens"),
     out: Annotated[
         Path | None, typer.Option(help="Folder for checkpoints; default: checkpoints/MODEL-PHASE.")

@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -26,10 +27,12 @@ from gpa.tokenize.shards import TokenShards
 from gpa.tokenize.vocabulary import VOCABULARY_SIZE, Vocabulary
 from gpa.train.attention import best_attention
 from gpa.train.catalogue import Catalogue, Numbers, numbers_of
+from gpa.train.config import Phase, TrainConfig
 from gpa.train.data import EvaluationRows, PackedRows, evaluated, packing_efficiency
 from gpa.train.loss import CHUNK_TOKENS
 from gpa.train.metrics import draw_losses
 from gpa.train.mixture import BEGINNING, Mixture
+from gpa.train.reinforce import PromptRows, reinforcing
 from gpa.train.sizes import (
     SHAPES,
     Size,
@@ -41,8 +44,6 @@ from gpa.train.sizes import (
 )
 from gpa.train.trainer import (
     GPATrainer,
-    Phase,
-    TrainConfig,
     check_identity,
     checkpoints,
     make_trainer,
@@ -166,8 +167,9 @@ def prepare(
             "another OUT."
         )
     going_on = done[-1] if done else None
-    if phase == "sft" and checkpoint is None and going_on is None:
-        raise UserError("PHASE=sft starts from a checkpoint; name one with CHECKPOINT=...")
+    holds = phase == "reinforce" and config.reinforce.kl > 0
+    if phase != "pretrain" and checkpoint is None and (holds or going_on is None):
+        raise UserError(f"PHASE={phase} starts from a checkpoint; name one with CHECKPOINT=...")
     for folder in (going_on, checkpoint):
         if folder is not None:
             check_size(size, folder)
@@ -179,6 +181,9 @@ def prepare(
         raise UserError(f"The token shards in {tokens} hold no utterance; curate more audio.")
 
     batch = config.batches[size]
+    if phase == "reinforce":
+        batch = batch.model_copy(update={"rows_per_step": config.reinforce.rows_per_step})
+        config = config.model_copy(update={"batches": {size: batch}})
     catalogue = Catalogue(shards, config.held_back_share)
     mixture = Mixture(settings.mixture, catalogue, batch.row_tokens, config.seed)
     if config.vc_pairs:
@@ -195,12 +200,13 @@ def prepare(
                 settings.model_dump(mode="json", exclude={"steps"}),
                 batch.model_dump(mode="json", include={"row_tokens", "rows_per_step"}),
                 config.model_dump(mode="json", include={"seed", "held_back_share", "vc_pairs"}),
+                *([config.reinforce.model_dump(mode="json")] if phase == "reinforce" else []),
             ]
         ),
     }
     if going_on:
         check_identity(going_on, identity)
-    rows = PackedRows(
+    rows = (PromptRows if phase == "reinforce" else PackedRows)(
         shards,
         vocabulary.structure,
         mixture,
@@ -261,6 +267,10 @@ def describe(run: Run) -> list[str]:
         lines.append(
             f"  {task + ' ':<11}{share:.0%} of the tokens, {found.sequences:,} sequences{dropped}"
         )
+    if run.phase == "reinforce":
+        lines.append(
+            f"Answers      {run.config.reinforce.answers} to each prompt, drawn at temperature 1"
+        )
     lines += [
         f"References   {catalogue.own_references:,} utterances have no other of their speaker and "
         "are their own",
@@ -300,7 +310,7 @@ def build(run: Run) -> GPATrainer:
         for task in mixture.tasks
     }
     shutil.rmtree(run.out / GPATrainer.UNFINISHED, ignore_errors=True)
-    return make_trainer(
+    trainer = make_trainer(
         network,
         run.vocabulary.tokenizer,
         run.rows,
@@ -311,7 +321,15 @@ def build(run: Run) -> GPATrainer:
         steps=run.steps,
         out=run.out,
         identity=run.identity,
+        kind=partial(reinforcing, run.config, run.size, run.vocabulary, run.start)
+        if run.phase == "reinforce"
+        else GPATrainer,
     )
+    # Before the first step, and not again where a run goes on.
+    trainer.args.eval_on_start = (
+        run.phase == "reinforce" and not run.resume and trainer.eval_dataset is not None
+    )
+    return trainer
 
 
 def memory_bytes(size: str, config: TrainConfig) -> int:

@@ -14,6 +14,7 @@ from gpa.tokenize.clips import SAMPLE_RATE, ClipError, resample
 from gpa.tokenize.glm import GLMTokenizer
 from gpa.tokenize.sequences import Task, asr_prompt, tts_continued_prompt, tts_prompt, vc_prompt
 from gpa.tokenize.vocabulary import Ids, Vocabulary
+from gpa.train.generation.language_model import Prompt
 
 # A clip whose peak stays below this, -60 dB of full scale, says nothing and has no voice.
 SILENT_PEAK = 1e-3
@@ -39,16 +40,6 @@ def as_speech(channels: Waveform, sample_rate: int) -> Waveform:
     """A decoded recording (channels, samples) as requests hold it: mono at 16 kHz, (samples,)."""
     mono = mix_down(repair(channels)[0])
     return resample(mono.astype(np.float64), sample_rate).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """A request in ids, and the global tokens (32,) of the voice it is to be answered in."""
-
-    task: Task
-    ids: Ids
-    voice: Tokens | None
-    seed: int
 
 
 class Prompter:

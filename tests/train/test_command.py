@@ -15,10 +15,11 @@ from transformers import AutoTokenizer, Qwen3ForCausalLM, TrainerCallback
 from gpa.runtime.errors import UserError
 from gpa.tokenize.shards import Provenance, write_index
 from gpa.train.command import build, describe, prepare, train
+from gpa.train.config import TrainConfig
 from gpa.train.loss import summed_loss
 from gpa.train.metrics import read_metrics
 from gpa.train.packing import collate
-from gpa.train.trainer import GPATrainer, TrainConfig, checkpoints
+from gpa.train.trainer import GPATrainer, checkpoints
 
 
 @pytest.fixture(scope="module")

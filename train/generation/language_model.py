@@ -1,6 +1,6 @@
 """A checkpoint as it answers prompts: ids in, tokens out. Neither audio nor a tokenizer of audio.
 
-Prompts come from requests (prompts.py), or from tokens that were made before (benchmarks/datasets.py).
+Prompts come from requests (eval/generation/prompts.py), or from tokens that were made before.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from gpa.eval.generation.decoding import Engine, Legal, Token, TransformersEngine
-from gpa.eval.generation.prompts import Prompt
-from gpa.eval.generation.sampling import SamplingConfig
-from gpa.eval.generation.vllm import VLLMEngine
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
+from gpa.tokenize.bicodec.model import Tokens
 from gpa.tokenize.clips import batches_by_length
 from gpa.tokenize.sequences import TASKS, Task
-from gpa.tokenize.vocabulary import Vocabulary
+from gpa.tokenize.vocabulary import Ids, Vocabulary
+from gpa.train.generation.decoding import Engine, Legal, Token, TransformersEngine
+from gpa.train.generation.sampling import SamplingConfig
+from gpa.train.generation.vllm import VLLMEngine
 from gpa.train.sizes import load_model, model_config, size_of
 from gpa.train.trainer import checkpoints
 
@@ -43,6 +43,16 @@ class GenerationConfig(Config):
     def sampling(self, task: Task) -> SamplingConfig:
         """The settings of a task."""
         return {"asr": self.asr, "tts": self.tts, "vc": self.vc}[task]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A request in ids, and the global tokens (32,) of the voice it is to be answered in."""
+
+    task: Task
+    ids: Ids
+    voice: Tokens | None
+    seed: int
 
 
 @dataclass(frozen=True)

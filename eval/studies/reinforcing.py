@@ -1,0 +1,128 @@
+"""Whether reinforcement teaches: a model that has half learnt a few utterances, paid for hearing them.
+
+`python -m gpa.eval.studies.reinforcing --tokens TOKENS --out OUT` trains `tiny` on the utterances of
+TOKENS until it knows about half of them by heart (`train/by_heart.yaml`, cut short), goes on by
+reinforcement alone, and beside it by a control: the same rewards, shuffled among the answers of each
+group. Recognition is measured on the same utterances, greedily: it is learning by heart that is
+shown, not speech. The table is that of docs/training.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from gpa.curation.text.units import units
+from gpa.eval.benchmarks.answers import answer_tokens
+from gpa.eval.benchmarks.datasets import read_sets
+from gpa.eval.metrics import corpus_wer, errors
+from gpa.tokenize.sequences import Task
+from gpa.train.command import build, prepare, read_config, train
+from gpa.train.config import TrainConfig
+from gpa.train.generation.language_model import GenerationConfig, LanguageModel
+from gpa.train.mixture import Draw
+from gpa.train.reinforce import Measure
+from gpa.train.rewards import Values
+from gpa.train.trainer import checkpoints
+
+HALF_LEARNT_STEPS = 100
+STEPS = 40
+ANSWERS = 8
+# The longest transcript of the sample corpus has 44 tokens.
+LONGEST_ANSWER = 48
+LEARNING_RATE = 3e-4
+
+
+def reinforced(config: TrainConfig) -> TrainConfig:
+    """Settings of reinforcement on the data and rows that the model was half taught with."""
+    phase = config.phases["pretrain"].model_copy(
+        update={"steps": {"tiny": STEPS}, "learning_rate": {"tiny": LEARNING_RATE}}
+    )
+    reinforce = config.reinforce.model_copy(
+        update={"answers": ANSWERS, "asr_tokens": LONGEST_ANSWER}
+    )
+    return config.model_copy(
+        update={
+            "phases": {"reinforce": phase},
+            "reinforce": reinforce,
+            "save_every_steps": STEPS,
+            "keep_checkpoints": 1,
+        }
+    )
+
+
+def shuffled(measure: Measure, seed: int) -> Measure:
+    """The same rewards to other answers of the group: as large, as many, and meaningless."""
+    generator = np.random.default_rng(seed)
+
+    def measured(task: Task, draws: Sequence[Draw], answers: Sequence[Sequence[int]]) -> Values:
+        found = measure(task, draws, answers)
+        groups = found["reward"].reshape(-1, ANSWERS)
+        return found | {"reward": generator.permuted(groups, axis=1).ravel()}
+
+    return measured
+
+
+def error_rate(checkpoint: Path, tokens: Path) -> float:
+    """Corpus WER in agreement units of greedy recognition of all utterances."""
+    settings = {"max_new_tokens": LONGEST_ANSWER}
+    config = GenerationConfig.model_validate(dict.fromkeys(("asr", "tts", "vc"), settings))
+    model = LanguageModel.load(checkpoint, config)
+    counts = []
+    for test_set in read_sets("tokens", str(tokens), None, 0):
+        written = answer_tokens(model, test_set, Console(quiet=True)).texts
+        counts += [
+            errors(*(units(text, test_set.language) for text in (item.text, written[item.key])))
+            for item in test_set.items
+        ]
+    return corpus_wer(counts).value
+
+
+def study(tokens: Path, out: Path, seeds: Iterable[int]) -> list[tuple[int, float, float, float]]:
+    """Of each seed: WER half learnt, after reinforcement, and after the control."""
+    by_heart = read_config(Path("train/by_heart.yaml"))
+    found = []
+    for seed in seeds:
+        config = by_heart.model_copy(update={"seed": seed, "keep_checkpoints": 1})
+        where = {"model": "tiny", "tokens": tokens}
+        half = train(
+            config, phase="pretrain", out=out / f"half-{seed}", steps=HALF_LEARNT_STEPS, **where
+        )
+        rates = [error_rate(half, tokens)]
+        for name in ("rewards", "shuffled"):
+            run = prepare(
+                reinforced(config),
+                phase="reinforce",
+                out=out / f"{name}-{seed}",
+                steps=None,
+                checkpoint=half,
+                resume=False,
+                **where,
+            )
+            trainer = build(run)
+            if name == "shuffled":
+                trainer.measure = shuffled(trainer.measure, seed)
+            trainer.train()
+            rates.append(error_rate(checkpoints(run.out)[-1], tokens))
+        found.append((seed, *rates))
+        print(f"| {seed} | " + " | ".join(f"{rate:.1%}" for rate in rates) + " |", flush=True)
+    return found
+
+
+def main() -> None:
+    """Print a row of the table a seed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tokens", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=3)
+    given = parser.parse_args()
+    print("| seed | half learnt | reinforced | control |\n|---|---|---|---|")
+    study(given.tokens, given.out, range(given.seeds))
+
+
+if __name__ == "__main__":
+    main()
