@@ -36,6 +36,8 @@ from gpa.train.reinforce import PromptRows, reinforcing
 from gpa.train.sizes import (
     SHAPES,
     Size,
+    add_adapters,
+    base_of,
     check_size,
     load_model,
     model_config,
@@ -175,6 +177,11 @@ def prepare(
             check_size(size, folder)
 
     vocabulary = Vocabulary.beside(checkpoint) if checkpoint else Vocabulary.build()
+    if settings.lora and (phase != "sft" or (checkpoint and base_of(checkpoint))):
+        raise UserError(
+            f"train.phases.{phase}.lora trains adapters of `sft`, beside whole weights; leave it out, "
+            "or merge the checkpoint first with `gpa merge`."
+        )
     shards = TokenShards(tokens)
     shards.provenance.check_vocabulary(vocabulary.text_digest, str(tokens))
     if not len(shards):
@@ -197,7 +204,7 @@ def prepare(
         "steps": str(steps),
         "config": digest(
             [
-                settings.model_dump(mode="json", exclude={"steps"}),
+                settings.model_dump(mode="json", exclude={"steps"}, exclude_none=True),
                 batch.model_dump(mode="json", include={"row_tokens", "rows_per_step"}),
                 config.model_dump(mode="json", include={"seed", "held_back_share", "vc_pairs"}),
                 *([config.reinforce.model_dump(mode="json")] if phase == "reinforce" else []),
@@ -267,6 +274,8 @@ def describe(run: Run) -> list[str]:
         lines.append(
             f"  {task + ' ':<11}{share:.0%} of the tokens, {found.sequences:,} sequences{dropped}"
         )
+    if settings.lora:
+        lines.append(f"LoRA         rank {settings.lora.rank} of {', '.join(settings.lora.layers)}")
     if run.phase == "reinforce":
         lines.append(
             f"Answers      {run.config.reinforce.answers} to each prompt, drawn at temperature 1"
@@ -290,12 +299,16 @@ def build(run: Run) -> GPATrainer:
     """Allocate the model, and hand all to the trainer."""
     attention = run.config.attention
     options = {"attn_implementation": best_attention() if attention == "auto" else attention}
-    # When a run goes on, the Trainer reads the weights itself.
+    lora = run.config.phases[run.phase].lora
+    # When a run goes on, the Trainer reads the weights itself, but not those beside adapters.
+    start = base_of(run.resume) if lora and run.resume else None if run.resume else run.start
     network = (
-        load_model(run.size, run.start, **options)
-        if run.start and not run.resume
+        load_model(run.size, start, **options)
+        if start
         else new_model(run.size, run.config.seed, **options)
     )
+    if lora and start:
+        add_adapters(network, lora.rank, lora.layers, start, run.config.seed)
     mixture = run.rows.mixture
     evaluation = {
         task: EvaluationRows(

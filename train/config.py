@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -13,6 +13,17 @@ from gpa.train.rewards import RewardsConfig
 from gpa.train.sizes import Size
 
 Phase = Literal["pretrain", "sft", "reinforce"]
+
+
+Layer = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+class LoraConfig(Config):
+    """Matrices of a low rank that are trained beside frozen weights (arXiv:2106.09685), by peft."""
+
+    rank: PositiveInt = 16
+    # In every block: of attention, and of the layers between.
+    layers: tuple[Layer, ...] = get_args(Layer)
 
 
 class PhaseConfig(Config):
@@ -26,6 +37,8 @@ class PhaseConfig(Config):
     warmup_share: float = Field(default=0.01, ge=0, lt=1)
     weight_decay: float = Field(default=0.1, ge=0)
     beta2: float = Field(default=0.95, gt=0, lt=1)
+    # Of `sft`: train this instead of all weights.
+    lora: LoraConfig | None = None
 
 
 class BatchConfig(Config):

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import (
     PreTrainedTokenizerFast,
@@ -31,7 +32,7 @@ from gpa.train.loss import with_packed_loss
 from gpa.train.metrics import LossBar, MetricsFile, model_flops
 from gpa.train.mixture import Place
 from gpa.train.packing import collate
-from gpa.train.sizes import Size
+from gpa.train.sizes import Size, base_of
 
 
 class InOrder(torch.utils.data.Sampler[int]):
@@ -80,6 +81,16 @@ class GPATrainer(Trainer):
         count = (inputs["labels"][:, 1:] != IGNORED).sum().reshape(1)
         return None, (loss.float() * count).reshape(1), count
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """As the Trainer does, and adapters, which it knows in a wrapped model only."""
+        if base_of(Path(resume_from_checkpoint)) is None:
+            return super()._load_from_checkpoint(resume_from_checkpoint, model)
+        from peft import set_peft_model_state_dict
+
+        saved = load_file(Path(resume_from_checkpoint) / "adapter_model.safetensors")
+        named = {name.removeprefix("base_model.model."): value for name, value in saved.items()}
+        set_peft_model_state_dict(self.model, named)
+
     def floating_point_ops(self, inputs: dict[str, Tensor | Any]) -> int:
         """Operations of a training step, which the Trainer adds up."""
         return int(model_flops(self.model.config, inputs))
@@ -91,6 +102,8 @@ class GPATrainer(Trainer):
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
             if self.is_world_process_zero():
+                # Beside adapters, too: it says what they are for.
+                self.model.config.save_pretrained(aside / name)
                 _commit(aside / name, self.out / name)
         except (OSError, SafetensorError, RuntimeError) as error:
             shutil.rmtree(aside, ignore_errors=True)

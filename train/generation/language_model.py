@@ -22,7 +22,7 @@ from gpa.tokenize.vocabulary import Ids, Vocabulary
 from gpa.train.generation.decoding import Engine, Legal, Token, TransformersEngine
 from gpa.train.generation.sampling import SamplingConfig
 from gpa.train.generation.vllm import VLLMEngine
-from gpa.train.sizes import load_model, model_config, size_of
+from gpa.train.sizes import base_of, load_model, model_config, size_of
 from gpa.train.trainer import checkpoints
 
 
@@ -73,6 +73,8 @@ class LanguageModel:
         size = size_of(checkpoint)
         engine: Engine
         if config.engine == "vllm":
+            if base_of(checkpoint):
+                raise UserError(f"vLLM needs whole weights; merge {checkpoint} with `gpa merge`.")
             engine = VLLMEngine(checkpoint, model_config(size).max_position_embeddings)
         else:
             model = load_model(size, checkpoint, attn_implementation="sdpa")
