@@ -86,7 +86,8 @@ class ReinforceTrainer(GPATrainer):
         super().__init__(rows, *args, **options)
         self.data_collator = lambda batch: list(itertools.chain.from_iterable(batch))
         self.config, self.vocabulary, self.measure = config, vocabulary, measure
-        self.policy, self.start, self.rows_at_once = options["model"], start, rows_at_once
+        self.policy, self.rows_at_once = options["model"], rows_at_once
+        self.start = start and start.to(self.args.device)  # type: ignore[arg-type] # as in load
         self.measured: dict[str, float] = {}
 
     def training_step(

@@ -30,11 +30,11 @@ from gpa.train.rewards import Values
 from gpa.train.trainer import checkpoints
 
 HALF_LEARNT_STEPS = 100
-STEPS = 40
-ANSWERS = 8
+STEPS = 14
+ANSWERS = 6
 # The longest transcript of the sample corpus has 44 tokens.
 LONGEST_ANSWER = 48
-LEARNING_RATE = 3e-4
+LEARNING_RATE = 1e-3
 
 
 def reinforced(config: TrainConfig) -> TrainConfig:

@@ -133,6 +133,17 @@ def test_a_run_writes_its_curves_and_names_its_data(shards, whole_run):
     assert state["stateful_callbacks"]["DataIdentity"]["args"]["data"] == shards.fingerprint
 
 
+def test_losses_are_those_of_before_there_were_other_phases(shards, whole_run, tmp_path):
+    where = {"model": "tiny", "phase": "sft", "tokens": shards.folder, "out": tmp_path}
+    train(small(), **where, steps=1, checkpoint=whole_run / "checkpoint-4")
+    pretrain, sft = (
+        [line["loss"] for line in read_metrics(out / "metrics.jsonl") if "loss" in line]
+        for out in (whole_run, tmp_path)
+    )
+    assert pretrain == pytest.approx([12.6064, 12.4785, 12.3217, 11.9675], abs=1e-3)
+    assert sft == pytest.approx([10.6100], abs=1e-3)
+
+
 def test_a_checkpoint_is_a_plain_transformers_model(whole_run):
     folder = whole_run / "checkpoint-4"
     assert json.loads((folder / "config.json").read_text())["architectures"] == ["Qwen3ForCausalLM"]
