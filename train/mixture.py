@@ -219,8 +219,9 @@ class Mixture:
             turn, first = divmod(drawn, len(stream))
             places = np.arange(first, min(first + DRAWN_AT_ONCE, len(stream)))
             key = [self.seed, number, turn]
-            *members, lengths = self._members(stream, permuted(places, len(stream), key), [*key, 1])
-            columns = *(rows[each] for each in members), lengths
+            chosen = permuted(places, len(stream), key)
+            sources, targets, references, lengths = self._members(stream, chosen, [*key, 1])
+            columns = rows[sources], rows[targets], rows[references], lengths
             for i, draw in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
                 if draw[-1] <= self.row_tokens:
                     yield drawn + i + 1, Draw(stream.task, *draw)

@@ -84,9 +84,9 @@ class ReinforceTrainer(GPATrainer):
         **options: Any,
     ):
         super().__init__(rows, *args, **options)
-        self.data_collator = lambda batch: list(itertools.chain.from_iterable(batch))
+        self.data_collator = _together
         self.config, self.vocabulary, self.measure = config, vocabulary, measure
-        self.policy, self.rows_at_once = options["model"], rows_at_once
+        self.rows_at_once = rows_at_once
         self.start = start and start.to(self.args.device)  # type: ignore[arg-type] # as in load
         self.measured: dict[str, float] = {}
 
@@ -152,7 +152,7 @@ class ReinforceTrainer(GPATrainer):
             batch_tokens=self.config.batch_tokens,
         )
         found: dict[int, list[Token]] = {}
-        with answering(self.policy) as engine, self.compute_loss_context_manager():
+        with answering(self.network) as engine, self.compute_loss_context_manager():
             for numbers, tokens in LanguageModel(engine, self.vocabulary, config).answers(prompts):
                 found |= zip(numbers, tokens, strict=True)
         return [found[number] for number in range(len(prompts))]
@@ -198,7 +198,7 @@ class ReinforceTrainer(GPATrainer):
         }
         weights = [np.full(each.length, each.advantage, np.float32) for row in rows for each in row]
         advantage = torch.from_numpy(np.concatenate(weights)).to(self.args.device)
-        log_probability = log_probabilities(self.policy, legal, batch)
+        log_probability = log_probabilities(self.network, legal, batch)
         loss = -(advantage * log_probability).sum()
         if self.start is not None:
             with torch.no_grad():
@@ -225,7 +225,9 @@ def reinforcing(
         languages = rows.mixture.catalogue.languages
         ears = Ears.load(reinforce.rewards, shards.provenance, languages)
     attention = options["model"].config._attn_implementation
-    held = reinforce.kl > 0 and start is not None
+    held = None
+    if reinforce.kl and start:
+        held = load_model(size, start, attn_implementation=attention)
     return ReinforceTrainer(
         rows,
         *args,
@@ -233,9 +235,14 @@ def reinforcing(
         rows_at_once=config.batches[size].rows_at_once,
         vocabulary=vocabulary,
         measure=Rewards(reinforce.rewards, shards, vocabulary, ears),
-        start=load_model(size, start, attn_implementation=attention) if held else None,
+        start=held,
         **options,
     )
+
+
+def _together(batch: list[list[Draw]]) -> Any:
+    """The draws of some rows."""
+    return list(itertools.chain.from_iterable(batch))
 
 
 def task_of(draw: Draw) -> Task:

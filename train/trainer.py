@@ -63,6 +63,7 @@ class GPATrainer(Trainer):
     def __init__(self, rows: PackedRows, out: Path, keep: int, **options: Any):
         super().__init__(train_dataset=rows, **options)
         self.rows, self.out, self.keep = rows, out, keep
+        self.network: Qwen3ForCausalLM = options["model"]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler:
         return InOrder(self.rows)
@@ -89,11 +90,11 @@ class GPATrainer(Trainer):
 
         saved = load_file(Path(resume_from_checkpoint) / "adapter_model.safetensors")
         named = {name.removeprefix("base_model.model."): value for name, value in saved.items()}
-        set_peft_model_state_dict(self.model, named)
+        set_peft_model_state_dict(self.network, named)
 
     def floating_point_ops(self, inputs: dict[str, Tensor | Any]) -> int:
         """Operations of a training step, which the Trainer adds up."""
-        return int(model_flops(self.model.config, inputs))
+        return int(model_flops(self.network.config, inputs))
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         name = f"checkpoint-{self.state.global_step}"
@@ -103,7 +104,7 @@ class GPATrainer(Trainer):
             self.accelerator.wait_for_everyone()
             if self.is_world_process_zero():
                 # Beside adapters, too: it says what they are for.
-                self.model.config.save_pretrained(aside / name)
+                self.network.config.save_pretrained(aside / name)
                 _commit(aside / name, self.out / name)
         except (OSError, SafetensorError, RuntimeError) as error:
             shutil.rmtree(aside, ignore_errors=True)

@@ -25,7 +25,7 @@ from gpa.train.command import build, prepare, read_config, train
 from gpa.train.config import TrainConfig
 from gpa.train.generation.language_model import GenerationConfig, LanguageModel
 from gpa.train.mixture import Draw
-from gpa.train.reinforce import Measure
+from gpa.train.reinforce import Measure, ReinforceTrainer
 from gpa.train.rewards import Values
 from gpa.train.trainer import checkpoints
 
@@ -82,45 +82,48 @@ def error_rate(checkpoint: Path, tokens: Path) -> float:
     return corpus_wer(counts).value
 
 
-def study(tokens: Path, out: Path, seeds: Iterable[int]) -> list[tuple[int, float, float, float]]:
-    """Of each seed: WER half learnt, after reinforcement, and after the control."""
+def study(tokens: Path, out: Path, seeds: Iterable[int]) -> None:
+    """Print for each seed WER half learnt, after reinforcement, and after the control."""
     by_heart = read_config(Path("train/by_heart.yaml"))
-    found = []
+    print("| seed | half learnt | reinforced | control |\n|---|---|---|---|")
     for seed in seeds:
         config = by_heart.model_copy(update={"seed": seed, "keep_checkpoints": 1})
-        where = {"model": "tiny", "tokens": tokens}
         half = train(
-            config, phase="pretrain", out=out / f"half-{seed}", steps=HALF_LEARNT_STEPS, **where
+            config,
+            model="tiny",
+            phase="pretrain",
+            tokens=tokens,
+            out=out / f"half-{seed}",
+            steps=HALF_LEARNT_STEPS,
+            say=lambda line: None,
         )
         rates = [error_rate(half, tokens)]
         for name in ("rewards", "shuffled"):
             run = prepare(
                 reinforced(config),
+                model="tiny",
                 phase="reinforce",
+                tokens=tokens,
                 out=out / f"{name}-{seed}",
                 steps=None,
                 checkpoint=half,
                 resume=False,
-                **where,
             )
             trainer = build(run)
-            if name == "shuffled":
+            if isinstance(trainer, ReinforceTrainer) and name == "shuffled":
                 trainer.measure = shuffled(trainer.measure, seed)
             trainer.train()
             rates.append(error_rate(checkpoints(run.out)[-1], tokens))
-        found.append((seed, *rates))
         print(f"| {seed} | " + " | ".join(f"{rate:.1%}" for rate in rates) + " |", flush=True)
-    return found
 
 
 def main() -> None:
-    """Print a row of the table a seed."""
+    """Read the options."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tokens", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
     given = parser.parse_args()
-    print("| seed | half learnt | reinforced | control |\n|---|---|---|---|")
     study(given.tokens, given.out, range(given.seeds))
 
 

@@ -113,7 +113,7 @@ def test_rewards_are_logged_and_evaluated_from_before_the_first_step(whole_run):
 def test_log_probabilities_are_those_of_the_decoder_that_drew(shards, start, tmp_path, vocabulary):
     """Among legal tokens alone, any end being the same: what a row says is what was drawn from."""
     trainer = made(shards, start, tmp_path)
-    model, legal = trainer.policy, Legal.of("asr", vocabulary.structure)
+    model, legal = trainer.network, Legal.of("asr", vocabulary.structure)
     prompts = [trainer._sequence(draw).prompt for draw in trainer.rows[0]]
     answers = [[5, 6, 7], [8, TEXT.size]]
     sequences, expected = [], []
@@ -144,12 +144,12 @@ def test_what_pays_better_than_its_group_grows_likelier(shards, start, tmp_path)
     )
     batch = collate([fill_row([each.sequence for each in row], 256, False) for row in rows])
     legal = Legal.of("asr", trainer.vocabulary.structure)
-    before = log_probabilities(trainer.policy, legal, batch)
-    trainer.training_step(trainer.policy, draws)
+    before = log_probabilities(trainer.network, legal, batch)
+    trainer.training_step(trainer.network, draws)
     with torch.no_grad():
-        for weight in trainer.policy.parameters():
+        for weight in trainer.network.parameters():
             weight -= 0.1 * weight.grad
-    moved = (log_probabilities(trainer.policy, legal, batch) - before).detach()
+    moved = (log_probabilities(trainer.network, legal, batch) - before).detach()
     assert advantage.unique().numel() > 1
     assert moved[advantage > 0].mean() > 1e-4
     assert moved[advantage < 0].mean() < moved[advantage > 0].mean()
@@ -159,10 +159,10 @@ def test_what_pays_better_than_its_group_grows_likelier(shards, start, tmp_path)
 def test_groups_without_spread_are_counted_and_change_nothing(shards, start, tmp_path):
     trainer = made(shards, start, tmp_path)
     trainer.measure = lambda task, draws, answers: {"reward": np.ones(len(answers))}
-    before = {name: value.clone() for name, value in trainer.policy.state_dict().items()}
+    before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
     trainer.train()
     assert trainer.measured["asr_reward_left_out"] == 1
-    after = trainer.policy.state_dict()
+    after = trainer.network.state_dict()
     assert all(torch.equal(after[name], before[name]) for name in before)
 
 
