@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from gpa.eval.benchmarks.answers import answer_tokens
 from gpa.eval.benchmarks.datasets import read_sets
 from gpa.eval.metrics import corpus_wer, errors
 from gpa.tokenize.sequences import Task
-from gpa.train.command import build, prepare, read_config, train
+from gpa.train.command import Run, build, prepare, read_config
 from gpa.train.config import TrainConfig
 from gpa.train.generation.language_model import GenerationConfig, LanguageModel
 from gpa.train.mixture import Draw
@@ -29,7 +30,7 @@ from gpa.train.reinforce import Measure, ReinforceTrainer
 from gpa.train.rewards import Values
 from gpa.train.trainer import checkpoints
 
-HALF_LEARNT_STEPS = 100
+HALF_LEARNT_STEPS = 120
 STEPS = 14
 ANSWERS = 6
 # The longest transcript of the sample corpus has 44 tokens.
@@ -83,38 +84,34 @@ def error_rate(checkpoint: Path, tokens: Path) -> float:
 
 
 def study(tokens: Path, out: Path, seeds: Iterable[int]) -> None:
-    """Print for each seed WER half learnt, after reinforcement, and after the control."""
-    by_heart = read_config(Path("train/by_heart.yaml"))
+    """Print for each seed WER before and after reinforcement, and after the control.
+
+    What lies in `out` already is gone on with.
+    """
+    config = read_config(Path("train/by_heart.yaml")).model_copy(update={"keep_checkpoints": 1})
+    where = partial(prepare, model="tiny", tokens=tokens, resume=True)
+    half = _trained(
+        where(config, phase="pretrain", out=out / "half", steps=HALF_LEARNT_STEPS, checkpoint=None)
+    )
+    before = error_rate(half, tokens)
     print("| seed | half learnt | reinforced | control |\n|---|---|---|---|")
     for seed in seeds:
-        config = by_heart.model_copy(update={"seed": seed, "keep_checkpoints": 1})
-        half = train(
-            config,
-            model="tiny",
-            phase="pretrain",
-            tokens=tokens,
-            out=out / f"half-{seed}",
-            steps=HALF_LEARNT_STEPS,
-            say=lambda line: None,
-        )
-        rates = [error_rate(half, tokens)]
-        for name in ("rewards", "shuffled"):
-            run = prepare(
-                reinforced(config),
-                model="tiny",
-                phase="reinforce",
-                tokens=tokens,
-                out=out / f"{name}-{seed}",
-                steps=None,
-                checkpoint=half,
-                resume=False,
-            )
-            trainer = build(run)
-            if isinstance(trainer, ReinforceTrainer) and name == "shuffled":
-                trainer.measure = shuffled(trainer.measure, seed)
-            trainer.train()
-            rates.append(error_rate(checkpoints(run.out)[-1], tokens))
+        settings = reinforced(config.model_copy(update={"seed": seed}))
+        rates = [before]
+        for name, random in (("rewards", None), ("shuffled", seed)):
+            folder = out / f"{name}-{seed}"
+            run = where(settings, phase="reinforce", out=folder, steps=None, checkpoint=half)
+            rates.append(error_rate(_trained(run, random), tokens))
         print(f"| {seed} | " + " | ".join(f"{rate:.1%}" for rate in rates) + " |", flush=True)
+
+
+def _trained(run: Run, shuffle: int | None = None) -> Path:
+    """The last checkpoint of a run, its rewards shuffled by this seed."""
+    trainer = build(run)
+    if shuffle is not None and isinstance(trainer, ReinforceTrainer):
+        trainer.measure = shuffled(trainer.measure, shuffle)
+    trainer.train(resume_from_checkpoint=str(run.resume) if run.resume else None)
+    return checkpoints(run.out)[-1]
 
 
 def main() -> None:

@@ -62,11 +62,12 @@ def test_recognition_is_paid_for_units_that_are_right(rewards, shards, vocabular
 
 
 def test_speech_is_paid_for_what_the_judge_hears_its_voice_and_its_length(rewards, shards):
-    right = shards.tokens(8)
+    long = next(n for n in range(16) if len(shards.tokens(n).semantic_tokens) >= 40)
+    right, draw = shards.tokens(long), TTS._replace(reference=long)
     answers = [right.semantic_tokens.tolist(), right.semantic_tokens.tolist()[:20]]
     heard = shards.text(0)[0]
     weights = {"error_rate": -2.0, "similarity": 1.0, "length": -0.5}
-    measured = rewards(heard, tts=weights)("tts", [TTS] * 2, answers)
+    measured = rewards(heard, tts=weights)("tts", [draw] * 2, answers)
     length = len(shards.tokens(0).semantic_tokens)
     np.testing.assert_allclose(measured["error_rate"], [0, 0])
     # The reference's own tokens in its own voice; too short to have a voice.
