@@ -92,6 +92,11 @@ class GPATrainer(Trainer):
         named = {name.removeprefix("base_model.model."): value for name, value in saved.items()}
         set_peft_model_state_dict(self.network, named)
 
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """As the Trainer does; beside adapters, too, the config of the model that they are for."""
+        super()._save(output_dir, state_dict)
+        self.network.config.save_pretrained(output_dir or str(self.args.output_dir))
+
     def floating_point_ops(self, inputs: dict[str, Tensor | Any]) -> int:
         """Operations of a training step, which the Trainer adds up."""
         return int(model_flops(self.network.config, inputs))
@@ -103,8 +108,6 @@ class GPATrainer(Trainer):
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
             if self.is_world_process_zero():
-                # Beside adapters, too: it says what they are for.
-                self.network.config.save_pretrained(aside / name)
                 _commit(aside / name, self.out / name)
         except (OSError, SafetensorError, RuntimeError) as error:
             shutil.rmtree(aside, ignore_errors=True)
