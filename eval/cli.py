@@ -130,12 +130,16 @@ def say(
     text: Annotated[str, typer.Argument(help="What is to be said.")],
     voice: VoiceFile,
     out: WavFile,
+    voice_text: Annotated[
+        str | None, typer.Option(help="What VOICE says: speech goes on from it, accent and all.")
+    ] = None,
+    *,
     model: Model,
 ) -> None:
     """Say a text in somebody's voice."""
     from gpa.eval.generation import commands as command
 
-    command.say(text, voice, out, model)
+    command.say(text, voice, voice_text, out, model)
 
 
 @app.command()

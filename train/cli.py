@@ -13,9 +13,22 @@ app = typer.Typer()
 
 
 @app.command()
+def merge(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of adapters (LoRA).")],
+    out: Annotated[Path, typer.Argument(help="Folder for the whole model.")],
+) -> None:
+    """Merge adapters into the weights that they were trained beside."""
+    from gpa.tokenize.vocabulary import Vocabulary
+    from gpa.train.sizes import load_model, size_of
+
+    load_model(size_of(checkpoint), checkpoint).save_pretrained(out)
+    Vocabulary.beside(checkpoint).save(out)
+
+
+@app.command()
 def train(
     model: Annotated[str, typer.Option(help="tiny, 0.3b or 3b.")] = "tiny",
-    phase: Annotated[str, typer.Option(help="pretrain or sft.")] = "pretrain",
+    phase: Annotated[str, typer.Option(help="pretrain, sft or reinforce.")] = "pretrain",
     tokens: Annotated[Path, typer.Option(help="Folder of token shards.")] = Path("tokens"),
     out: Annotated[
         Path | None, typer.Option(help="Folder for checkpoints; default: checkpoints/MODEL-PHASE.")
