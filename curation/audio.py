@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import IO
+from typing import IO, cast
 
 import numpy as np
 import soundfile
@@ -198,7 +198,7 @@ def decode_flac(data: bytes) -> tuple[Waveform, int]:
 
 
 @contextmanager
-def opened(uri: str) -> Iterator[io.RawIOBase]:
+def opened(uri: str) -> Iterator[IO[bytes]]:
     """A seekable file, at a path, a URL, or in another file (`gpa.curation.places`).
 
     Raises NotReadError where storage does not give it, at whatever byte: decoders take an error
@@ -211,7 +211,7 @@ def opened(uri: str) -> Iterator[io.RawIOBase]:
     with file:
         watched = _Watched(file)
         try:
-            yield watched
+            yield cast(IO[bytes], watched)  # has all of it that decoders ask for
         finally:
             if watched.failure is not None:
                 raise NotReadError({uri: one_line(watched.failure)}) from watched.failure

@@ -378,8 +378,8 @@ def show(found: Plan, out: str, console: Console) -> None:
         f"{kept.count} excerpts of {duration(found.sample_s)} in all.",
         soft_wrap=True,
     )
-    for stage, again in found.again_hours.items():
-        console.print(f"Pruned, and made again: {again * per_hour:,.2f} {unit} of {stage}.")
+    for name, again in found.again_hours.items():
+        console.print(f"Pruned, and made again: {again * per_hour:,.2f} {unit} of {name}.")
     console.print(
         f"At its highest {found.peak_gb:,.2f} GB lie there (resources.keep: {found.keep}). Waves from "
         f"{found.models_hours:,.1f} h on spend less than 1 % on the start of workers and models.",
