@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -22,8 +21,8 @@ from numpy.typing import NDArray
 from gpa.curation.decoding.channels import ChannelMeter, Channels
 from gpa.curation.decoding.fold import every_stream, fold
 from gpa.curation.decoding.sound import DecodeError, Sound, Waveform
+from gpa.curation.places import open_place
 from gpa.runtime.errors import NotReadError, one_line
-from gpa.runtime.storage import filesystem_of
 
 # 8 GiB of float32, which is 6 hours of stereo at 48 kHz: more at once would kill the worker.
 MAX_DECODED_VALUES = 2**31
@@ -200,17 +199,13 @@ def decode_flac(data: bytes) -> tuple[Waveform, int]:
 
 @contextmanager
 def opened(uri: str) -> Iterator[io.RawIOBase]:
-    """A seekable file; only what holds "://" is a URL, so that a path may hold anything else.
+    """A seekable file, at a path, a URL, or in another file (`gpa.curation.places`).
 
     Raises NotReadError where storage does not give it, at whatever byte: decoders take an error
     of reading for the file's end.
     """
     try:
-        if "://" in uri:
-            filesystem, path = filesystem_of(uri)
-            file = filesystem.open(path, "rb")
-        else:
-            file = Path(uri).open("rb")  # noqa: SIM115 - closed below
+        file = open_place(uri)
     except Exception as error:  # what clients of object stores raise has no common class
         raise NotReadError({uri: one_line(error)}) from error
     with file:

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gpa.runtime.errors import UserError
-from gpa.runtime.options import PIPELINES, ConfigFile, Pipeline, console
+from gpa.runtime.options import ConfigFile, Pipeline, console
 
 app = typer.Typer()
+
+
+@contextmanager
+def _extra(name: str) -> Iterator[None]:
+    """Importing what the command of that name needs, which its extra installs."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"`gpa {name}` needs {error.name}; install it with `pip install 'gpa[{name}]'`."
+        ) from None
 
 
 @app.command()
@@ -18,12 +31,13 @@ def curate(
     corpus: Annotated[
         str,
         typer.Option(
-            help="Folder, fsspec URL, or manifest (JSONL, CSV, Parquet); default: the sample corpus."
+            help="Folder, fsspec URL, manifest, tar or Parquet (docs/inputs.md); default: the sample corpus."
         ),
     ] = "",
     out: Annotated[str, typer.Option(help="Folder or fsspec URL for all that is made.")] = "out",
     pipeline: Pipeline = "laptop",
-    config: ConfigFile = PIPELINES,
+    *,
+    config: ConfigFile,
 ) -> None:
     """Turn raw recordings into curated WebDataset shards, and say what was dropped and why."""
     from gpa.curation import run
@@ -39,7 +53,7 @@ def curate(
 @app.command()
 def plan(
     corpus: Annotated[
-        str, typer.Option(help="Folder, fsspec URL, or manifest (JSONL, CSV, Parquet): is probed.")
+        str, typer.Option(help="Folder, fsspec URL, manifest, tar or Parquet: is probed.")
     ] = "",
     hours: Annotated[
         float | None,
@@ -50,7 +64,8 @@ def plan(
     out: Annotated[str, typer.Option(help="Where the run would write; nothing is.")] = "out",
     pipeline: Pipeline = "laptop",
     minutes: Annotated[float, typer.Option(help="How much audio to try it on.", min=0.1)] = 5.0,
-    config: ConfigFile = PIPELINES,
+    *,
+    config: ConfigFile,
 ) -> None:
     """Say what a run would take and keep: hours, CPU, GPU, disk, by stage."""
     from gpa.curation.pipeline import read_pipeline
@@ -61,7 +76,8 @@ def plan(
     if (hours is None) == (not corpus):
         raise UserError("Name a corpus to probe with --corpus, or a size with --hours.")
     if hours is not None:
-        forecaster.show(forecaster.forecast_pipeline(settings, hours, cpus, gpus), console)
+        reckoned = forecaster.forecast_pipeline(settings, hours, cpus, gpus)
+        forecaster.show(reckoned, settings.resources.wave_hours, console)
         return
     found = planner.plan(corpus, out, pipeline, settings, minutes, console)
     planner.show(found, out, console)
@@ -72,7 +88,8 @@ def doctor(
     pipeline: Pipeline = "laptop",
     out: Annotated[str, typer.Option(help="Where a run would write.")] = "out",
     load: Annotated[bool, typer.Option(help="Load every model once, as a worker would.")] = False,
-    config: ConfigFile = PIPELINES,
+    *,
+    config: ConfigFile,
 ) -> None:
     """Check every model, library, permission and device that a pipeline needs."""
     from gpa.curation import doctor as examiner
@@ -81,14 +98,14 @@ def doctor(
 
     settings = read_pipeline(config, pipeline)
     stages = build_stages(settings)
-    if not examiner.show(stages, Store(out), settings.resources, console):
+    if not examiner.show(config, stages, Store(out), settings.resources, console):
         raise typer.Exit(1)
     if load:
         examiner.load(stages, console)
 
 
 @app.command()
-def fetch(pipeline: Pipeline = "laptop", config: ConfigFile = PIPELINES) -> None:
+def fetch(pipeline: Pipeline = "laptop", *, config: ConfigFile) -> None:
     """Download all weights of a pipeline once, for machines that will run without a network."""
     from gpa.curation.pipeline import build_stages, read_pipeline
     from gpa.curation.prepare import fetch as fetching
@@ -117,6 +134,16 @@ def verify(
 
 
 @app.command()
+def prune(
+    out: Annotated[str, typer.Argument(help="The OUT of a finished run.")],
+) -> None:
+    """Delete the audio between the steps; tables and shards stay, and it can be made again."""
+    from gpa.curation import waves
+
+    console.print(f"{waves.prune_all(out):,} files of audio deleted.")
+
+
+@app.command()
 def compare(
     before: Annotated[str, typer.Argument(help="The OUT of one run.")],
     after: Annotated[str, typer.Argument(help="The OUT of another.")],
@@ -139,15 +166,22 @@ def export(
         str | None,
         typer.Option(help="SQL condition, such as \"language = 'en' and pwer < 0.05\"."),
     ] = None,
+    buckets: Annotated[
+        str, typer.Option(help="For nemo: seconds at which buckets end, such as 5,10,20.")
+    ] = "",
+    contamination: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a test set: what also stands there is left out."),
+    ] = None,
 ) -> None:
     """Write curated utterances in the format of another trainer."""
-    try:
+    with _extra("export"):
         from gpa.curation.export.run import export as run_export
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"`gpa export` needs {error.name}; install it with `pip install 'gpa[export]'`."
-        ) from None
-    run_export(curated, to, out, where, console)
+    try:
+        ends_s = [float(each) for each in buckets.split(",") if each.strip()]
+    except ValueError:
+        raise UserError(f"--buckets takes seconds, such as 5,10,20, not {buckets!r}.") from None
+    run_export(curated, to, out, where, console, ends_s, contamination)
 
 
 @app.command()
@@ -158,10 +192,6 @@ def explore(
     port: Annotated[int, typer.Option()] = 8100,
 ) -> None:
     """Look through all utterances in the browser: filter, listen, correct, download."""
-    try:
+    with _extra("explore"):
         from gpa.curation.explore import app as explorer
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"`gpa explore` needs {error.name}; install it with `pip install 'gpa[explore]'`."
-        ) from None
     explorer.explore(out, host, port, reviewer, console)

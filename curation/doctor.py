@@ -12,10 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
+from pathlib import Path
 
 from rich.console import Console
 
+from gpa.curation.consensus.config import impossible
+from gpa.curation.consensus.stage import ConsensusStage
 from gpa.curation.models.weights import locate
+from gpa.curation.transcribe.stage import Transcribe, spoken_languages
 from gpa.runtime import interpreter
 from gpa.runtime.errors import UserError
 from gpa.runtime.execution import Resources
@@ -47,6 +51,7 @@ def findings(stages: Sequence[Stage], store: Store, resources: Resources) -> Ite
     for stage in stages:
         for name, adapter in stage.adapters().items():
             yield look_at(stage, name, adapter, resources)
+    yield _checked("consensus/panels", lambda: _panels(stages))
 
 
 def look_at(stage: Stage, name: str, adapter: Adapter, resources: Resources) -> Finding:
@@ -65,10 +70,12 @@ def examine(stages: Sequence[Stage], store: Store, resources: Resources) -> None
         raise UserError("Nothing was started. " + "\n".join(problems))
 
 
-def show(stages: Sequence[Stage], store: Store, resources: Resources, console: Console) -> bool:
-    """Print every finding in a line of its own; returns whether all is well."""
+def show(
+    config: Path, stages: Sequence[Stage], store: Store, resources: Resources, console: Console
+) -> bool:
+    """Print each finding in a line of its own, after the config's place; returns whether all is well."""
     well = True
-    for finding in findings(stages, store, resources):
+    for finding in [Finding("config", str(config)), *findings(stages, store, resources)]:
         well = well and finding.problem is None
         mark = "[red]missing[/red]" if finding.problem else "[green]ok[/green]     "
         console.print(f"{mark}  {finding.subject:<28}  ", end="")
@@ -144,6 +151,26 @@ def _model(stage: Stage, adapter: Adapter, resources: Resources) -> str:
             f"resources.steps.{stage.step}.gpus, or its device to cpu."
         )
     return describe(facts)
+
+
+def _panels(stages: Sequence[Stage]) -> str:
+    """Languages with a panel; raises UserError where one of them could never keep anything."""
+    spoken: dict[str, frozenset[str] | None] = {}
+    found: list[str] = []
+    for stage in stages:
+        if isinstance(stage, Transcribe):
+            try:
+                of_the_model = interpreter.facts_of(stage.asr).languages
+            except UserError:  # which is said of the model itself
+                of_the_model = None
+            spoken[stage.asr_name] = spoken_languages(stage.config.asr.languages, of_the_model)
+        elif isinstance(stage, ConsensusStage):
+            config = stage.config
+            least = config.min_voters - (config.given == "vote")
+            if problems := list(impossible(config.panels, least, spoken)):
+                raise UserError(" ".join(problems))
+            found += stage.config.panels
+    return ", ".join(found) or "none"
 
 
 def missing(source: Source, offline: bool) -> str:

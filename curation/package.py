@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from gpa.curation.consensus.agreement import wer
-from gpa.curation.tables import TOLD, known
+from gpa.curation.expected import read_calibration
+from gpa.curation.tables import MEASURES, TOLD, known
 from gpa.curation.text.units import units
+from gpa.curation.verdicts import Correction
 from gpa.runtime.config import Config
 from gpa.runtime.stage import Artifact, Attempts, Stage, rows
 
 # Version of the fields of KEY.json (docs/dataset.md); raised when one changes its meaning.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 SELECTED = pa.schema(
     [
@@ -34,10 +35,14 @@ SELECTED = pa.schema(
         pa.field("speaker", pa.string(), nullable=False),
         pa.field("language", pa.string(), nullable=False),
         pa.field("text", pa.string(), nullable=False),
+        pa.field("corrected_by", pa.string()),
         pa.field("pwer", pa.float64()),
         pa.field("confidence", pa.float64()),
+        pa.field("given_pwer", pa.float64()),
+        pa.field("expected_wer", pa.float64()),  # null without a calibration
         pa.field("snr_db", pa.float64(), nullable=False),
         pa.field("mos", pa.float64()),  # overall, of the kept version
+        *(pa.field(name, pa.float64()) for name in MEASURES),
         pa.field("kept_version", pa.string(), nullable=False),
         pa.field("sample_rate", pa.int32(), nullable=False),
         pa.field("bytes", pa.int64(), nullable=False),  # of the FLAC
@@ -47,9 +52,13 @@ SELECTED = pa.schema(
 
 
 class PackageConfig(Config):
-    """How shards are cut."""
+    """How shards are cut, whose texts they hold, and what is said of each label."""
 
+    # verdicts.jsonl: a text that a person typed there is the label (`gpa.curation.verdicts`).
+    corrections: Path | None = None
     shard_mb: float = Field(256.0, gt=0)  # megabytes of FLAC; the last utterance may exceed it
+    # Written by `gpa calibrate OUT --truth DIR --json FILE`: gives every label its `expected_wer`.
+    calibration: Path | None = None
 
 
 class PackageStage(Stage):
@@ -58,14 +67,27 @@ class PackageStage(Stage):
     step = "package"
     version = 4
     layers = TOLD
+    config: PackageConfig
 
-    def __init__(self, name: str, config: Config, inputs: Sequence[str], models: Mapping[str, str]):
-        super().__init__(name, config, inputs)
+    def __init__(
+        self,
+        name: str,
+        config: PackageConfig,
+        inputs: Sequence[str],
+        models: Mapping[str, str],
+        corrections: Mapping[str, Correction],
+    ):
+        # What the file says decides, not where it lies.
+        super().__init__(name, config.model_copy(update={"corrections": None}), inputs)
         self._models = dict(models)
+        self._calibration = read_calibration(config.calibration) if config.calibration else None
+        self._corrections = dict(corrections)
 
     def model_identity(self) -> str:
-        """The models' names as they stand in every KEY.json."""
-        return json.dumps(self._models, sort_keys=True)
+        """The models' names as they stand in every KEY.json, the calibration, and corrections."""
+        told = {key: vars(each) for key, each in self._corrections.items()}
+        calibration = self._calibration.model_dump() if self._calibration else None
+        return json.dumps([self._models, calibration, told], sort_keys=True)
 
     def process(
         self, partition: str, inputs: Mapping[str, Artifact], attempts: Attempts
@@ -75,7 +97,7 @@ class PackageStage(Stage):
         recordings = {
             row["recording_id"]: row for row in known(inputs["recordings"].table, self.layers)
         }
-        alone = _alone(inputs["utterances"].table)
+        spoken_by_one = _spoken_by_one(inputs["utterances"].table)
         heard = sorted(name for name in inputs if name.startswith("hypotheses/"))
         selected = []
         for utterance in tables["utterances"].values():
@@ -93,11 +115,20 @@ class PackageStage(Stage):
             consensus = tables["consensus"][key]
             metadata = _metadata(
                 utterance, recording, quality, consensus, aligned, hypotheses, self._models
-            ) | _as_given(utterance, json.loads(recording["given"]), consensus, aligned, alone)
+            )
+            metadata |= _as_corrected(metadata, self._corrections.get(key))
+            if "speaker" in metadata["given"] and utterance["recording_id"] in spoken_by_one:
+                metadata["speaker"] = str(metadata["given"]["speaker"])
+            if self._calibration:
+                metadata["expected_wer"] = self._calibration.expected(
+                    consensus["pwer"], utterance["duration_s"]
+                )
+            expected = metadata.get("expected_wer")
             mos = metadata["mos"][quality["kept_version"]]
             selected.append(
                 {
                     **metadata,
+                    "expected_wer": expected["value"] if expected else None,
                     "snr_db": utterance["snr_db"],
                     "mos": mos["overall"] if mos else None,
                     "bytes": len(inputs["utterances"].files[audio_name(key, metadata)]),
@@ -154,43 +185,32 @@ def _metadata(
         "kept_version": quality["kept_version"],
         "mos": {v: quality[f"{v}_mos"] for v in ("normalized", "denoised")},
         "snr_db": utterance["snr_db"],
+        **{name: quality[name] for name in MEASURES},
         "models": models,
+        "given": json.loads(recording["given"]),
+        "given_pwer": consensus["given_pwer"],
     }
 
 
-@dataclass(frozen=True)
-class _Alone:
-    """Recordings in which there is one thing of a kind, so that what is said of them is of it."""
-
-    utterance: frozenset[str]
-    speaker: frozenset[str]
-
-
-def _alone(utterances: pa.Table) -> _Alone:
-    counts = utterances.group_by("recording_id").aggregate(
-        [("utterance_id", "count_distinct"), ("speaker", "count_distinct")]
-    )
-
-    def of_one(column: str) -> frozenset[str]:
-        once = counts.filter(pc.equal(counts[f"{column}_count_distinct"], 1))
-        return frozenset(once["recording_id"].to_pylist())
-
-    return _Alone(of_one("utterance_id"), of_one("speaker"))
+def _spoken_by_one(utterances: pa.Table) -> frozenset[str]:
+    """Recordings with one speaker, whom a manifest may name: ids."""
+    counts = utterances.group_by("recording_id").aggregate([("speaker", "count_distinct")])
+    once = counts.filter(pc.equal(counts["speaker_count_distinct"], 1))
+    return frozenset(once["recording_id"].to_pylist())
 
 
-def _as_given(
-    utterance: dict, given: dict[str, Any], consensus: dict, aligned: dict, alone: _Alone
-) -> dict[str, Any]:
-    """What a manifest says of the recording, as far as that is true of the utterance.
+def _as_corrected(metadata: Mapping[str, Any], correction: Correction | None) -> dict[str, Any]:
+    """The label of a person, where there is one for this audio, and what it was.
 
-    A given speaker names that of a recording with one; a given text is compared with the label of
-    a recording that is one utterance: WER with the label as the reference, in agreement units.
+    Word times are of the words that recognisers heard: with other words there are none.
     """
-    recording_id, language = utterance["recording_id"], consensus["language"]
-    found: dict[str, Any] = {"given": given, "given_wer": None}
-    if "speaker" in given and recording_id in alone.speaker:
-        found["speaker"] = str(given["speaker"])
-    if "text" in given and recording_id in alone.utterance:
-        label, text = units(aligned["text"], language), units(str(given["text"]), language)
-        found["given_wer"] = wer(label, text) if label else None
-    return found
+    if correction is None or not correction.of(metadata["duration_s"]):
+        return {"corrected_by": None, "text_before_correction": None}
+    before, language = metadata["text"], metadata["language"]
+    same = units(before, language) == units(correction.text, language)
+    return {
+        "text": correction.text,
+        "corrected_by": correction.corrected_by,
+        "text_before_correction": before,
+        **({} if same else {"words": [], "words_from": ""}),
+    }

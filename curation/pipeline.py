@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
+from gpa.curation.consensus.given import GIVEN
 from gpa.curation.consensus.stage import ConsensusConfig, ConsensusStage
 from gpa.curation.denoise import DenoiseConfig, DenoiseStage
 from gpa.curation.ingest.stage import IngestConfig
@@ -19,6 +20,7 @@ from gpa.curation.quality import QualityConfig, QualityStage
 from gpa.curation.segment.stage import SegmentConfig, SegmentStage
 from gpa.curation.transcribe.early_exit import early_exits
 from gpa.curation.transcribe.stage import TranscribeConfig, transcribe_stages
+from gpa.curation.verdicts import corrections, read_verdicts
 from gpa.runtime.config import Config, parse, read_yaml
 from gpa.runtime.errors import UserError
 from gpa.runtime.execution import Resources
@@ -48,6 +50,8 @@ class CurationResources(Resources):
     """Where the recipe's steps run, and how much goes through them together."""
 
     wave_hours: float = Field(1000.0, gt=0)  # of audio, its shards written before the next wave
+    # Of what lies between the steps, when a wave has its shards; tables: its audio goes.
+    keep: Literal["all", "tables"] = "all"
 
 
 class PipelineConfig(Config):
@@ -86,6 +90,10 @@ def read_pipeline(file: Path, name: str) -> PipelineConfig:
 def check(config: PipelineConfig, where: str) -> None:
     """What no single section can see; raises UserError."""
     asrs = set(config.transcribe.asr)
+    if GIVEN in asrs:
+        raise UserError(
+            f"{where}: no ASR can be called {GIVEN!r}, as a manifest's text is; rename it."
+        )
     denoised = config.denoise.model != "none"
     for section in ("segment", "transcribe", "punctuate"):
         if getattr(config, section).hears == "denoised" and not denoised:
@@ -113,10 +121,16 @@ def _check_early_exit(config: PipelineConfig, where: str) -> None:
             f"{where}: transcribe.early_exit.pwer is {early_exit.pwer:g}, below consensus.max_pwer, "
             f"so it would skip what may be kept; set it to {consensus.max_pwer:g} or more."
         )
+    if consensus.max_outlier_distance is not None:
+        raise UserError(
+            f"{where}: transcribe.early_exit proves nothing for a panel that may leave a voter out; "
+            "take it out, or consensus.max_outlier_distance."
+        )
     for language, panel in consensus.panels.items():
-        if len(panel.voters) > early_exit.largest_panel:
+        voters = len(panel.with_given(consensus.given).voters)
+        if voters > early_exit.largest_panel:
             raise UserError(
-                f"{where}: consensus.panels.{language} has {len(panel.voters)} voters; set "
+                f"{where}: consensus.panels.{language} has {voters} voters; set "
                 f"transcribe.early_exit.largest_panel to that or more (the later ASRs then run again)."
             )
     if consensus.identifier not in (None, config.transcribe.identifier):
@@ -143,9 +157,10 @@ def build_stages(config: PipelineConfig) -> list[Stage]:
     transcribers = transcribe_stages(config.transcribe, spared)
     # Only those that have a say: an ASR outside all panels changes no decision.
     voices = [f"hypotheses/{asr}" for asr in consensus.asrs()]
+    judged = ["quality"] if consensus.quality.active else []
     stages += [
         *transcribers,
-        ConsensusStage("consensus", consensus, ["recordings", "utterances", *voices]),
+        ConsensusStage("consensus", consensus, ["recordings", "utterances", *judged, *voices]),
         PunctuateStage("alignment", config.punctuate, ["utterances", "consensus", *voices]),
     ]
     return stages
@@ -154,11 +169,14 @@ def build_stages(config: PipelineConfig) -> list[Stage]:
 def package_stage(config: PipelineConfig, stages: list[Stage]) -> Stage:
     """The last stage, which writes the models of all others into every KEY.json.
 
-    Raises UserError where a model is missing: `doctor.examine` says all that are.
+    Raises UserError where a model is missing (`doctor.examine` says all that are), or the file of
+    corrections can't be read.
     """
+    file = config.package.corrections
+    corrected = corrections(read_verdicts(file)) if file else {}
     heard = [stage.name for stage in stages if stage.step == "transcribe"]
     inputs = ["recordings", "utterances", "quality", *heard, "consensus", "alignment"]
-    return PackageStage("packaged", config.package, inputs, describe(models(stages)))
+    return PackageStage("packaged", config.package, inputs, describe(models(stages)), corrected)
 
 
 def models(stages: list[Stage]) -> dict[str, Facts]:

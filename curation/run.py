@@ -25,7 +25,7 @@ from gpa.curation.report import books, summary
 from gpa.curation.report.audit import audit
 from gpa.curation.report.outputs import CORPUS_TABLE, Run
 from gpa.curation.report.write import SAMPLES, write_report
-from gpa.curation.waves import waves
+from gpa.curation.waves import prune, waves
 from gpa.runtime import attempts, record
 from gpa.runtime.artifacts import ArtifactStore, parquet_bytes
 from gpa.runtime.errors import UserError
@@ -86,13 +86,25 @@ def curate(corpus_url: str, out: str, name: str, config: PipelineConfig, console
                 # Before the work, so that a report can be made of a run in progress.
                 run.content["partitions"] = [*made, *wave.seconds]
                 run.save()
-                not_read |= wave.make(recipe, stages, named)
                 to_come = [name for later in planned[number:] for name in later.seconds]
                 around = shards.Around(made, to_come)
+                if run.content["pruned"]:
+                    packaged = [
+                        name for name in wave.seconds if name not in wave.missing["packaged"]
+                    ]
+                    wanted = shards.waiting_for(
+                        artifacts, named["packaged"], packaged, around, shard_bytes
+                    )
+                    wave.hear_again(artifacts, stages, named, wanted)
+                not_read |= wave.make(recipe, stages, named)
                 shards.write(
                     engine, artifacts, named, list(wave.seconds), around, shard_bytes, pool
                 )
                 made += wave.seconds
+                if config.resources.keep == "tables":
+                    run.content["pruned"] = True
+                    run.save()
+                    prune(artifacts, named, wave.seconds)
             # Without those of which storage did not give a recording: the next run makes them.
             run.content["partitions"] = made
             left_out = ingest.waiting(found.table, set(made), not_read)
@@ -191,7 +203,9 @@ def verify(out: str, repair: bool = False) -> list[str]:
     artifacts = ArtifactStore(store)
     problems = []
     for name, fingerprint in content["fingerprints"].items():
-        for partition, problem in artifacts.damaged(name, fingerprint, content["partitions"]):
+        for partition, problem in artifacts.damaged(
+            name, fingerprint, content["partitions"], content.get("pruned", False)
+        ):
             problems.append(problem)
             if repair:
                 artifacts.remove(name, fingerprint, partition)

@@ -169,6 +169,28 @@ def extended_plan(
     return [*kept, *plan_shards(left(), shard_bytes, number)]
 
 
+def waiting_for(
+    artifacts: ArtifactStore,
+    fingerprint: str,
+    partitions: Sequence[str],
+    around: Around,
+    shard_bytes: float,
+) -> set[str]:
+    """Partitions of which anything is in a shard to be written; nothing is changed."""
+    planned = extended_plan(artifacts, fingerprint, partitions, around, shard_bytes)
+    written = set(written_shards(artifacts.store, fingerprint))
+    return {part[0] for shard in planned if shard not in written for part in shard.parts}
+
+
+def written_shards(store: Store, fingerprint: str | None = None) -> list[Shard]:
+    """Shards that are whole, of an OUT as it is; none where it holds others than asked for."""
+    shards, selected = _plan_before(store)
+    if fingerprint not in (None, selected):
+        return []
+    there = {name.removesuffix(".parquet") for name in store.names(MANIFEST)} & _tars(store)
+    return [shard for shard in shards if shard.name in there]
+
+
 def missing_shards(store: Store, fingerprint: str, shards: Sequence[Shard]) -> list[Shard]:
     """Make these shards the plan of an OUT; returns those still to write.
 

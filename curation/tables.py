@@ -45,19 +45,21 @@ RECORDINGS = pa.schema(
         _required("channels", pa.int32()),
         _required("codec", pa.string()),
         pa.field("language", pa.string()),  # from a manifest, else null
+        pa.field("text", pa.string()),  # the transcript that a manifest gives, else null
         _required("given", pa.string()),  # JSON: what else the manifest says
     ]
 )
 # The layers of a partition's name (`gpa.runtime.naming`), each with its columns of RECORDINGS: what
-# is heard, how it is understood, what else is said of it, and where it lies.
+# is heard, how it is understood, what it is said to say, what else is said of it, and where it lies.
 LAYERS = {
     "sound": ("recording_id", "sha256", "start_s", "end_s", "stream", "channel", "duration_s"),
     "language": ("language",),
+    "text": ("text",),
     "told": ("path", "given"),
     "place": ("uri", "bytes", "sample_rate", "channels", "codec"),
 }
 # How many layers there are up to the one of that name.
-SOUND, LANGUAGE, TOLD = 1, 2, 3
+SOUND, LANGUAGE, TEXT, TOLD = 1, 2, 3, 4
 
 
 def known(recordings: pa.Table, layers: int) -> list[dict]:
@@ -67,11 +69,6 @@ def known(recordings: pa.Table, layers: int) -> list[dict]:
     """
     names = [name for columns in list(LAYERS.values())[:layers] for name in columns]
     return recordings.select([*dict.fromkeys([*names, "uri"])]).to_pylist()
-
-
-def languages_given(recordings: pa.Table) -> dict[str, str | None]:
-    """The language that a manifest gave each recording, by id; of the layer `language`."""
-    return {row["recording_id"]: row["language"] for row in known(recordings, LANGUAGE)}
 
 
 # normalize: one row a decoded recording; file `<recording_id>.flac`, mono, at `sample_rate`.
@@ -126,13 +123,16 @@ MOS = pa.struct(
         pa.field("background", pa.float64()),
     ]
 )
+# Of the normalised version (`gpa.curation.quality`); levels in dB of full scale.
+MEASURES = ("bandwidth_hz", "clipped_share", "level_dbfs", "noise_floor_dbfs")
 QUALITY = pa.schema(
     [
         _required("utterance_id", pa.string()),
         _required("kept_version", pa.string()),  # "normalized" or "denoised"
         pa.field("normalized_mos", MOS),
         pa.field("denoised_mos", MOS),
-        pa.field("error", pa.string()),  # why there are no scores
+        *(pa.field(name, pa.float64()) for name in MEASURES),
+        pa.field("error", pa.string()),  # why there are no scores and no measures
     ]
 )
 
@@ -157,10 +157,13 @@ HYPOTHESES = pa.schema(
 STRUCK = pa.struct(
     [
         _required("asr", pa.string()),
-        # "absent", "skipped", "loop", "compression", "too_fast", "too_slow"
+        # "absent", "skipped", "outlier", "loop", "compression", "too_fast", "too_slow"
         _required("reason", pa.string()),
         pa.field("value", pa.float64()),
     ]
+)
+DISPUTE = pa.struct(
+    [_required(name, pa.string()) for name in ("first", "second", "heard_first", "heard_second")]
 )
 CONSENSUS = pa.schema(
     [
@@ -175,15 +178,22 @@ CONSENSUS = pa.schema(
         # Whether ASRs were skipped: then pwer is the least that it could have become, null without
         # cap and NaN with one left out (exact where the verifier alone was skipped).
         _required("early_exit", pa.bool_()),
+        # What the other rule gives, where one leaves out a voter and the other does not.
+        pa.field("pwer_other_rule", pa.float64()),
         pa.field("pwer_uncapped", pa.float64()),
         _required("pwer_without", pa.list_(pa.float64())),  # leave-one-out, by voter; NaN at N = 2
         pa.field("verifier", pa.string()),
         pa.field("verifier_distance", pa.float64()),  # in the verifier's own units, see docs
+        # Mean WER, pairs capped at 1, between the voters and the text that a manifest gives; null
+        # where it gives none, or the recording is more than this utterance.
+        pa.field("given_pwer", pa.float64()),
         _required("kept", pa.bool_()),
         pa.field("reason", pa.string()),  # why not kept
         pa.field("chosen_asr", pa.string()),  # whose text, or whose skeleton under rover
         pa.field("text", pa.string()),  # in written form, before the pause rule
         pa.field("confidence", pa.float64()),  # of the utterance's label, in [0, 1]
+        # Two voters, and what each heard, in agreement units, where both heard something else.
+        _required("disputed", pa.list_(DISPUTE)),
     ]
 )
 

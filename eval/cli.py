@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gpa.eval.model import Model
-from gpa.runtime.options import PIPELINES, ConfigFile, TokenizerName, console, with_options
+from gpa.runtime.options import ConfigFile, Pipeline, TokenizerName, console, with_options
 
 VoiceFile = Annotated[Path, typer.Option(help="Speech of whoever is to be heard.")]
 WavFile = Annotated[Path, typer.Option(help="WAV file to write.")]
@@ -23,11 +23,29 @@ def score(
         Path, typer.Option(help="Folder with RTTM, JSONL turns, TextGrids or a manifest.jsonl.")
     ],
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file, too.")] = None,
+    versions: Annotated[
+        bool, typer.Option(help="Hear the audio that the run did not transcribe, too (slow).")
+    ] = False,
 ) -> None:
     """Compare a finished run with ground truth."""
     from gpa.eval.labels import score as curation
 
-    curation.run(out, truth, json, console)
+    curation.run(out, truth, json, console, versions)
+
+
+@app.command()
+def asr(
+    truth: Annotated[Path, typer.Option(help="Folder with clips and their text, as for score.")],
+    pipeline: Pipeline = "laptop",
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file, too.")] = None,
+    *,
+    config: ConfigFile,
+) -> None:
+    """Measure every recogniser of a pipeline alone, beside its bare library."""
+    from gpa.curation.pipeline import read_pipeline
+    from gpa.eval.labels import recognisers
+
+    recognisers.run(truth, read_pipeline(config, pipeline), json, console)
 
 
 @app.command()
@@ -82,7 +100,8 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="Folder for eval/; default: checkpoints/MODEL-PHASE.")
     ] = None,
-    config: ConfigFile = PIPELINES,
+    *,
+    config: ConfigFile,
 ) -> None:
     """Measure a checkpoint on recognition, synthesis and conversion, beside published figures."""
     from gpa.eval.benchmarks import run
@@ -111,12 +130,16 @@ def say(
     text: Annotated[str, typer.Argument(help="What is to be said.")],
     voice: VoiceFile,
     out: WavFile,
+    voice_text: Annotated[
+        str | None, typer.Option(help="What VOICE says: speech goes on from it, accent and all.")
+    ] = None,
+    *,
     model: Model,
 ) -> None:
     """Say a text in somebody's voice."""
     from gpa.eval.generation import commands as command
 
-    command.say(text, voice, out, model)
+    command.say(text, voice, voice_text, out, model)
 
 
 @app.command()
@@ -166,7 +189,8 @@ def latency(
     recording: Annotated[Path, typer.Argument(help="Speech: the voice, and what is converted.")],
     server: Annotated[str, typer.Option(help="On this machine.")] = "http://127.0.0.1:8000",
     out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path("latency"),
-    config: ConfigFile = PIPELINES,
+    *,
+    config: ConfigFile,
 ) -> None:
     """Measure how soon and how fast a running server answers when many ask at once."""
     from gpa.eval.config import read_config

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gpa.curation.transcribe.stage import ASRSection
-from gpa.eval.benchmarks.similarity import EncoderSection, GE2EConfig
-from gpa.eval.generation.language_model import GenerationConfig
 from gpa.eval.serving.latency import LatencyConfig
 from gpa.eval.serving.limits import ServeConfig
-from gpa.runtime.config import Config, parse, read_yaml
+from gpa.runtime.config import parse, read_yaml
+from gpa.train.generation.language_model import GenerationConfig
+from gpa.train.judges import JudgesConfig
 
 
-class EvalConfig(Config):
-    """How answers are generated, judged, served, and timed.
-
-    `judges` has an ASR a language, which writes down what was spoken; `speakers` is the encoder
-    that compares voices.
-    """
+class EvalConfig(JudgesConfig):
+    """How answers are generated, judged, served, and timed."""
 
     generation: GenerationConfig
-    judges: dict[str, ASRSection] = {}
-    speakers: EncoderSection = GE2EConfig()
     serve: ServeConfig = ServeConfig()
     latency: LatencyConfig = LatencyConfig()
 

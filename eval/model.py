@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gpa.runtime.options import PIPELINES, ConfigFile, TokenizerName, tell
+from gpa.runtime.options import ConfigFile, TokenizerName, tell
 
 if TYPE_CHECKING:
     from gpa.eval.generation.generate import Generator
@@ -22,7 +22,7 @@ class Model:
         Path, typer.Option(help="A checkpoint, or the folder of a run for its last one.")
     ] = Path("checkpoints/tiny-pretrain")
     tokenizer: TokenizerName = "small"
-    config: ConfigFile = PIPELINES
+    config: ConfigFile = field(kw_only=True)
 
     def load(self) -> Generator:
         """Load it on the device of its tokenizers; raises UserError."""

@@ -24,6 +24,8 @@ from gpa.runtime.storage import Store
 
 CHANGED = "has other bytes than were written"
 REJECTS = ".rejects.parquet"
+# Where the table of an artifact says which bytes its tar has.
+TAR_SHA256 = b"gpa.tar_sha256"
 # Tables that go to an object store together.
 WRITTEN_AT_ONCE = 128
 
@@ -164,6 +166,25 @@ class ArtifactStore:
         there = self._ending(stage, fingerprint, REJECTS)
         return {name for name in partitions if name_under(fingerprint, name) in there}
 
+    def pruned(self, stage: str, fingerprint: str, partitions: Iterable[str]) -> set[str]:
+        """Those whose artifact is whole but for its tar, which lies there no more."""
+        there = self._ending(stage, fingerprint, ".tar")
+        gone = [name for name in partitions if name_under(fingerprint, name) not in there]
+        tables = self.tables(stage, fingerprint, gone, [])
+        return {
+            partition
+            for partition, table in zip(gone, tables, strict=True)
+            if TAR_SHA256 in (table.schema.metadata or {})
+        }
+
+    def prune(self, stage: str, fingerprint: str, partitions: Iterable[str] | None = None) -> int:
+        """Delete the tars of these partitions, or of all; tables stay. Returns how many there were."""
+        there = self._ending(stage, fingerprint, ".tar")
+        if partitions is not None:
+            there &= {name_under(fingerprint, name) for name in partitions}
+        self.store.remove_all([f"{stage}/{fingerprint}/{name}.tar" for name in sorted(there)])
+        return len(there)
+
     def _ending(self, stage: str, fingerprint: str, suffix: str) -> set[str]:
         """Names of a stage's files that end so, without that; `.parquet` is not also REJECTS."""
         names = self.store.names(f"{stage}/{fingerprint}")
@@ -178,7 +199,7 @@ class ArtifactStore:
         metadata = _metadata(stage, fingerprint)
         if artifact.files:
             tar = tar_bytes(artifact.files)
-            metadata[b"gpa.tar_sha256"] = _sha256(tar)
+            metadata[TAR_SHA256] = _sha256(tar)
             self.store.write(self.name(stage, fingerprint, partition, ".tar"), tar)
         if artifact.mapped is not None:
             mapped = arrow_bytes(artifact.mapped)
@@ -255,7 +276,7 @@ class ArtifactStore:
         Raises DamageError, now or when a file is asked for, where a checksum does not hold.
         """
         table = self.table(stage, fingerprint, partition)
-        sha256 = (table.schema.metadata or {}).get(b"gpa.tar_sha256", b"").decode()
+        sha256 = (table.schema.metadata or {}).get(TAR_SHA256, b"").decode()
         tar = self.name(stage, fingerprint, partition, ".tar")
         rejects = self.rejects(stage, fingerprint, partition).to_pylist()
         return Artifact(
@@ -281,17 +302,22 @@ class ArtifactStore:
             raise UserError(f"{damage}; the same command now makes it again.") from None
 
     def damaged(
-        self, stage: str, fingerprint: str, partitions: Sequence[str]
+        self, stage: str, fingerprint: str, partitions: Sequence[str], pruned: bool = False
     ) -> Iterator[tuple[str, str]]:
-        """Those of the partitions whose artifact is not whole, and what is wrong with it."""
+        """Those of the partitions whose artifact is not whole, and what is wrong with it.
+
+        Where it was `pruned`, a tar need not be there.
+        """
+        tars = self._ending(stage, fingerprint, ".tar") if pruned else None
         for partition in self.store.ahead(
             partitions, lambda partition: [self.name(stage, fingerprint, partition)]
         ):
-            if problem := self.damage(stage, fingerprint, partition):
+            tar = tars is None or name_under(fingerprint, partition) in tars
+            if problem := self.damage(stage, fingerprint, partition, tar):
                 yield partition, problem
 
-    def damage(self, stage: str, fingerprint: str, partition: str) -> str | None:
-        """What is wrong with an artifact's bytes, or None where every checksum holds."""
+    def damage(self, stage: str, fingerprint: str, partition: str, tar: bool = True) -> str | None:
+        """What is wrong with an artifact's bytes, but for its tar's if that is not asked for."""
         place = self.name(stage, fingerprint, partition, "")
         try:
             table = self.table(stage, fingerprint, partition)
@@ -301,11 +327,11 @@ class ArtifactStore:
             return str(damage)
         metadata = table.schema.metadata or {}
         for suffix, key in (
-            (".tar", b"gpa.tar_sha256"),
+            (".tar", TAR_SHA256),
             (".arrow", b"gpa.arrow_sha256"),
             (REJECTS, b"gpa.rejects_sha256"),
         ):
-            if key in metadata:
+            if key in metadata and (tar or key != TAR_SHA256):
                 try:
                     _open_checked(self.store, place, suffix, metadata[key].decode()).close()
                 except DamageError as damage:

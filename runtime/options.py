@@ -15,8 +15,25 @@ from rich.console import Console
 # Into a file or a pipe nothing is folded: lines are for grep there.
 console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 
-ConfigFile = Annotated[Path, typer.Option("--config", help="The file with the pipelines.")]
-PIPELINES = Path("pipelines.yaml")
+# Beside the rooms: at the root of the tree, or in the installed package.
+SHIPPED = Path(__file__).resolve().parents[1] / "pipelines.yaml"
+
+
+def pipelines() -> Path:
+    """`pipelines.yaml` of the current folder, or else the one that the package brings."""
+    here = Path("pipelines.yaml")
+    return here if here.exists() else SHIPPED
+
+
+ConfigFile = Annotated[
+    Path,
+    typer.Option(
+        "--config",
+        default_factory=pipelines,
+        show_default="pipelines.yaml here, else the package's",
+        help="The file with the pipelines.",
+    ),
+]
 Pipeline = Annotated[str, typer.Option(help="Which pipeline of the config file.")]
 TokenizerName = Annotated[str, typer.Option(help="Which entry of tokenize.tokenizers.")]
 

@@ -48,6 +48,8 @@ class RunRecord:
         self.content: dict[str, Any] = {
             "layout_version": LAYOUT_VERSION,
             "finished": False,
+            # Whether files of artifacts may have been deleted, as nothing needs them.
+            "pruned": before.get("pruned", False),
             **command,
             "started_at": _now(),
             "versions": _versions(),
@@ -82,12 +84,17 @@ class RunRecord:
 
     def save(self) -> None:
         """Write the record in place."""
-        self._store.write(NAME, json.dumps(self.content, indent=1, ensure_ascii=False).encode())
+        write(self._store, self.content)
 
     def finish(self) -> None:
         """Say that all the outputs are there."""
         self.content.update(finished=True, finished_at=_now())
         self.save()
+
+
+def write(store: Store, content: Mapping[str, Any]) -> None:
+    """Put a record in place."""
+    store.write(NAME, json.dumps(content, indent=1, ensure_ascii=False).encode())
 
 
 def read(store: Store) -> dict[str, Any] | None:

@@ -100,12 +100,14 @@ class Stage(ABC):
     pipeline and names what it makes, which is the folder of its artifacts; `version` is raised
     whenever the code would give other bytes for the same input; `inputs` names the stages whose
     artifacts `process` is handed; `layers` says how many layers of what a partition's name stands
-    for it reads itself, out of tables that no stage made.
+    for it reads itself, out of tables that no stage made; `tables_only` that it opens no file of
+    its inputs.
     """
 
     step: ClassVar[str]
     version: ClassVar[int] = 1
     layers: ClassVar[int] = 0
+    tables_only: ClassVar[bool] = False
 
     def __init__(self, name: str, config: Config, inputs: Sequence[str] = ()):
         self.name = name

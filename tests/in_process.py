@@ -13,7 +13,7 @@ from rich.console import Console
 
 from gpa.curation import run
 from gpa.curation.pipeline import PipelineConfig, read_pipeline
-from gpa.curation.prepare import plan
+from gpa.curation.prepare import done, plan
 from gpa.runtime.execution import Engine, Pool
 from gpa.runtime.stage import Stage
 from tests.faults import light
@@ -48,12 +48,15 @@ class Here(Engine):
             type(self).watch(worker, item)
 
 
-def settings(folder: Path, **resources: Any) -> PipelineConfig:
-    """`laptop` for light models, with a partition for two recordings, and these `resources`."""
+def settings(
+    folder: Path, max_pwer: float = 0.15, partition_minutes: float = 0.25, **resources: Any
+) -> PipelineConfig:
+    """`laptop` for light models; by default two recordings of `light.write_corpus` a partition."""
 
     def change(laptop: dict[str, Any]) -> None:
         light.settings(laptop)
-        laptop["ingest"]["partition_minutes"] = 0.25
+        laptop["ingest"]["partition_minutes"] = partition_minutes
+        laptop["consensus"]["max_pwer"] = max_pwer
         laptop["resources"] |= resources
 
     return read_pipeline(pipelines(folder, change), "laptop")
@@ -69,6 +72,7 @@ def light_runs(out: Path, watch: Watch = Here.watch) -> Iterator[None]:
     with contextlib.ExitStack() as patches:
         for module in (run, plan):
             patches.enter_context(mock.patch.object(module, "Engine", Here))
+        for module in (run, done):
             patches.enter_context(mock.patch.object(module, "build_stages", stages))
         patches.enter_context(mock.patch.object(Here, "watch", staticmethod(watch)))
         yield

@@ -21,6 +21,7 @@ from gpa.curation.ingest import sample
 from gpa.curation.ingest.corpus import find
 from gpa.curation.pipeline import read_pipeline
 from gpa.curation.prepare import plan
+from gpa.curation.prepare.done import done_s
 from gpa.runtime.errors import UserError
 from gpa.runtime.lock import only_run
 from gpa.runtime.storage import Store
@@ -297,8 +298,8 @@ def test_a_plan_is_of_what_its_run_finds_and_pays_for_nothing_twice(real_run: Pa
     assert all(stage.cached_hours == 0 for stage in planned.stages)
     # Two damaged files promise 7 s more than they hold.
     assert planned.hours * 3600 == pytest.approx(summary(real_run)["seconds"]["in"], rel=0.03)
-    done_s = plan.done_s(Store(str(real_run)), find(raw), config)
-    assert min(done_s.values()) == pytest.approx(planned.hours * 3600, rel=0.01)
+    done, _ = done_s(Store(str(real_run)), find(raw), config)
+    assert min(done.values()) == pytest.approx(planned.hours * 3600, rel=0.01)
 
 
 def test_every_damaged_or_unusual_file_is_accounted_for(real_run: Path):

@@ -25,7 +25,7 @@ STEPS = (
     *("transcribe", "consensus", "punctuate", "package"),
 )
 FLOORS = (
-    ("text", "decoding", "audio", "tables", "spans", "intervals"),
+    ("text", "decoding", "audio", "places", "tables", "spans", "intervals", "verdicts"),
     ("models",),
     ("hypotheses",),
     STEPS,

@@ -14,7 +14,7 @@ from gpa.curation.pipeline import PipelineConfig, read_pipeline
 from gpa.runtime.config import read_yaml
 from gpa.tokenize.run import TokenizeConfig
 from gpa.train.command import read_config
-from gpa.train.trainer import TrainConfig
+from gpa.train.config import TrainConfig
 from tests.runs import ROOT
 
 COLUMNS = ("said", "where", "key", "test", "otherwise")

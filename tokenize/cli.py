@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gpa.runtime.options import PIPELINES, ConfigFile, TokenizerName, console
+from gpa.runtime.options import ConfigFile, TokenizerName, console
 
 app = typer.Typer()
 
@@ -17,7 +17,8 @@ def tokenize(
     curated: Annotated[str, typer.Option(help="The OUT of a finished curation.")] = "out",
     out: Annotated[Path, typer.Option(help="Folder for the token shards.")] = Path("tokens"),
     tokenizer: TokenizerName = "small",
-    config: ConfigFile = PIPELINES,
+    *,
+    config: ConfigFile,
 ) -> None:
     """Turn curated shards into token shards, which training reads instead of audio."""
     from gpa.tokenize import run

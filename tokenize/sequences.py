@@ -4,7 +4,11 @@
 |---|---|---|
 | asr | start_glm GLM end_glm start_semantic SEM end_semantic start_content | text end_content im_end |
 | tts | start_global G32(reference) end_global start_content text end_content | SEM im_end |
+| tts_continued | start_global G32(reference) end_global start_content text(reference) text end_content start_semantic SEM(reference) | SEM im_end |
 | vc | start_global G32(reference) end_global start_semantic SEM(source) end_semantic end_content | SEM(target) im_end |
+
+`tts_continued` is synthesis, too: with the words of the reference before those to say, the model goes
+on from how the reference says them. Both texts are encoded each by itself.
 
 At inference the model is handed exactly the prompt; a training sequence is the same prompt and its
 answer. (The closing end_content of a conversion prompt has no opening: so it was published.)
@@ -23,6 +27,9 @@ from gpa.tokenize.vocabulary import GLM, GLOBAL, SEMANTIC, Ids, StructureTokens
 
 Task = Literal["asr", "tts", "vc"]
 TASKS: tuple[Task, ...] = get_args(Task)
+# What a task is taught by; each task is one, and synthesis is two.
+Composition = Literal[Task, "tts_continued"]
+COMPOSITIONS: tuple[Composition, ...] = get_args(Composition)
 
 GLOBAL_TOKENS = 32
 # Where labels say "not supervised", as PyTorch's cross entropy has it.
@@ -82,6 +89,39 @@ def tts(
     )
 
 
+def tts_continued_prompt(
+    tokens: StructureTokens,
+    reference_global: ArrayLike,
+    reference_text_ids: ArrayLike,
+    reference_semantic: ArrayLike,
+    text_ids: ArrayLike,
+) -> Ids:
+    """Synthesis that goes on from the reference: from its codes and its text besides."""
+    both = _join(reference_text_ids, text_ids)
+    return _join(
+        tts_prompt(tokens, reference_global, both),
+        *(tokens.start_semantic_token, SEMANTIC.ids(reference_semantic)),
+    )
+
+
+def tts_continued(
+    tokens: StructureTokens,
+    reference_global: ArrayLike,
+    reference_text_ids: ArrayLike,
+    reference_semantic: ArrayLike,
+    text_ids: ArrayLike,
+    semantic: ArrayLike,
+) -> TaskSequence:
+    """Synthesis that goes on from the reference, with the semantic codes of the speech.
+
+    The reference must be another utterance than the target, which it would hold else.
+    """
+    prompt = tts_continued_prompt(
+        tokens, reference_global, reference_text_ids, reference_semantic, text_ids
+    )
+    return _task(prompt, SEMANTIC.ids(semantic), tokens.im_end)
+
+
 def vc_prompt(
     tokens: StructureTokens, reference_global: ArrayLike, source_semantic: ArrayLike
 ) -> Ids:
@@ -110,20 +150,26 @@ def vc(
 
 
 def sequence_lengths(
-    task: Task, text_tokens: ArrayLike, glm_tokens: ArrayLike, semantic_tokens: ArrayLike
+    composition: Composition,
+    text_tokens: ArrayLike,
+    glm_tokens: ArrayLike,
+    semantic_tokens: ArrayLike,
 ) -> NDArray[np.int64]:
-    """Lengths of the sequences that `task` makes of utterances with these counts of tokens.
+    """Lengths of the sequences that are composed of utterances with these counts of tokens.
 
-    For conversion source and target have `semantic_tokens` together, each counted.
+    Counts are of all utterances in a sequence together: of conversion's source and target, and
+    of a target and the reference that it goes on from.
     """
     text, glm, semantic = (
         np.asarray(counts, np.int64) for counts in (text_tokens, glm_tokens, semantic_tokens)
     )
-    match task:
+    match composition:
         case "asr":
             return glm + semantic + text + 7
         case "tts":
             return GLOBAL_TOKENS + text + semantic + 5
+        case "tts_continued":
+            return GLOBAL_TOKENS + text + semantic + 6
         case "vc":
             return GLOBAL_TOKENS + semantic + 6
 

@@ -223,6 +223,12 @@ class TokenShards:
         )
         return UtteranceTokens(text, glm, semantic, mapped.global_tokens[row])
 
+    def text(self, number: int) -> tuple[str, str]:
+        """Transcript and language of one utterance."""
+        shard = int(np.searchsorted(self.starts, number, side="right")) - 1
+        rows, row = self._mapped(shard).rows, number - int(self.starts[shard])
+        return rows["text"][row].as_py(), rows["language"][row].as_py()
+
     def _map(self, shard: int) -> _MappedShard:
         path = self.folder / self.index["shard"][shard].as_py()
         try:

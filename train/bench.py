@@ -31,11 +31,12 @@ from gpa.tokenize.shards import (
 from gpa.tokenize.vocabulary import PAD, Vocabulary
 from gpa.train.attention import BY_SEQUENCE
 from gpa.train.command import build, prepare
+from gpa.train.config import TrainConfig
 from gpa.train.data import PackedRows, compose
 from gpa.train.loss import with_packed_loss
 from gpa.train.packing import collate
 from gpa.train.sizes import new_model
-from gpa.train.trainer import GPATrainer, TrainConfig
+from gpa.train.trainer import GPATrainer
 
 SIZE = "tiny"
 # The row of the published sizes.

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from gpa.runtime.errors import UserError
-from gpa.tokenize.sequences import Task, sequence_lengths
+from gpa.tokenize.sequences import Composition, sequence_lengths
 from gpa.tokenize.shards import LISTS, TokenShards
 from gpa.train.permutation import random_bits
 
@@ -37,6 +37,7 @@ class Catalogue:
     its text, GLM and semantic tokens; `speakers` (uint32) where each speaker begins, and the end.
     Positions below `held_back` are never trained on. `by_group` (uint32) has the others group by
     group, a group being a language and a source, and `groups` says which part of it is whose.
+    `languages` are those of all, held back or not.
 
     At least one speaker is held back where `share` is above 0. Speakers are chosen by a hash of
     their name, so that they stay on their side when data is added. Raises UserError where nobody
@@ -55,6 +56,7 @@ class Catalogue:
         keys, codes, lengths, names = _columns(shards)
         # Codes are as the names came; groups are in the order of their names.
         ordered = sorted(names)
+        self.languages = sorted({language for language, _ in names})
         rank = np.array([ordered.index(name) for name in names], np.uint16)
         order = np.argsort(keys, kind="stable")
         begins = np.flatnonzero(np.diff(keys[order], prepend=~keys[order[:1]]) != 0)
@@ -100,14 +102,24 @@ class Catalogue:
         return int(np.count_nonzero(np.diff(self.speakers[self.held_speakers :]) == 1))
 
     def sequence_lengths(
-        self, task: Task, targets: NDArray[Any], sources: NDArray[Any] | None = None
+        self,
+        composition: Composition,
+        sources: NDArray[Any],
+        targets: NDArray[Any],
+        references: NDArray[Any],
     ) -> Numbers:
-        """Tokens of the sequences that `task` makes of these; conversion has sources, too."""
+        """Tokens of the sequences that are composed of these.
+
+        Longer than any row where a target would be spoken on from itself.
+        """
         text, glm, semantic = self.lengths[targets].astype(np.int64).T
-        if task == "vc":
-            source = semantic if sources is None else self.lengths[sources, 2].astype(np.int64)
-            semantic = semantic + source
-        return sequence_lengths(task, text, glm, semantic)
+        if composition == "vc":
+            semantic = semantic + self.lengths[sources, 2]
+        elif composition == "tts_continued":
+            before = self.lengths[references].astype(np.int64)
+            text = np.where(references == targets, LONGEST, text + before[:, 0])
+            semantic = semantic + before[:, 2]
+        return sequence_lengths(composition, text, glm, semantic)
 
     def references(self, targets: NDArray[Any], key: Sequence[int]) -> Numbers:
         """For each another utterance of the same speaker, at random; itself where there is none.

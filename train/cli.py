@@ -7,15 +7,28 @@ from typing import Annotated
 
 import typer
 
-from gpa.runtime.options import PIPELINES, ConfigFile
+from gpa.runtime.options import ConfigFile
 
 app = typer.Typer()
 
 
 @app.command()
+def merge(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of adapters (LoRA).")],
+    out: Annotated[Path, typer.Argument(help="Folder for the whole model.")],
+) -> None:
+    """Merge adapters into the weights that they were trained beside."""
+    from gpa.tokenize.vocabulary import Vocabulary
+    from gpa.train.sizes import load_model, size_of
+
+    load_model(size_of(checkpoint), checkpoint).save_pretrained(out)
+    Vocabulary.beside(checkpoint).save(out)
+
+
+@app.command()
 def train(
     model: Annotated[str, typer.Option(help="tiny, 0.3b or 3b.")] = "tiny",
-    phase: Annotated[str, typer.Option(help="pretrain or sft.")] = "pretrain",
+    phase: Annotated[str, typer.Option(help="pretrain, sft or reinforce.")] = "pretrain",
     tokens: Annotated[Path, typer.Option(help="Folder of token shards.")] = Path("tokens"),
     out: Annotated[
         Path | None, typer.Option(help="Folder for checkpoints; default: checkpoints/MODEL-PHASE.")
@@ -23,7 +36,8 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Default: those of the config file.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Weights to start from.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on with the run in OUT.")] = False,
-    config: ConfigFile = PIPELINES,
+    *,
+    config: ConfigFile,
 ) -> None:
     """Train one model of recognition, synthesis and conversion on token shards."""
     from gpa.train import command

@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -26,13 +27,17 @@ from gpa.tokenize.shards import TokenShards
 from gpa.tokenize.vocabulary import VOCABULARY_SIZE, Vocabulary
 from gpa.train.attention import best_attention
 from gpa.train.catalogue import Catalogue, Numbers, numbers_of
+from gpa.train.config import Phase, TrainConfig
 from gpa.train.data import EvaluationRows, PackedRows, evaluated, packing_efficiency
 from gpa.train.loss import CHUNK_TOKENS
 from gpa.train.metrics import draw_losses
 from gpa.train.mixture import BEGINNING, Mixture
+from gpa.train.reinforce import PromptRows, reinforcing
 from gpa.train.sizes import (
     SHAPES,
     Size,
+    add_adapters,
+    base_of,
     check_size,
     load_model,
     model_config,
@@ -41,8 +46,6 @@ from gpa.train.sizes import (
 )
 from gpa.train.trainer import (
     GPATrainer,
-    Phase,
-    TrainConfig,
     check_identity,
     checkpoints,
     make_trainer,
@@ -166,19 +169,28 @@ def prepare(
             "another OUT."
         )
     going_on = done[-1] if done else None
-    if phase == "sft" and checkpoint is None and going_on is None:
-        raise UserError("PHASE=sft starts from a checkpoint; name one with CHECKPOINT=...")
+    holds = phase == "reinforce" and config.reinforce.kl > 0
+    if phase != "pretrain" and checkpoint is None and (holds or going_on is None):
+        raise UserError(f"PHASE={phase} starts from a checkpoint; name one with CHECKPOINT=...")
     for folder in (going_on, checkpoint):
         if folder is not None:
             check_size(size, folder)
 
     vocabulary = Vocabulary.beside(checkpoint) if checkpoint else Vocabulary.build()
+    if settings.lora and (phase != "sft" or (checkpoint and base_of(checkpoint))):
+        raise UserError(
+            f"train.phases.{phase}.lora trains adapters of `sft`, beside whole weights; leave it out, "
+            "or merge the checkpoint first with `gpa merge`."
+        )
     shards = TokenShards(tokens)
     shards.provenance.check_vocabulary(vocabulary.text_digest, str(tokens))
     if not len(shards):
         raise UserError(f"The token shards in {tokens} hold no utterance; curate more audio.")
 
     batch = config.batches[size]
+    if phase == "reinforce":
+        batch = batch.model_copy(update={"rows_per_step": config.reinforce.rows_per_step})
+        config = config.model_copy(update={"batches": {size: batch}})
     catalogue = Catalogue(shards, config.held_back_share)
     mixture = Mixture(settings.mixture, catalogue, batch.row_tokens, config.seed)
     if config.vc_pairs:
@@ -192,15 +204,16 @@ def prepare(
         "steps": str(steps),
         "config": digest(
             [
-                settings.model_dump(mode="json", exclude={"steps"}),
+                settings.model_dump(mode="json", exclude={"steps"}, exclude_none=True),
                 batch.model_dump(mode="json", include={"row_tokens", "rows_per_step"}),
                 config.model_dump(mode="json", include={"seed", "held_back_share", "vc_pairs"}),
+                *([config.reinforce.model_dump(mode="json")] if phase == "reinforce" else []),
             ]
         ),
     }
     if going_on:
         check_identity(going_on, identity)
-    rows = PackedRows(
+    rows = (PromptRows if phase == "reinforce" else PackedRows)(
         shards,
         vocabulary.structure,
         mixture,
@@ -256,9 +269,16 @@ def describe(run: Run) -> list[str]:
         )
     for task, found in mixture.tasks.items():
         share = settings.mixture.tasks[task] / sum(settings.mixture.tasks.values())
-        dropped = f", {found.too_long:,} longer than a row dropped" if found.too_long else ""
+        why = "without another of their speaker or " if task == "tts_continued" else ""
+        dropped = f", {found.too_long:,} {why}longer than a row dropped" if found.too_long else ""
         lines.append(
-            f"  {task:<11}{share:.0%} of the tokens, {found.sequences:,} sequences{dropped}"
+            f"  {task + ' ':<11}{share:.0%} of the tokens, {found.sequences:,} sequences{dropped}"
+        )
+    if settings.lora:
+        lines.append(f"LoRA         rank {settings.lora.rank} of {', '.join(settings.lora.layers)}")
+    if run.phase == "reinforce":
+        lines.append(
+            f"Answers      {run.config.reinforce.answers} to each prompt, drawn at temperature 1"
         )
     lines += [
         f"References   {catalogue.own_references:,} utterances have no other of their speaker and "
@@ -279,12 +299,16 @@ def build(run: Run) -> GPATrainer:
     """Allocate the model, and hand all to the trainer."""
     attention = run.config.attention
     options = {"attn_implementation": best_attention() if attention == "auto" else attention}
-    # When a run goes on, the Trainer reads the weights itself.
+    lora = run.config.phases[run.phase].lora
+    # When a run goes on, the Trainer reads the weights itself, but not those beside adapters.
+    start = base_of(run.resume) if lora and run.resume else None if run.resume else run.start
     network = (
-        load_model(run.size, run.start, **options)
-        if run.start and not run.resume
+        load_model(run.size, start, **options)
+        if start
         else new_model(run.size, run.config.seed, **options)
     )
+    if lora and start:
+        add_adapters(network, lora.rank, lora.layers, start, run.config.seed)
     mixture = run.rows.mixture
     evaluation = {
         task: EvaluationRows(
@@ -299,7 +323,7 @@ def build(run: Run) -> GPATrainer:
         for task in mixture.tasks
     }
     shutil.rmtree(run.out / GPATrainer.UNFINISHED, ignore_errors=True)
-    return make_trainer(
+    trainer = make_trainer(
         network,
         run.vocabulary.tokenizer,
         run.rows,
@@ -310,7 +334,15 @@ def build(run: Run) -> GPATrainer:
         steps=run.steps,
         out=run.out,
         identity=run.identity,
+        kind=partial(reinforcing, run.config, run.size, run.vocabulary, run.start)
+        if run.phase == "reinforce"
+        else GPATrainer,
     )
+    # Before the first step, and not again where a run goes on.
+    trainer.args.eval_on_start = (
+        run.phase == "reinforce" and not run.resume and trainer.eval_dataset is not None
+    )
+    return trainer
 
 
 def memory_bytes(size: str, config: TrainConfig) -> int:

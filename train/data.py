@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gpa.tokenize.sequences import Task, TaskSequence, asr, tts, vc
+from gpa.tokenize.sequences import Composition, TaskSequence, asr, tts, tts_continued, vc
 from gpa.tokenize.shards import TokenShards
 from gpa.tokenize.vocabulary import StructureTokens
 from gpa.train.catalogue import Catalogue, Numbers
@@ -30,11 +30,15 @@ def compose(shards: TokenShards, structure: StructureTokens, draw: Draw) -> Task
     target = shards.tokens(draw.target)
     if draw.task == "asr":
         return asr(structure, target.glm_tokens, target.semantic_tokens, target.text_tokens)
-    reference = shards.tokens(draw.reference).global_tokens
+    reference = shards.tokens(draw.reference)
+    voice = reference.global_tokens
     if draw.task == "tts":
-        return tts(structure, reference, target.text_tokens, target.semantic_tokens)
+        return tts(structure, voice, target.text_tokens, target.semantic_tokens)
+    if draw.task == "tts_continued":
+        before = reference.text_tokens, reference.semantic_tokens
+        return tts_continued(structure, voice, *before, target.text_tokens, target.semantic_tokens)
     source = target if draw.source == draw.target else shards.tokens(draw.source)
-    return vc(structure, reference, source.semantic_tokens, target.semantic_tokens)
+    return vc(structure, voice, source.semantic_tokens, target.semantic_tokens)
 
 
 class PackedRows(torch.utils.data.Dataset):
@@ -100,14 +104,14 @@ class PackedRows(torch.utils.data.Dataset):
 
 
 class EvaluationRows(torch.utils.data.Dataset):
-    """Each of these utterances once, in one task, the answer alone supervised.
+    """Each of these utterances once, in one composition, the answer alone supervised.
 
     `positions` are theirs in the catalogue.
     """
 
     def __init__(
         self,
-        task: Task,
+        task: Composition,
         shards: TokenShards,
         structure: StructureTokens,
         catalogue: Catalogue,
@@ -116,8 +120,8 @@ class EvaluationRows(torch.utils.data.Dataset):
         seed: int,
     ):
         self.shards, self.structure, self.row_tokens = shards, structure, row_tokens
-        lengths = catalogue.sequence_lengths(task, positions)
         references = catalogue.references(positions, [seed])
+        lengths = catalogue.sequence_lengths(task, positions, positions, references)
         numbers = catalogue.rows[positions], catalogue.rows[references], lengths
         draws = [
             Draw(task, target, target, reference, length)

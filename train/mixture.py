@@ -20,7 +20,7 @@ from pydantic import Field, NonNegativeFloat
 
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
-from gpa.tokenize.sequences import TASKS, Task
+from gpa.tokenize.sequences import COMPOSITIONS, Composition
 from gpa.train.catalogue import Catalogue, Numbers
 from gpa.train.packing import pack
 from gpa.train.permutation import permuted
@@ -40,7 +40,7 @@ class MixtureConfig(Config):
     as often, 0 never, and what is not named 1.
     """
 
-    tasks: dict[Task, NonNegativeFloat] = Field(
+    tasks: dict[Composition, NonNegativeFloat] = Field(
         default={"asr": 1.0, "tts": 1.0, "vc": 1.0}, min_length=1
     )
     languages: dict[str, NonNegativeFloat] = {}
@@ -50,7 +50,7 @@ class MixtureConfig(Config):
 class Draw(NamedTuple):
     """One sequence to compose; utterances are numbers in the token shards."""
 
-    task: Task
+    task: Composition
     source: int
     target: int
     reference: int
@@ -75,7 +75,10 @@ BEGINNING = Place()
 
 @dataclass(frozen=True)
 class Sums:
-    """Sequences that fit a row, their tokens, and how many are too long."""
+    """Sequences that fit a row, their tokens, and how many do not.
+
+    Those of `tts_continued` whose speaker has no other utterance to go on from fit none.
+    """
 
     sequences: int = 0
     tokens: int = 0
@@ -97,7 +100,7 @@ class Stream:
     `share` is of the tokens, over all streams 1.
     """
 
-    task: Task
+    task: Composition
     part: slice
     pairs: Numbers
     share: float
@@ -120,10 +123,10 @@ class Mixture:
     pairs: Numbers = field(default_factory=lambda: np.empty((0, 2), np.int64))
 
     @cached_property
-    def _found(self) -> dict[tuple[Task, str, str], tuple[Stream, Sums]]:
+    def _found(self) -> dict[tuple[Composition, str, str], tuple[Stream, Sums]]:
         """Each stream there could be, without a share, and what is in it."""
         found = {}
-        for task in TASKS:
+        for task in COMPOSITIONS:
             if not self.config.tasks.get(task):
                 continue
             for (language, source), part in self.catalogue.groups.items():
@@ -134,9 +137,9 @@ class Mixture:
         return found
 
     @cached_property
-    def tasks(self) -> dict[Task, Sums]:
+    def tasks(self) -> dict[Composition, Sums]:
         """The sequences of each task that has a share; raises UserError where there are none."""
-        tasks: dict[Task, Sums] = {}
+        tasks: dict[Composition, Sums] = {}
         for (task, _, _), (_, sums) in self._found.items():
             tasks[task] = tasks.get(task, Sums()) + sums
         if not tasks:
@@ -209,38 +212,41 @@ class Mixture:
     def _stream(self, number: int, drawn: int) -> Iterator[tuple[int, Draw]]:
         """The sequences of a stream, each with how many of it are drawn then.
 
-        One that is too long is drawn and left out.
+        One that does not fit is drawn and left out.
         """
         stream, rows = self.streams[number], self.catalogue.rows
         while True:
             turn, first = divmod(drawn, len(stream))
             places = np.arange(first, min(first + DRAWN_AT_ONCE, len(stream)))
             key = [self.seed, number, turn]
-            sources, targets = self._members(stream, permuted(places, len(stream), key))
-            lengths = self.catalogue.sequence_lengths(stream.task, targets, sources)
-            references = self.catalogue.references(targets, [*key, 1])
+            chosen = permuted(places, len(stream), key)
+            sources, targets, references, lengths = self._members(stream, chosen, [*key, 1])
             columns = rows[sources], rows[targets], rows[references], lengths
             for i, draw in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
                 if draw[-1] <= self.row_tokens:
                     yield drawn + i + 1, Draw(stream.task, *draw)
             drawn += len(places)
 
-    def _members(self, stream: Stream, chosen: NDArray[Any]) -> tuple[Numbers, Numbers]:
-        """Positions of the sources and of the targets of these sequences of a stream."""
+    def _members(
+        self, stream: Stream, chosen: NDArray[Any], key: list[int]
+    ) -> tuple[Numbers, Numbers, Numbers, Numbers]:
+        """Positions of sources, targets and references of a stream's sequences, and lengths."""
         alone = len(stream) - len(stream.pairs)
         given = chosen >= alone
         of_group = self.catalogue.by_group[stream.part.start + np.where(given, 0, chosen)]
         sources = of_group.astype(np.int64)
         targets = sources.copy()
         sources[given], targets[given] = stream.pairs[chosen[given] - alone].T
-        return sources, targets
+        references = self.catalogue.references(targets, key)
+        lengths = self.catalogue.sequence_lengths(stream.task, sources, targets, references)
+        return sources, targets, references, lengths
 
     def _sums(self, stream: Stream) -> Sums:
+        """What is in a stream; lengths that hang on the reference are those of one pass."""
         total = Sums()
         for start in range(0, len(stream), ADDED_AT_ONCE):
             chosen = np.arange(start, min(start + ADDED_AT_ONCE, len(stream)))
-            sources, targets = self._members(stream, chosen)
-            lengths = self.catalogue.sequence_lengths(stream.task, targets, sources)
+            *_, lengths = self._members(stream, chosen, [self.seed])
             fits = lengths <= self.row_tokens
             kept = int(np.count_nonzero(fits))
             total += Sums(kept, int(lengths[fits].sum()), len(chosen) - kept)

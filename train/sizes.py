@@ -7,6 +7,7 @@ head layout. `tiny` learns in minutes on two cores: most of it is the embedding 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -24,6 +25,8 @@ Size = Literal["tiny", "0.3b", "3b"]
 SIZES: tuple[Size, ...] = get_args(Size)
 
 ARCHITECTURE = Qwen3ForCausalLM.__name__
+# What peft calls the file that makes a checkpoint one of adapters alone.
+ADAPTERS = "adapter_config.json"
 # Named as in Qwen3Config.
 SHAPES: dict[Size, dict[str, int]] = {
     "tiny": {
@@ -88,17 +91,43 @@ def new_model(size: str, seed: int, **options: Any) -> Qwen3ForCausalLM:
 def load_model(size: str, checkpoint: Path, **options: Any) -> Qwen3ForCausalLM:
     """A model from a checkpoint of this size, in float32.
 
-    Raises UserError for a folder that is no checkpoint, and for one of another size.
+    Adapters are merged into the weights that they were trained beside. Raises UserError for a
+    folder that is no checkpoint, and for one of another size.
     """
     check_size(size, checkpoint)
     try:
-        return Qwen3ForCausalLM.from_pretrained(
-            str(checkpoint), dtype=torch.float32, local_files_only=True, **options
+        base = base_of(checkpoint)
+        model = Qwen3ForCausalLM.from_pretrained(
+            str(base or checkpoint), dtype=torch.float32, local_files_only=True, **options
         )
-    except (OSError, ValueError, RuntimeError) as error:
+        if base:
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(model, str(checkpoint)).merge_and_unload()
+        return model
+    except (ImportError, OSError, ValueError, RuntimeError) as error:
         raise UserError(
             f"The weights in {checkpoint} can't be read: {' '.join(str(error).split())[:200]}."
         ) from None
+
+
+def add_adapters(
+    model: Qwen3ForCausalLM, rank: int, layers: Sequence[str], base: Path, seed: int
+) -> None:
+    """Freeze the weights, which came from `base`, and put adapters drawn from `seed` beside them."""
+    from peft import LoraConfig
+
+    set_seed(seed)
+    # Scaled by 2, as is common, whatever the rank.
+    model.add_adapter(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=list(layers)))
+    model.peft_config["default"].base_model_name_or_path = str(base.resolve())
+
+
+def base_of(checkpoint: Path) -> Path | None:
+    """The weights that the adapters in `checkpoint` belong to; None where it holds whole ones."""
+    if not (checkpoint / ADAPTERS).is_file():
+        return None
+    return Path(json.loads((checkpoint / ADAPTERS).read_text())["base_model_name_or_path"])
 
 
 def check_size(size: str, checkpoint: Path) -> None:

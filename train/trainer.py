@@ -7,13 +7,13 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import (
     PreTrainedTokenizerFast,
@@ -24,65 +24,15 @@ from transformers import (
 )
 from transformers.trainer_callback import ExportableState, ProgressCallback
 
-from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
-from gpa.tokenize.sequences import IGNORED, Task
+from gpa.tokenize.sequences import IGNORED, Composition
+from gpa.train.config import Phase, TrainConfig
 from gpa.train.data import EvaluationRows, PackedRows
 from gpa.train.loss import with_packed_loss
-from gpa.train.metrics import LossBar, MetricsFile
-from gpa.train.mixture import MixtureConfig, Place
+from gpa.train.metrics import LossBar, MetricsFile, model_flops
+from gpa.train.mixture import Place
 from gpa.train.packing import collate
-from gpa.train.sizes import Size
-
-Phase = Literal["pretrain", "sft"]
-
-
-class PhaseConfig(Config):
-    """One phase of training; `pretrain` supervises all tokens, `sft` the answers."""
-
-    supervise: Literal["all", "answer"]
-    mixture: MixtureConfig = MixtureConfig()
-    steps: dict[Size, PositiveInt]
-    learning_rate: dict[Size, PositiveFloat]
-    # Share of the steps in which the learning rate rises; then it falls to 0 along a cosine.
-    warmup_share: float = Field(default=0.01, ge=0, lt=1)
-    weight_decay: float = Field(default=0.1, ge=0)
-    beta2: float = Field(default=0.95, gt=0, lt=1)
-
-
-class BatchConfig(Config):
-    """How much is computed at once, for one size of model."""
-
-    row_tokens: int = Field(ge=64, le=32_768)
-    # Rows of an optimizer step, over all GPUs; and of one forward pass on one GPU.
-    rows_per_step: PositiveInt
-    rows_at_once: PositiveInt
-    # Recompute activations in the backward pass: a third more time, far less memory.
-    activation_checkpointing: bool = False
-
-
-class TrainConfig(Config):
-    """The section `train` of pipelines.yaml."""
-
-    seed: NonNegativeInt = 0
-    # Share of the speakers whose utterances are only evaluated on; 0 trains on everybody.
-    held_back_share: float = Field(default=0.05, ge=0, lt=1)
-    evaluate_every_steps: PositiveInt = 500
-    save_every_steps: PositiveInt = 500
-    keep_checkpoints: PositiveInt = 3
-    # auto: bf16 on a GPU that has it, else fp32.
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    # auto: FlashAttention where it is installed beside a GPU, else SDPA a sequence at a time;
-    # sdpa: one call with a mask, slower, but of one shape, as `compile` likes it.
-    attention: Literal["auto", "sdpa_by_sequence", "sdpa", "flash_attention_2"] = "auto"
-    compile: bool = False
-    # How weights are spread over GPUs; more than one needs torchrun or accelerate launch.
-    sharding: Literal["none", "fsdp", "zero2"] = "none"
-    loader_workers: NonNegativeInt = 2
-    # Parallel utterances for conversion: a Parquet or CSV file of source_id and target_id.
-    vc_pairs: Path | None = None
-    batches: dict[Size, BatchConfig]
-    phases: dict[Phase, PhaseConfig]
+from gpa.train.sizes import Size, base_of
 
 
 class InOrder(torch.utils.data.Sampler[int]):
@@ -113,6 +63,7 @@ class GPATrainer(Trainer):
     def __init__(self, rows: PackedRows, out: Path, keep: int, **options: Any):
         super().__init__(train_dataset=rows, **options)
         self.rows, self.out, self.keep = rows, out, keep
+        self.network: Qwen3ForCausalLM = options["model"]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler:
         return InOrder(self.rows)
@@ -130,6 +81,25 @@ class GPATrainer(Trainer):
             loss = model(**inputs).loss
         count = (inputs["labels"][:, 1:] != IGNORED).sum().reshape(1)
         return None, (loss.float() * count).reshape(1), count
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """As the Trainer does, and adapters, which it knows in a wrapped model only."""
+        if base_of(Path(resume_from_checkpoint)) is None:
+            return super()._load_from_checkpoint(resume_from_checkpoint, model)
+        from peft import set_peft_model_state_dict
+
+        saved = load_file(Path(resume_from_checkpoint) / "adapter_model.safetensors")
+        named = {name.removeprefix("base_model.model."): value for name, value in saved.items()}
+        set_peft_model_state_dict(self.network, named)
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """As the Trainer does; beside adapters, too, the config of the model that they are for."""
+        super()._save(output_dir, state_dict)
+        self.network.config.save_pretrained(output_dir or str(self.args.output_dir))
+
+    def floating_point_ops(self, inputs: dict[str, Tensor | Any]) -> int:
+        """Operations of a training step, which the Trainer adds up."""
+        return int(model_flops(self.network.config, inputs))
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         name = f"checkpoint-{self.state.global_step}"
@@ -245,7 +215,7 @@ def make_trainer(
     model: Qwen3ForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
     rows: PackedRows,
-    evaluation: Mapping[Task, EvaluationRows],
+    evaluation: Mapping[Composition, EvaluationRows],
     *,
     config: TrainConfig,
     size: Size,
@@ -253,9 +223,10 @@ def make_trainer(
     steps: int,
     out: Path,
     identity: Mapping[str, str],
+    kind: Callable[..., GPATrainer] = GPATrainer,
 ) -> GPATrainer:
     """A trainer for `steps` optimizer steps over `rows`; raises UserError for a bad batch."""
-    trainer = GPATrainer(
+    trainer = kind(
         rows,
         out,
         config.keep_checkpoints,
@@ -282,11 +253,17 @@ def training_arguments(
     """Our config in transformers' words."""
     settings, batch = config.phases[phase], config.batches[size]
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    accumulate, remainder = divmod(batch.rows_per_step, batch.rows_at_once * world)
+    rows_at_once = batch.rows_at_once
+    if phase == "reinforce":
+        if world > 1:
+            raise UserError("PHASE=reinforce runs in one process; start it without torchrun.")
+        # Prompts come together, whose answers make rows of their own.
+        rows_at_once = batch.rows_per_step
+    accumulate, remainder = divmod(batch.rows_per_step, rows_at_once * world)
     if remainder or not accumulate:
         raise UserError(
             f"train.batches.{size}: rows_per_step ({batch.rows_per_step}) must be a multiple of "
-            f"rows_at_once ({batch.rows_at_once}) times {world} process(es)."
+            f"rows_at_once ({rows_at_once}) times {world} process(es)."
         )
     bf16 = config.precision == "bf16" or (
         config.precision == "auto"
@@ -296,7 +273,7 @@ def training_arguments(
     return TrainingArguments(
         output_dir=str(out),
         max_steps=steps,
-        per_device_train_batch_size=batch.rows_at_once,
+        per_device_train_batch_size=rows_at_once,
         per_device_eval_batch_size=1,
         gradient_accumulation_steps=accumulate,
         learning_rate=settings.learning_rate[size],
@@ -317,6 +294,7 @@ def training_arguments(
         # Every step, so that the curve of a resumed run has the very numbers of a whole one.
         logging_steps=1,
         logging_nan_inf_filter=False,
+        include_num_input_tokens_seen="no" if phase == "reinforce" else "non_padding",
         report_to=_reports(),
         # The rows know where to go on (InOrder); skipping those before would take ever longer.
         ignore_data_skip=True,

@@ -25,17 +25,18 @@ from gpa.curation.transcribe.stage import BATCH_UTTERANCES, build_asr
 from gpa.runtime import record
 from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.bench.figures import Measurement, one_torch_thread
+from gpa.runtime.options import pipelines
 from gpa.runtime.stage import NoAttempts
 from gpa.runtime.storage import Store
 
-PIPELINES, NAME = Path("pipelines.yaml"), "laptop"
+NAME = "laptop"
 # One, so that workers do not slow each other down: how two share the machine is `bench_engine`'s.
 WORKERS = 1
 
 
 def bench() -> Iterator[Measurement]:
     """All measurements; they run every model, and take about four minutes."""
-    config = read_pipeline(PIPELINES, NAME)
+    config = read_pipeline(pipelines(), NAME)
     resources = config.resources.model_copy(update={"cpus": WORKERS})
     config = config.model_copy(update={"resources": resources})
     with tempfile.TemporaryDirectory() as folder:

@@ -14,9 +14,10 @@ from gpa.curation.pipeline import read_pipeline
 from gpa.curation.prepare import plan
 from gpa.runtime import record
 from gpa.runtime.bench.figures import Measurement
+from gpa.runtime.options import pipelines
 from gpa.runtime.storage import Store
 
-PIPELINES, NAME = Path("pipelines.yaml"), "laptop"
+NAME = "laptop"
 MINUTES = 1.5
 # A plan may be wrong by so much.
 TOLERANCE = 1.3
@@ -24,7 +25,7 @@ TOLERANCE = 1.3
 
 def bench() -> Iterator[Measurement]:
     """Time of the CPU and retention, planned beside real; takes about four minutes."""
-    config, quiet = read_pipeline(PIPELINES, NAME), Console(quiet=True)
+    config, quiet = read_pipeline(pipelines(), NAME), Console(quiet=True)
     with tempfile.TemporaryDirectory() as folder:
         corpus, out = str(sample.write(Path(folder) / "corpus")), str(Path(folder) / "out")
         planned = plan.plan(corpus, out, NAME, config, MINUTES, quiet)

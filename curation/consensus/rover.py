@@ -22,7 +22,8 @@ import numpy as np
 from pydantic import Field
 from rapidfuzz.distance import Levenshtein
 
-from gpa.curation.text.units import Piece, is_character
+from gpa.curation.models.protocols import Hypothesis
+from gpa.curation.text.units import Piece, is_character, pieces, units
 from gpa.runtime.config import Config
 
 # Costs of NIST's rover: a substitution, a unit more or less, a unit where the network has a null
@@ -92,8 +93,8 @@ def _best_path(
         (_GAP * column, "open") for column in range(len(hypothesis) + 1)
     ]
     rows = [row]
-    for units in options:
-        each = [_by_unit(unit, hypothesis, row) for unit in units]
+    for of_slot in options:
+        each = [_by_unit(unit, hypothesis, row) for unit in of_slot]
         # `min` returns the first of equals.
         row = [min(ends, key=itemgetter(0)) for ends in zip(*each, strict=True)]
         rows.append(row)
@@ -250,3 +251,28 @@ def _elected_of(
     if first is None or [slot[voter] for _, slot in run] != list(range(first, first + count)):
         return None
     return tuple(unit for unit, _ in run)
+
+
+def elect(
+    voted: Sequence[Hypothesis],
+    skeleton: int,
+    trust: Sequence[float],
+    language: str,
+    config: RoverConfig,
+) -> str:
+    """ROVER's text over hypotheses that weigh `trust` each, the one at `skeleton` first."""
+    order = [skeleton, *(index for index in range(len(voted)) if index != skeleton)]
+    return rover(
+        [
+            Voter(
+                pieces(voted[index].text, language),
+                unit_confidences(
+                    units(voted[index].text, language),
+                    [(units(word.word, language), word.confidence) for word in voted[index].words],
+                    trust[index],
+                ),
+            )
+            for index in order
+        ],
+        config,
+    )

@@ -5,15 +5,22 @@ In the order in which an utterance can fall:
 1. its language is not known well enough: `language_uncertain`;
 2. hypotheses that are absent (no row, or the model raised) or hallucinated are struck, with the
    reason in the row; with fewer than `min_voters` left: `hallucination` if the struck
-   hallucinations would have been enough, `too_few_voters` otherwise. N in pWER is what is left;
+   hallucinations would have been enough, `too_few_voters` otherwise. By `max_outlier_distance` the
+   voter that lies farthest from all others is struck, too. N in pWER is what is left;
 3. all that are left are silent: `non_speech`;
 4. pWER (`agreement.py`) is not strictly below `max_pwer`: `disagreement`. Where early exit spared
    an ASR the utterance, pWER is the least that it could have become, which proves the same;
 5. the panel names a verifier, and it heard nothing usable or another text: `unverified`.
 
+Before all of these comes what breaks a limit of its audio's quality (`limits.py`), where there are
+limits: no threshold of pWER lets it in.
+
 What survives gets the text of the medoid or of ROVER, as written, and a confidence. A verifier is
 a recogniser too weak to vote, whose errors are of another kind: it is asked only how far its
 text lies from the chosen one, in WER with the chosen text as the reference.
+
+A manifest's `text` is a hypothesis of its own (`given.py`). It is compared with the voters always
+(`given_pwer`), and votes or verifies where the config says so.
 """
 
 from __future__ import annotations
@@ -21,95 +28,52 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import pyarrow as pa
-from pydantic import Field, model_validator
 
 from gpa.curation.consensus.agreement import (
+    Dispute,
     Matrix,
     Units,
     capped,
+    disputes,
     label_confidence,
     leave_one_out,
+    outlier,
     pwer,
     pwer_lower_bound,
     wer,
     wer_matrix,
+    without,
 )
+from gpa.curation.consensus.config import ConsensusConfig, PanelConfig
+from gpa.curation.consensus.given import GIVEN, given_pwer, one_utterance
 from gpa.curation.consensus.hallucination import HallucinationConfig, find_hallucination
 from gpa.curation.consensus.medoid import medoid
-from gpa.curation.consensus.rover import RoverConfig, Voter, rover, unit_confidences
+from gpa.curation.consensus.rover import elect
 from gpa.curation.hypotheses import Heard, Skipped, read_hypotheses
 from gpa.curation.models.protocols import Hypothesis
-from gpa.curation.tables import CONSENSUS, LANGUAGE, languages_given
-from gpa.curation.text.languages import ByLanguage
-from gpa.curation.text.units import pieces, primary_language, units
-from gpa.runtime.config import Config
+from gpa.curation.tables import CONSENSUS, TEXT, known
+from gpa.curation.text.units import primary_language, units
 from gpa.runtime.errors import UserError
 from gpa.runtime.stage import Artifact, Attempts, Reject, Stage, rows
 
 # Of an utterance whose language nobody knows (ISO 639-2).
 UNDETERMINED = "und"
-# Why a hypothesis has no vote, besides the reasons of `hallucination.py`: there is none, or early
-# exit spared the ASR the utterance.
-ABSENT, SKIPPED = "absent", "skipped"
-
-
-class PanelConfig(Config):
-    """Who decides on utterances of one language; ASRs by their names in `pipelines.yaml`."""
-
-    # In order of trust: ties go to the first.
-    voters: tuple[str, ...] = Field(min_length=1)
-    verifier: str | None = None
-    # Text whose distance from the verifier's is above this is not kept; 0.4 is two words in five.
-    max_verifier_distance: float = Field(0.4, ge=0)
-    # Whether the verifier makes up for one voter below `min_voters` (there is no pWER then).
-    verifier_replaces_voter: bool = False
-
-    @model_validator(mode="after")
-    def _no_asr_twice(self) -> PanelConfig:
-        names = [*self.voters, *([self.verifier] if self.verifier else [])]
-        if len(set(names)) < len(names):
-            raise ValueError("an ASR stands twice in a panel, and one can't agree with itself")
-        if self.verifier_replaces_voter and self.verifier is None:
-            raise ValueError("verifier_replaces_voter needs a verifier")
-        return self
-
-
-class ConsensusConfig(Config):
-    """Who votes, and what is kept."""
-
-    # By language code; "default" is for all languages that have no panel of their own.
-    panels: ByLanguage[PanelConfig] = Field(min_length=1)
-    # The ASR that says what language an utterance is in where the manifest does not.
-    identifier: str | None = None
-    min_language_probability: float = Field(0.5, ge=0, le=1)
-    min_voters: int = Field(2, ge=2)
-    # Section 3.1: kept strictly below.
-    max_pwer: float = Field(0.15, ge=0, le=1)
-    combine: Literal["medoid", "rover"] = "medoid"
-    rover: RoverConfig = RoverConfig()
-    hallucination: HallucinationConfig = HallucinationConfig()
-
-    def panel(self, language: str) -> PanelConfig | None:
-        """The panel of a language, None where none is named for it."""
-        return self.panels.get(language, self.panels.get("default"))
-
-    def asrs(self) -> tuple[str, ...]:
-        """Names of all ASRs that the config mentions, each once."""
-        names = [self.identifier] if self.identifier else []
-        for panel in self.panels.values():
-            names += [*panel.voters, *([panel.verifier] if panel.verifier else [])]
-        return tuple(dict.fromkeys(names))
+# Why a hypothesis has no vote, besides the reasons of `hallucination.py`: there is none, early exit
+# spared the ASR the utterance, or it lies too far from all others.
+ABSENT, SKIPPED, OUTLIER = "absent", "skipped", "outlier"
+# What reports say of the rule that leaves a voter out where config does not (docs/panel.md), and how
+# many must be left: of three, the two that agree may be wrong together.
+OUTLIER_DISTANCE, LEAST_LEFT = 0.3, 3
 
 
 @dataclass(frozen=True)
 class Struck:
     """A hypothesis of the panel that has no vote.
 
-    "absent", "skipped" by early exit (`value` is the least pWER that was proven), or a reason of
-    `hallucination.py`.
+    "absent", "skipped" by early exit (`value` is the least pWER that was proven), "outlier" (its
+    mean distance from the other voters), or a reason of `hallucination.py`.
     """
 
     asr: str
@@ -135,13 +99,17 @@ class ConsensusRow:
     wer_matrix: tuple[tuple[float, ...], ...] = ()
     pwer: float | None = None
     early_exit: bool = False  # ASRs were skipped: `pwer` is a lower bound
+    # Plain pWER where a voter is left out; pWER without it where another config would leave it out.
+    pwer_other_rule: float | None = None
     pwer_uncapped: float | None = None
     pwer_without: tuple[float, ...] = ()
     verifier: str | None = None
     verifier_distance: float | None = None
+    given_pwer: float | None = None
     chosen_asr: str | None = None
     text: str | None = None
     confidence: float | None = None
+    disputed: tuple[Dispute, ...] = ()
 
 
 def decide(
@@ -157,24 +125,37 @@ def decide(
     ValueError where an ASR was skipped without proof of what is decided here.
     """
     heard, struck = _strike(panel, hypotheses, language, duration_s, config.hallucination)
-    voters = tuple(asr for asr in panel.voters if asr in heard)
+    voters = [asr for asr in panel.voters if asr in heard]
     voted = [heard[asr] for asr in voters]
     in_units = [units(hypothesis.text, language) for hypothesis in voted]
     matrix = wer_matrix(in_units)
+    other_rule = None
+    limit = config.max_outlier_distance
+    far = outlier(in_units, matrix, OUTLIER_DISTANCE if limit is None else limit)
+    if far and len(voters) > max(config.min_voters, LEAST_LEFT):
+        rest = without(matrix, far.place)
+        other_rule = pwer(capped(rest))
+        if limit is not None:
+            other_rule, matrix = pwer(capped(matrix)), rest
+            struck = (*struck, Struck(voters[far.place], OUTLIER, far.distance))
+            for of in (voters, voted, in_units):
+                del of[far.place]
     matrix_capped = capped(matrix)
     skipped = [each.asr for each in struck if each.reason == SKIPPED]
     unheard = sum(asr in panel.voters for asr in skipped)
     row = ConsensusRow(
         language=language,
         kept=False,
-        voters=voters,
+        voters=tuple(voters),
         struck=struck,
         wer_matrix=tuple(map(tuple, matrix)),
         pwer=pwer_lower_bound(in_units, len(voters) + unheard) if unheard else pwer(matrix_capped),
         early_exit=bool(skipped),
+        pwer_other_rule=None if unheard else other_rule,
         pwer_uncapped=None if unheard else pwer(matrix),
         pwer_without=(math.nan,) * len(voters) if unheard else tuple(leave_one_out(matrix_capped)),
         verifier=panel.verifier,
+        disputed=disputes(dict(zip(voters, in_units, strict=True))),
     )
     if voted:
         row = _with_text(row, heard, matrix_capped, in_units, config)
@@ -224,7 +205,7 @@ def _with_text(
     best = medoid(matrix_capped, trust)
     text = voted[best].text
     if config.combine == "rover" and len(voted) > 1:
-        text = _elect(voted, best, trust, row.language, config.rover) or text
+        text = elect(voted, best, trust, row.language, config.rover) or text
     chosen = units(text, row.language)
     verifier = heard.get(row.verifier or "")
     distance = wer(chosen, units(verifier.text, row.language)) if verifier else None
@@ -282,37 +263,16 @@ def _trust(voted: Sequence[Hypothesis]) -> list[float]:
     return [neutral if each.confidence is None else each.confidence for each in voted]
 
 
-def _elect(
-    voted: Sequence[Hypothesis],
-    skeleton: int,
-    trust: Sequence[float],
-    language: str,
-    config: RoverConfig,
-) -> str:
-    """ROVER's text over the voters, the medoid's hypothesis first."""
-    order = [skeleton, *(index for index in range(len(voted)) if index != skeleton)]
-    return rover(
-        [
-            Voter(
-                pieces(voted[index].text, language),
-                unit_confidences(
-                    units(voted[index].text, language),
-                    [(units(word.word, language), word.confidence) for word in voted[index].words],
-                    trust[index],
-                ),
-            )
-            for index in order
-        ],
-        config,
-    )
-
-
 class ConsensusStage(Stage):
-    """recordings, utterances, hypotheses/<asr> of all panels -> consensus: one row an utterance."""
+    """recordings, utterances, hypotheses/<asr> of all panels -> consensus: one row an utterance.
+
+    And quality, where the config has limits of it.
+    """
 
     step = "consensus"
-    version = 5
-    layers = LANGUAGE
+    version = 6
+    layers = TEXT
+    tables_only = True
     config: ConsensusConfig
 
     def __init__(self, name: str, config: ConsensusConfig, inputs: Sequence[str] = ()):
@@ -335,18 +295,27 @@ class ConsensusStage(Stage):
         utterances = inputs["utterances"].table.select(
             ["utterance_id", "recording_id", "start_s", "end_s", "duration_s"]
         )
-        languages = languages_given(inputs["recordings"].table)
+        told = {row["recording_id"]: row for row in known(inputs["recordings"].table, self.layers)}
+        whole = one_utterance(inputs["utterances"])
+        limits = self.config.quality
+        broken = limits.broken(inputs["quality"].table) if limits.active else {}
         out: list[dict] = []
         rejects: list[Reject] = []
         for utterance in rows(utterances):
             key = utterance["utterance_id"]
             heard = {asr: said[key] for asr, said in by_asr.items() if key in said}
+            about = told[utterance["recording_id"]]
+            if about["text"] is not None and utterance["recording_id"] in whole:
+                heard[GIVEN] = Hypothesis(about["text"])
             if utterance["recording_id"] in attempts.quarantined:
                 row = ConsensusRow(UNDETERMINED, kept=False, reason="quarantined")
             else:
                 with attempts.on([utterance["recording_id"]]):
-                    row = self._decide(utterance, languages[utterance["recording_id"]], heard)
-            out.append({"utterance_id": key, **_columns(row)})
+                    row = self._decide(utterance, about["language"], heard)
+                if key in broken:
+                    reason, value = broken[key]
+                    row = replace(row, kept=False, reason=reason, value=value, detail=None)
+            out.append({"utterance_id": key, **columns(row)})
             if row.reason is not None:
                 rejects.append(
                     Reject(
@@ -389,10 +358,13 @@ class ConsensusStage(Stage):
                 value=0.0,
                 detail=f"no panel for language {language}",
             )
-        return decide(panel, heard, language, utterance["duration_s"], self.config)
+        if GIVEN in heard:
+            panel = panel.with_given(self.config.given)
+        row = decide(panel, heard, language, utterance["duration_s"], self.config)
+        return replace(row, given_pwer=given_pwer(heard, row.voters, language))
 
 
-def _columns(row: ConsensusRow) -> dict:
+def columns(row: ConsensusRow) -> dict:
     """The row's fields that the table has, structs as dictionaries."""
     values = {name: getattr(row, name) for name in CONSENSUS.names if name != "utterance_id"}
-    return values | {"struck": [vars(struck) for struck in row.struck]}
+    return values | {name: [vars(each) for each in values[name]] for name in ("struck", "disputed")}

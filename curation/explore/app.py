@@ -7,6 +7,7 @@ report's templates, and the content security policy runs no script but the page'
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import lru_cache
@@ -22,18 +23,23 @@ from rich.console import Console
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from gpa.curation.explore.catalogue import Catalogue
-from gpa.curation.explore.disputes import disputed
-from gpa.curation.explore.verdicts import NAME, Verdict, Verdicts
-from gpa.curation.report.listen import read_sample
+from gpa.curation.explore.spectrogram import spectrogram
+from gpa.curation.explore.verdicts import NAME, Verdicts
+from gpa.curation.explore.vocabulary import vocabulary
+from gpa.curation.report.listen import read_sample, read_sound
 from gpa.curation.report.outputs import open_run
 from gpa.curation.report.page import templates
+from gpa.curation.report.samples import Drawn
+from gpa.curation.verdicts import Verdict
 from gpa.runtime.artifacts import parquet_bytes
 from gpa.runtime.errors import UserError
 
 PAGE_ROWS = 50
+# Partitions that are read before the first page is served.
+AT_FIRST = 4
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
-    "media-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'"
+    "media-src data:; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'"
 )
 _STATIC = {
     "/": ("gpa.curation.explore", "explore.html", "text/html"),
@@ -48,6 +54,12 @@ def build(catalogue: Catalogue, verdicts: Verdicts, reviewer: str, hosts: list[s
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
     card = templates().get_template("sample.html.j2")
+
+    def found(utterance_id: str) -> Drawn:
+        drawn = catalogue.find(utterance_id)
+        if drawn is None:
+            raise UserError(f"There is no utterance {utterance_id}.")
+        return drawn
 
     @app.middleware("http")
     async def with_policy(request: Request, call: Callable) -> Response:
@@ -72,6 +84,7 @@ def build(catalogue: Catalogue, verdicts: Verdicts, reviewer: str, hosts: list[s
             "columns": catalogue.columns,
             "rows": catalogue.rows(where, sort, descending, max(0, offset), PAGE_ROWS),
             "counts": asdict(catalogue.count(where)),
+            "read": catalogue.progress,
             "judged": len(verdicts),
             "differing": verdicts.differing(),
         }
@@ -89,10 +102,7 @@ def build(catalogue: Catalogue, verdicts: Verdicts, reviewer: str, hosts: list[s
 
     @app.get("/api/utterance/{utterance_id}")
     def utterance(utterance_id: str) -> dict[str, Any]:
-        drawn = catalogue.find(utterance_id)
-        if drawn is None:
-            raise UserError(f"There is no utterance {utterance_id}.")
-        sample = read_sample(catalogue.run, drawn)
+        sample = read_sample(catalogue.run, found(utterance_id))
         return {
             "card": card.render(sample=sample, run=catalogue.run, sample_first=True),
             "text": sample.text,
@@ -100,20 +110,33 @@ def build(catalogue: Catalogue, verdicts: Verdicts, reviewer: str, hosts: list[s
             "verdicts": [each.model_dump() for each in verdicts.of(utterance_id)],
         }
 
-    # Counted once for a selection: the tables behind it do not change.
+    @app.get("/api/spectrogram/{utterance_id}.png")
+    def picture(utterance_id: str) -> Response:
+        sound = read_sound(catalogue.run, found(utterance_id))
+        return Response(spectrogram(*sound), media_type="image/png")
+
+    # Counted once for a selection, as long as nothing more is read.
     @lru_cache(maxsize=16)
-    def disputes_of(where: str) -> list[dict[str, Any]]:
-        return [asdict(each) for each in disputed(catalogue.texts(where), catalogue.asrs)]
+    def disputes_of(where: str, state: int) -> list[dict[str, Any]]:
+        return catalogue.disputes(where)
+
+    @lru_cache(maxsize=16)
+    def vocabulary_of(where: str, state: int) -> dict[str, Any]:
+        return vocabulary(catalogue, where)
 
     @app.get("/api/disputes")
     def disputes(where: str = "") -> list[dict[str, Any]]:
-        return disputes_of(where)
+        return disputes_of(where, catalogue.state)
+
+    @app.get("/api/vocabulary")
+    def words(where: str = "") -> dict[str, Any]:
+        return vocabulary_of(where, catalogue.state)
 
     @app.post("/api/verdicts")
     def judge(verdict: Verdict) -> dict[str, int]:
-        if catalogue.find(verdict.utterance_id) is None:
-            raise UserError(f"There is no utterance {verdict.utterance_id}.")
-        verdicts.add(verdict.model_copy(update={"reviewer": reviewer}))
+        drawn = found(verdict.utterance_id)
+        heard = {"reviewer": reviewer, "duration_s": round(drawn.end_s - drawn.start_s, 3)}
+        verdicts.add(verdict.model_copy(update=heard))
         return {"judged": len(verdicts)}
 
     return app
@@ -130,9 +153,17 @@ def _file(data: bytes, media_type: str, kind: str) -> Response:
 
 def explore(out: str, host: str, port: int, reviewer: str, console: Console) -> None:
     """Serve until Ctrl-C; raises UserError where there is no run."""
-    catalogue = Catalogue(open_run(out))
+    catalogue = Catalogue(open_run(out), AT_FIRST)
     verdicts = Verdicts(Path(out) / NAME)
     hosts = sorted({host, "127.0.0.1", "localhost"})
     console.print(f"{out}: http://{host}:{port}  (Ctrl-C ends it)", markup=False)
     app = build(catalogue, verdicts, reviewer, hosts)
-    uvicorn.run(app, host=host, port=port, log_level="warning")
+    stop = threading.Event()
+    reader = threading.Thread(target=catalogue.follow, args=(stop,))
+    reader.start()
+    try:
+        uvicorn.run(app, host=host, port=port, log_level="warning")
+    finally:
+        stop.set()
+        reader.join()
+        catalogue.close()

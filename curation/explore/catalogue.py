@@ -1,21 +1,23 @@
 """All utterances of a run in one DuckDB table: filtered, sorted, counted, downloaded.
 
-The table is made once, of the artifacts that are whole at that moment; a run that goes on meanwhile
-is not disturbed, and what it adds is seen when the explorer is started again.
+The table is read from the run's artifacts, some partitions at a time, and may be asked meanwhile:
+a page is there before all is read. What a run that goes on adds is read when it is whole. The table
+lies in a temporary file, so that memory does not grow with the corpus.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import combinations
+import tempfile
+import threading
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from gpa.curation import tables
-from gpa.curation.report.outputs import Run
+from gpa.curation.report.outputs import Run, open_run
 from gpa.curation.report.samples import Drawn
 from gpa.curation.selection import fetch, holding, lock
 from gpa.runtime.errors import UserError
@@ -23,19 +25,26 @@ from gpa.runtime.errors import UserError
 # In the order in which they are shown; `heard_<asr>` follow, one a recogniser.
 COLUMNS = (
     "utterance_id", "source", "speaker", "language", "start_s", "duration_s", "kept", "reason",
-    "pwer", "verifier_distance", "confidence", "snr_db", "mos", "chosen_asr", "text",
+    "pwer", "verifier_distance", "confidence", "snr_db", "mos", *tables.MEASURES, "chosen_asr",
+    "text",
 )  # fmt: skip
-# Rows of texts in memory at a time.
-BATCH_ROWS = 10_000
+# Partitions that are read together.
+BATCH = 64
+# Of DuckDB's own memory; what is more lies in the file.
+MEMORY = "400MB"
+# Between two looks at a run that goes on.
+LOOK_S = 10.0
+# Utterances that are named to listen to, of each dispute.
+EXAMPLES = 50
 _SELECT = """
     SELECT u.utterance_id, r.path AS source, u.speaker, coalesce(c.language, r.language) AS language,
         r.start_s + u.start_s AS start_s, u.duration_s, coalesce(c.kept, false) AS kept, c.reason, c.pwer,
         c.verifier_distance, c.confidence, u.snr_db,
         (CASE q.kept_version WHEN 'denoised' THEN q.denoised_mos ELSE q.normalized_mos END).overall
             AS mos,
-        c.chosen_asr, coalesce(a.text, c.text, '') AS text, u.recording_id,
+        {measures}, c.chosen_asr, coalesce(a.text, c.text, '') AS text, u.recording_id,
         r.start_s + u.end_s AS end_s, r.start_s AS recording_start_s,
-        regexp_extract(r.filename, '([^/]+)[.]parquet$', 1) AS partition {heard}
+        regexp_extract(r.filename, '([^/]+)[.]parquet$', 1) AS partition, c.disputed {heard}
     FROM utterances_of u
     LEFT JOIN recordings_of r USING (recording_id)
     LEFT JOIN quality_of q USING (utterance_id)
@@ -63,51 +72,159 @@ class Counts:
     kept_seconds: float
 
 
+@dataclass(frozen=True)
+class Dispute:
+    """What one recogniser heard where another heard something else, and in how many utterances."""
+
+    first: str
+    second: str
+    heard_first: str
+    heard_second: str
+    count: int
+    utterances: list[str]  # the first that have it
+
+
 class Catalogue:
-    """The utterances of a run; may be asked from many threads.
+    """The utterances of a run; may be asked from many threads while one of them reads on.
 
     Raises UserError where the run lies in no folder of this machine: DuckDB reads it from there.
     """
 
-    def __init__(self, run: Run):
+    def __init__(self, run: Run, at_first: int | None = None):
+        """Reads `at_first` partitions before it returns, None: all."""
         if not run.artifacts.store.is_local:
             raise UserError("gpa explore reads a folder: copy the tables of OUT to this machine.")
         self.run = run
         self.asrs = run.asrs
         self.columns = [*COLUMNS, *(f"heard_{asr}" for asr in self.asrs)]
-        self._connection = duckdb.connect()
-        for name, schema in _SCHEMAS.items():
-            self._view(f"{name}_of", name, schema)
-        for number, asr in enumerate(self.asrs):
-            self._view(f"heard_{number}", f"hypotheses/{asr}", tables.HYPOTHESES)
-        heard = "".join(f', h{n}.text AS "heard_{asr}"' for n, asr in enumerate(self.asrs))
-        joins = " ".join(
-            f"LEFT JOIN heard_{n} h{n} ON h{n}.utterance_id = u.utterance_id AND h{n}.error IS NULL"
-            for n in range(len(self.asrs))
-        )
-        select = _SELECT.format(heard=heard, joins=joins)
-        self._connection.execute(f"CREATE TABLE utterances AS {select}")
+        # Counts what was read: what is remembered of a table holds for one state of it.
+        self.state = 0
+        self._read: dict[str, tuple[str, ...]] = {}  # partition -> the files it was read from
+        self._folder = tempfile.TemporaryDirectory(prefix="gpa-explore-")
+        file = Path(self._folder.name) / "utterances.duckdb"
+        self._connection = duckdb.connect(str(file), config={"memory_limit": MEMORY})
         lock(self._connection)
+        self._add([])
+        if at_first is None:
+            while self.read_on():
+                pass
+        else:
+            self.read_on(at_first)
 
-    def _view(self, view: str, stage: str, schema: pa.Schema) -> None:
-        files = [
-            store_path
-            for partition in self.run.partitions
-            if (store_path := self.run.path(stage, partition)) is not None
-        ]
+    @property
+    def progress(self) -> dict[str, Any]:
+        """How many partitions are read, of how many, and whether the run goes on."""
+        of = len(self.run.partitions)
+        return {"partitions": len(self._read), "of": of, "partial": self.run.partial}
+
+    def read_on(self, most: int = BATCH) -> bool:
+        """Read partitions that are new, or of which more is made; whether there are others left."""
+        there = {each: self._files(each) for each in self.run.partitions}
+        gone = [each for each in self._read if each not in there]
+        new = [each for each, files in there.items() if self._read.get(each) != files]
+        if gone or new:
+            stale = [each for each in new[:most] if each in self._read]
+            self._add(new[:most], [*gone, *stale])
+            for each in gone:
+                del self._read[each]
+            self._read |= {each: there[each] for each in new[:most]}
+            self.state += 1
+        return len(new) > most
+
+    def follow(self, stop: threading.Event) -> None:
+        """Read all there is, and what a run that goes on adds, until it has ended or `stop`.
+
+        A run that was started anew with other recognisers has other columns: what was read stays.
+        """
+        while not stop.is_set():
+            try:
+                if self.read_on():
+                    continue
+                if not self.run.partial:
+                    return
+            except (duckdb.Error, OSError):
+                # A file was taken away meanwhile; the next look finds what took its place.
+                pass
+            stop.wait(LOOK_S)
+            run = open_run(self.run.artifacts.store.url)
+            if run.asrs != self.asrs:
+                return
+            self.run = run
+
+    def close(self) -> None:
+        """Take away the temporary file."""
+        self._connection.close()
+        self._folder.cleanup()
+
+    def _stages(self) -> list[str]:
+        return [*_SCHEMAS, *(f"hypotheses/{asr}" for asr in self.asrs)]
+
+    def _files(self, partition: str) -> tuple[str, ...]:
+        paths = (self.run.path(stage, partition) for stage in self._stages())
+        return tuple(path for path in paths if path is not None)
+
+    def _add(self, partitions: list[str], without: list[str] | None = None) -> None:
+        """Put the rows of partitions in place of what was there of those in `without`."""
+        rows = self._rows(partitions)
+        places = {each: number for number, each in enumerate(self.run.partitions)}
+        first = [places[each] << 32 for each in rows["partition"].to_pylist()]
+        rows = rows.append_column(
+            "place", pa.array([n + k for k, n in enumerate(first)], pa.int64())
+        )
+        with self._connection.cursor() as cursor:
+            cursor.register("batch", rows)
+            cursor.execute("BEGIN")
+            cursor.execute("CREATE TABLE IF NOT EXISTS utterances AS FROM batch LIMIT 0")
+            if without:
+                cursor.execute(
+                    "DELETE FROM utterances WHERE partition IN (SELECT unnest(?))", [without]
+                )
+            cursor.execute("INSERT INTO utterances FROM batch")
+            cursor.execute("COMMIT")
+            cursor.unregister("batch")
+
+    def _rows(self, partitions: list[str]) -> pa.Table:
+        """The rows of these partitions, read by a connection that may open files."""
+        with duckdb.connect() as reader:
+            for name, schema in _SCHEMAS.items():
+                self._view(reader, f"{name}_of", name, schema, partitions)
+            for number, asr in enumerate(self.asrs):
+                stage = f"hypotheses/{asr}"
+                self._view(reader, f"heard_{number}", stage, tables.HYPOTHESES, partitions)
+            heard = "".join(f', h{n}.text AS "heard_{asr}"' for n, asr in enumerate(self.asrs))
+            joins = " ".join(
+                f"LEFT JOIN heard_{n} h{n} ON h{n}.utterance_id = u.utterance_id "
+                f"AND h{n}.error IS NULL"
+                for n in range(len(self.asrs))
+            )
+            measures = ", ".join(f"q.{name}" for name in tables.MEASURES)
+            select = _SELECT.format(heard=heard, joins=joins, measures=measures)
+            return reader.sql(select).to_arrow_table()
+
+    def _view(
+        self,
+        reader: duckdb.DuckDBPyConnection,
+        view: str,
+        stage: str,
+        schema: pa.Schema,
+        partitions: list[str],
+    ) -> None:
+        paths = (self.run.path(stage, partition) for partition in partitions)
+        files = [path for path in paths if path is not None]
         if files:
-            self._connection.read_parquet(files, filename=True).create_view(view)
+            reader.read_parquet(files, filename=True).create_view(view)
         else:
             empty = schema.append(pa.field("filename", pa.string())).empty_table()
-            self._connection.from_arrow(empty).create_view(view)
+            reader.from_arrow(empty).create_view(view)
 
-    def _where(self, where: str) -> duckdb.DuckDBPyRelation:
+    def where(self, where: str) -> duckdb.DuckDBPyRelation:
+        """The rows for which a condition holds, all where it is empty; raises UserError."""
         relation = self._connection.cursor().table("utterances")
         return holding(relation, where) if where.strip() else relation
 
     def count(self, where: str) -> Counts:
         """What `where` selects; everything where it is empty."""
-        sums = self._where(where).aggregate(
+        sums = self.where(where).aggregate(
             "count(*) AS utterances, coalesce(sum(duration_s), 0.0) AS seconds,"
             " count(*) FILTER (kept) AS kept,"
             " coalesce(sum(duration_s) FILTER (kept), 0.0) AS kept_seconds"
@@ -126,9 +243,9 @@ class Catalogue:
         return fetch(self._sorted(where, sort, descending).project(_names(self.columns)), where)
 
     def _sorted(self, where: str, sort: str, descending: bool) -> duckdb.DuckDBPyRelation:
-        relation = self._where(where)
+        relation = self.where(where)
         if not sort:
-            return relation
+            return relation.order("place")
         if sort not in self.columns:
             raise UserError(f"There is no column {sort!r}; there are {', '.join(self.columns)}.")
         direction = "DESC" if descending else "ASC"
@@ -165,19 +282,23 @@ class Catalogue:
         names = [column[0] for column in found.description]
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
-    def texts(self, where: str) -> Iterator[pa.RecordBatch]:
-        """`utterance_id`, `language` and what each recogniser heard, where any two texts differ."""
-        names = ["utterance_id", "language", *(f"heard_{asr}" for asr in self.asrs)]
-        differing = " or ".join(
-            f'"heard_{one}" <> "heard_{other}"' for one, other in combinations(self.asrs, 2)
+    def disputes(self, where: str, most: int = 200) -> list[dict[str, Any]]:
+        """The most frequent words that two voters dispute, most frequent first.
+
+        Counted over the alignments on which pWER rests, as consensus wrote them down.
+        """
+        words = "first, second, heard_first, heard_second"
+        found = (
+            self.where(where)
+            .project("utterance_id, unnest(disputed) AS each")
+            .project("utterance_id, unnest(each)")
+            .aggregate(
+                f"{words}, count(*) AS count, min(utterance_id, {EXAMPLES}) AS utterances", words
+            )
+            .order(f"count DESC, {words}")
+            .limit(most)
         )
-        self.count(where)  # says what is wrong with a condition before the first row
-        yield from (
-            self._where(where)
-            .filter(differing or "false")
-            .project(_names(names))
-            .to_arrow_reader(BATCH_ROWS)
-        )
+        return [asdict(Dispute(**row)) for row in fetch(found, where).to_pylist()]
 
 
 def _names(columns: list[str]) -> str:

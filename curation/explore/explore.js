@@ -39,6 +39,16 @@ const hours = (seconds) =>
 const cell = (value) =>
   value === null ? "" : typeof value === "number" ? String(Math.round(value * 1000) / 1000) : String(value);
 
+// While the server reads on, or the run does, the page asks again.
+let again = 0;
+function progress(read) {
+  clearTimeout(again);
+  const reading = read.partitions < read.of;
+  if (reading || read.partial) again = setTimeout(show, reading ? 2000 : 10000);
+  if (reading) return `; ${read.partitions} of ${read.of} parts read so far`;
+  return read.partial ? "; the run goes on" : "";
+}
+
 let latest = 0;
 async function show() {
   const turn = ++latest;
@@ -58,7 +68,8 @@ async function show() {
     find("counts").textContent =
       `${utterances.toLocaleString("en")} utterances, ${hours(seconds)}; ` +
       `kept ${kept.toLocaleString("en")}, ${hours(keptS)}; ${found.judged} judged` +
-      (found.differing.length ? `, reviewers differ on ${found.differing.length}` : "");
+      (found.differing.length ? `, reviewers differ on ${found.differing.length}` : "") +
+      progress(found.read);
     drawTable(found.columns, now);
   } catch (error) {
     if (turn !== latest) return;
@@ -125,6 +136,11 @@ async function open(id, turn) {
   const audio = find("card").querySelector("audio");
   const playhead = find("card").querySelector(".playhead");
   if (audio) {
+    const picture = new Image();
+    picture.className = "spectrogram";
+    picture.alt = "Spectrogram; high frequencies are above";
+    picture.src = `/api/spectrogram/${encodeURIComponent(id)}.png`;
+    find("card").querySelector(".wave").before(picture);
     audio.addEventListener("timeupdate", () => {
       playhead.hidden = !audio.currentTime;
       playhead.style.left = (100 * audio.currentTime) / (audio.duration || 1) + "%";
@@ -190,23 +206,65 @@ function step(by) {
   else if (by > 0 && state().offset + rows.length < total) go({ offset: state().offset + rows.length, open: "" });
 }
 
-async function showDisputes() {
-  find("disputes").hidden = !find("disputes").hidden;
-  if (find("disputes").hidden) return;
-  const found = await ask("/api/disputes?" + query(["where"]));
-  find("disputes").querySelector("tbody").replaceChildren(
-    ...found.map((each) => {
-      const tr = document.createElement("tr");
-      for (const value of [each.count, each.heard_first, each.first, each.heard_second, each.second]) {
-        const td = document.createElement("td");
-        td.textContent = value;
-        tr.append(td);
-      }
-      const ids = each.utterances.map((id) => `'${id}'`).join(", ");
-      tr.addEventListener("click", () => go({ where: `utterance_id in (${ids})`, offset: 0, open: each.utterances[0] }));
-      return tr;
-    }));
+const quoted = (text) => `'${text.replaceAll("'", "''")}'`;
+
+// A row of a list, whose words lead to the utterances that have them.
+function entry(times, words, condition) {
+  const tr = document.createElement("tr");
+  [times, ...words].forEach((value, place) => {
+    const td = document.createElement("td");
+    if (place === 0) td.className = "n";
+    if (place === 1) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.dir = "auto";
+      button.textContent = value;
+      button.addEventListener("click", () => go({ where: condition, offset: 0, open: "" }));
+      td.append(button);
+    } else td.textContent = value;
+    tr.append(td);
+  });
+  return tr;
 }
+
+async function toggle(name, fill) {
+  const section = find(name);
+  section.hidden = !section.hidden;
+  find("show-" + name).setAttribute("aria-expanded", String(!section.hidden));
+  if (section.hidden) return;
+  try {
+    fill(await ask(`/api/${name}?` + query(["where"])));
+  } catch (error) {
+    section.hidden = true;
+    find("error").textContent = error.message;
+    find("error").hidden = false;
+  }
+}
+
+const showDisputes = () =>
+  toggle("disputes", (found) =>
+    find("disputes").querySelector("tbody").replaceChildren(
+      ...found.map((each) =>
+        entry(each.count, [each.heard_first, each.first, each.heard_second, each.second],
+          `utterance_id in (${each.utterances.map(quoted).join(", ")})`))));
+
+// What a word may not touch on either side, as the server cuts words.
+const whole = (column, word) =>
+  `regexp_matches(lower(${column}), ${quoted(`(^|[^\\p{L}\\p{N}])${word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}($|[^\\p{L}\\p{N}])`)})`;
+const shown = (character) =>
+  `${character}  U+${character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
+
+const showVocabulary = () =>
+  toggle("vocabulary", (found) => {
+    find("words").replaceChildren(
+      ...found.words.map((each) => entry(each.times, [each.word], whole("text", each.word))));
+    find("characters").replaceChildren(
+      ...found.characters.map((each) =>
+        entry(each.times, [shown(each.character)], `contains(text, ${quoted(each.character)})`)));
+    find("alone").replaceChildren(
+      ...found.alone.map((each) =>
+        entry(each.times, [each.word, each.asr], whole(`"heard_${each.asr}"`, each.word))));
+  });
 
 find("filter").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -214,6 +272,7 @@ find("filter").addEventListener("submit", (event) => {
 });
 find("clear").addEventListener("click", () => go({ where: "", offset: 0, open: "" }));
 find("show-disputes").addEventListener("click", showDisputes);
+find("show-vocabulary").addEventListener("click", showVocabulary);
 find("earlier").addEventListener("click", () => go({ offset: Math.max(0, state().offset - 50) }));
 find("later").addEventListener("click", () => go({ offset: state().offset + rows.length }));
 find("correct").addEventListener("submit", (event) => {

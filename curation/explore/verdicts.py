@@ -1,9 +1,4 @@
-"""`verdicts.jsonl`: what people say of labels, a line each, never lost and never rewritten.
-
-A line has `utterance_id`, `verdict` (right, wrong, unsure), `reviewer`, and `text` where somebody
-typed what is really said. The last line of a reviewer about an utterance counts; `gpa calibrate`
-reads the file as it is.
-"""
+"""`verdicts.jsonl` as one works: a line each (`gpa.curation.verdicts`), never lost and never rewritten."""
 
 from __future__ import annotations
 
@@ -11,21 +6,10 @@ import json
 import os
 import threading
 from pathlib import Path
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from gpa.curation.verdicts import Verdict, read_verdicts
 
 NAME = "verdicts.jsonl"
-
-
-class Verdict(BaseModel):
-    """One verdict; a corrected `text` says that the label is wrong."""
-
-    model_config = ConfigDict(extra="forbid")
-    utterance_id: str = Field(min_length=1, max_length=200)
-    verdict: Literal["right", "wrong", "unsure"]
-    reviewer: str = Field(default="", max_length=100)
-    text: str | None = Field(default=None, max_length=10_000)
 
 
 class Verdicts:
@@ -42,10 +26,7 @@ class Verdicts:
         if whole != data:
             # The last line of a process that was killed while it wrote: nobody was told it is kept.
             os.truncate(file, len(whole))
-        for line in whole.decode().splitlines():
-            given = json.loads(line)
-            known = {name: given[name] for name in Verdict.model_fields if name in given}
-            self._keep(Verdict.model_validate(known))
+        self._latest = read_verdicts(file)
 
     def _keep(self, verdict: Verdict) -> None:
         self._latest.setdefault(verdict.utterance_id, {})[verdict.reviewer] = verdict

@@ -11,7 +11,9 @@ import heapq
 import io
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import datasets
@@ -138,13 +140,33 @@ def _cut(utterance: CuratedUtterance) -> dict[str, Any]:
     ).to_dict()
 
 
+@dataclass(frozen=True)
 class NeMo:
-    """NeMo's tarred audio: one tar a shard, a manifest of all, and one for each shard."""
+    """NeMo's tarred audio: one tar a shard, a manifest of all, and one for each shard.
 
+    With `ends_s` all that in a folder for each bucket: `bucket1` has what is shorter than the first
+    of them, the last what is not shorter than any. A bucket has a tar of every shard.
+    """
+
+    ends_s: tuple[float, ...] = ()
     version = 1
 
+    @property
+    def _folders(self) -> list[str]:
+        return [f"bucket{k + 1}/" for k in range(len(self.ends_s) + 1)] if self.ends_s else [""]
+
     def files(self, number: int, utterances: Sequence[CuratedUtterance]) -> dict[str, bytes]:
-        """`audio_N.tar` and `sharded_manifests/manifest_N.json`."""
+        """`audio_N.tar` and `sharded_manifests/manifest_N.json`, in each bucket."""
+        buckets: list[list[CuratedUtterance]] = [[] for _ in self._folders]
+        for each in utterances:
+            buckets[bisect_right(self.ends_s, each.duration_s)].append(each)
+        return {
+            f"{folder}{name}": data
+            for folder, bucket in zip(self._folders, buckets, strict=True)
+            for name, data in self._bucket(number, bucket).items()
+        }
+
+    def _bucket(self, number: int, utterances: Sequence[CuratedUtterance]) -> dict[str, bytes]:
         audio = {f"{each.metadata['utterance_id']}.flac": each.flac for each in utterances}
         lines = [
             json.dumps(
@@ -166,9 +188,14 @@ class NeMo:
         }
 
     def close(self, store: Store, shards: int) -> dict[str, bytes]:
-        """`tarred_audio_manifest.json`: the shards' manifests, one after the other."""
-        parts = [f"sharded_manifests/manifest_{number}.json" for number in range(shards)]
-        return {"tarred_audio_manifest.json": b"".join(map(store.read, parts))}
+        """`tarred_audio_manifest.json` in each bucket: its manifests, one after the other."""
+        made = {}
+        for folder in self._folders:
+            parts = [
+                f"{folder}sharded_manifests/manifest_{number}.json" for number in range(shards)
+            ]
+            made[f"{folder}tarred_audio_manifest.json"] = b"".join(map(store.read, parts))
+        return made
 
 
 class Kaldi:

@@ -1,4 +1,7 @@
-"""Finds the raw files of a corpus: a folder, any fsspec URL, or a manifest.
+"""Finds the raw files of a corpus: a folder, any fsspec URL, a manifest, or what others' tools hold.
+
+A folder with Kaldi's `wav.scp` or NeMo's `tarred_audio_manifest.json` is what these say; in any other
+the tars and Parquet files that hold recordings stand for them (`containers`).
 
 What is audio is decided in two steps: here by name (a file whose name says that it can't be audio
 is listed, and not opened), in `ingest` by content.
@@ -15,13 +18,26 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from gpa.curation.ingest.manifest import SUFFIXES, Entry, read_manifest, unread_columns
+from gpa.curation.ingest import containers, kaldi
+from gpa.curation.ingest.containers import Member
+from gpa.curation.ingest.manifest import (
+    SUFFIXES,
+    Entry,
+    described,
+    read_kaldi,
+    read_manifest,
+    unread_columns,
+)
 from gpa.curation.ingest.names import says_audio
+from gpa.curation.places import open_file
 from gpa.runtime.errors import UserError, one_line
 from gpa.runtime.storage import filesystem_of
 
 NO_AUDIO = "its name says that it is no audio"
+NEMO = "tarred_audio_manifest.json"
 # Errors that say there is no such file, and not that it can't be read now.
 OF_THE_NAME = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 HIDDEN = "it is hidden: its name begins with a dot"
@@ -29,9 +45,9 @@ HIDDEN = "it is hidden: its name begins with a dot"
 
 @dataclass(frozen=True)
 class RawFile:
-    """A file, or a segment of one, that may be a recording.
+    """A file, a part of one, or a segment, that may be a recording.
 
-    `path` is how the corpus names it, `uri` what opens it. `stamp` changes when the file does,
+    `path` is how the corpus names it, `uri` what opens it (`gpa.curation.places`). `stamp` changes when the file does,
     so that content need not be hashed again. `claimed` tells that its name, or a manifest, says
     audio: then failing to be audio is a reject; otherwise it is simply another file. `error`
     says why it is not opened at all, and `not_read` that this is storage's, which may give it
@@ -64,10 +80,28 @@ def find(
         filesystem, root = filesystem_of(corpus)
         is_local = "file" in filesystem.protocol
         kind = filesystem.info(root)["type"]
+        manifest = root
         if kind == "directory":
-            found = _local_files(Path(root)) if is_local else _remote_files(filesystem, root)
-            return _in_order(found)
-        data = filesystem.cat_file(root) if root.lower().endswith(SUFFIXES) else None
+            if filesystem.exists(f"{root}/{kaldi.WAV}"):
+                manifest = f"{root}/{kaldi.WAV}"
+            elif filesystem.exists(f"{root}/{NEMO}"):
+                manifest = f"{root}/{NEMO}"
+            else:
+                found = _local_files(Path(root)) if is_local else _remote_files(filesystem, root)
+                return _in_order(_once(_opened(found, filesystem, root, allow_outside)))
+        elif _holds_recordings(filesystem, root):
+            name = root.rpartition("/")[2]
+            found = iter([_named(_manifest_file(name, filesystem, _folder(root), True), name)])
+            return _in_order(_opened(found, filesystem, _folder(root), allow_outside))
+        data = None
+        if manifest.endswith(f"/{kaldi.WAV}"):
+            data = {
+                name: filesystem.cat_file(f"{root}/{name}")
+                for name in (kaldi.WAV, kaldi.SEGMENTS, *kaldi.TABLES)
+                if filesystem.exists(f"{root}/{name}")
+            }
+        elif manifest.lower().endswith(SUFFIXES):
+            data = filesystem.cat_file(manifest)
     except (ValueError, ImportError) as error:
         raise UserError(f"Corpus {corpus} can't be opened: {one_line(error)}.") from None
     except Exception as raised:  # what clients of object stores raise has no common class
@@ -83,13 +117,14 @@ def find(
         ) from None
     if data is None:
         raise UserError(
-            f"Corpus {corpus} is a single file; name its folder, or a manifest "
-            f"({', '.join(SUFFIXES)})."
+            f"Corpus {corpus} is a single file; name its folder, a manifest "
+            f"({', '.join(SUFFIXES)}) or a tar."
         )
-    entries = read_manifest(data, corpus)
+    shown = corpus if manifest == root else f"{corpus.rstrip('/')}/{NEMO}"
+    entries = read_kaldi(data, corpus) if isinstance(data, dict) else read_manifest(data, shown)
     if unread := unread_columns(entries):
         say(f"Kept in KEY.json as `given`, and read for nothing: {', '.join(unread)}.")
-    return _in_order(_manifest_files(entries, filesystem, root, allow_outside))
+    return _in_order(_manifest_files(entries, filesystem, manifest, allow_outside))
 
 
 def _in_order(files: Iterator[RawFile]) -> list[RawFile]:
@@ -122,6 +157,8 @@ def _named(file: RawFile, name: str) -> RawFile:
     """A file that nobody but its folder names, with what its name says."""
     if name.startswith("."):
         return replace(file, claimed=False, error=HIDDEN, not_read=False)
+    if name.lower().endswith(containers.SUFFIXES):
+        return replace(file, claimed=False)
     claimed = says_audio(name)
     if claimed is False:
         return replace(file, claimed=False, error=NO_AUDIO, not_read=False)
@@ -156,6 +193,104 @@ def _remote_file(
     return RawFile(shown, filesystem.unstrip_protocol(path), int(info.get("size") or 0), stamp)
 
 
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+def _holds_recordings(filesystem: fsspec.AbstractFileSystem, path: str) -> bool:
+    """Whether a single file is a tar, or Parquet with audio in it, and no manifest."""
+    if not path.lower().endswith(".parquet"):
+        return path.lower().endswith(containers.SUFFIXES)
+    try:
+        with filesystem.open(path, "rb") as file:
+            return containers.holds_audio(pq.read_schema(pa.PythonFile(file, mode="r")))
+    except pa.ArrowException:
+        return False  # which reading it as a manifest says
+
+
+def _opened(
+    files: Iterator[RawFile], filesystem: fsspec.AbstractFileSystem, root: str, allow_outside: bool
+) -> Iterator[RawFile]:
+    """The files of a folder, with what they hold in the place of tars and Parquet with audio."""
+    for file in files:
+        if file.error is None and file.path.lower().endswith(containers.SUFFIXES):
+            folder = _folder(f"{root}/{file.path}")
+            yield from _members(file, filesystem, folder, allow_outside)
+        else:
+            yield file
+
+
+def _once(files: Iterator[RawFile]) -> Iterator[RawFile]:
+    """Each file once: what a row of Parquet says of one that lies in the folder is said of it."""
+    return iter(
+        {file.uri: file for file in sorted(files, key=lambda file: file.given != "{}")}.values()
+    )
+
+
+def _members(
+    container: RawFile, filesystem: fsspec.AbstractFileSystem, folder: str, allow_outside: bool
+) -> Iterator[RawFile]:
+    """The recordings in a container, and what can't be read of it; or itself, if it has none."""
+    try:
+        members = list(_in(container, filesystem, folder))
+    except (pa.ArrowException, ValueError) as error:
+        yield replace(container, claimed=True, error=f"it is damaged: {one_line(error)}")
+        return
+    except Exception as raised:  # what clients of object stores raise has no common class
+        why = one_line(_refusal(raised))
+        yield replace(container, error=f"it can't be opened: {why}", not_read=True)
+        return
+    if not any(each.error or each.file or says_audio(each.name) is not False for each in members):
+        yield replace(container, error="it holds no audio")
+        return
+    for member in members:
+        yield _member(container, member, filesystem, folder, allow_outside)
+
+
+def _in(container: RawFile, filesystem: fsspec.AbstractFileSystem, folder: str) -> Iterator[Member]:
+    with open_file(container.uri) as file:
+        if container.path.lower().endswith(".parquet"):
+            table = pq.ParquetFile(pa.PythonFile(file, mode="r"))
+            if containers.holds_audio(table.schema_arrow):
+                yield from containers.parquet_members(table, container.uri)
+            return
+        name = container.uri.rpartition("/")[2]
+        cuts = containers.cuts_beside(name)
+        known = {}
+        if cuts is not None and filesystem.exists(f"{folder}/{cuts}"):
+            known = containers.read_cuts(filesystem.cat_file(f"{folder}/{cuts}"))
+        yield from containers.tar_members(file, container.uri, container.size, known)
+
+
+def _member(
+    container: RawFile,
+    member: Member,
+    filesystem: fsspec.AbstractFileSystem,
+    folder: str,
+    allow_outside: bool,
+) -> RawFile:
+    """A member as a file of the corpus; a part of the container that can't be read, as itself."""
+    if not member.name:
+        return replace(container, claimed=True, error=member.error)
+    shown = f"{container.path}/{member.name}"
+    if not _is_unicode(shown):
+        readable = shown.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        return RawFile(readable, readable, error="its name is not UTF-8; rename it")
+    if member.file is not None:
+        file = _manifest_file(member.file, filesystem, folder, allow_outside)
+    else:
+        file = replace(container, path=shown, uri=member.place, size=member.size, claimed=True)
+        if container.path.lower().endswith(".tar"):
+            file = _named(file, member.name.rpartition("/")[2])
+    if member.error is not None:
+        return replace(file, uri=shown, claimed=True, error=member.error)
+    try:
+        language, given = described(member.said, shown)
+    except UserError as error:
+        return replace(file, error=str(error))
+    return replace(file, language=language, given=given)
+
+
 def _manifest_files(
     entries: Sequence[Entry],
     filesystem: fsspec.AbstractFileSystem,
@@ -163,9 +298,18 @@ def _manifest_files(
     allow_outside: bool,
 ) -> Iterator[RawFile]:
     """Files that a manifest names, relative to its own folder or by a URL."""
-    folder = manifest.rsplit("/", 1)[0]
+    folder = _folder(manifest)
     listed: dict[str, RawFile] = {}
     for entry in entries:
+        if entry.error is not None:
+            yield RawFile(entry.path, entry.path, error=entry.error, given=entry.given)
+            continue
+        if entry.path not in listed:
+            tar, inside, _ = entry.path.partition(".tar/")
+            if inside and f"{tar}.tar" not in listed:
+                whole = _manifest_file(f"{tar}.tar", filesystem, folder, allow_outside)
+                listed |= {each.path: each for each in _members(whole, filesystem, folder, False)}
+                listed[f"{tar}.tar"] = whole
         if entry.path not in listed:
             listed[entry.path] = _manifest_file(entry.path, filesystem, folder, allow_outside)
         yield replace(

@@ -1,5 +1,7 @@
 """Manifests: JSONL, CSV or Parquet with a row for each recording, and what their columns mean.
 
+Lines that Lhotse or NeMo wrote, and the tables of a Kaldi folder, are read as such rows.
+
 A row is a whole file or, by `offset` and `duration` or `start` and `end` (seconds), a segment of
 one. What a manifest says beyond what decides is kept as it is, and goes into KEY.json as `given`.
 """
@@ -7,21 +9,24 @@ one. What a manifest says beyond what decides is kept as it is, and goes into KE
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import math
+import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gpa.curation.ingest import kaldi, lhotse
 from gpa.curation.text.languages import folded
 from gpa.runtime.errors import UserError
 from gpa.runtime.stage import rows
 
-SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
+SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz", ".csv", ".parquet")
 # The second is NeMo's.
 PATHS = ("path", "audio_filepath")
 LANGUAGES = ("language", "lang")
@@ -44,6 +49,7 @@ class Entry:
     end_s: float | None = None  # None: where the file ends
     channel: int | None = None  # from 0; None: all of them
     given: str = "{}"  # JSON of the other columns
+    error: str | None = None  # why it can't be read, whatever lies at `path`
 
 
 def read_manifest(data: bytes, name: str) -> list[Entry]:
@@ -51,10 +57,37 @@ def read_manifest(data: bytes, name: str) -> list[Entry]:
 
     Raises UserError with the line for what can't be read, means nothing, or contradicts itself.
     """
-    entries = [_entry(row, f"{name}, line {line}", line) for line, row in _rows(data, name)]
+    return _without_copies(
+        [_read(row, f"{name}, line {n}", n) for n, row in _rows(data, name)], name
+    )
+
+
+def read_kaldi(tables: Mapping[str, bytes], folder: str) -> list[Entry]:
+    """The recordings of a Kaldi data folder, given its tables by name; raises UserError, too."""
+    entries = []
+    for table, line, row, refused in kaldi.rows_of(tables, folder):
+        entry = _entry(row, f"{folder}/{table}, line {line}", line)
+        entries.append(replace(entry, error=refused))
+    return entries
+
+
+def _read(row: Mapping[str, Any], where: str, line: int) -> Entry:
+    """The entry of a row of ours, of Lhotse or of NeMo."""
+    if not lhotse.is_lhotse(row):
+        return _entry(row, where, line)
+    try:
+        return _entry(lhotse.as_row(row), where, line)
+    except ValueError as error:
+        return Entry(line, str(row.get("id", where)), error=str(error))
+    except (KeyError, TypeError, AttributeError):
+        raise UserError(f"{where}: no cut or recording as Lhotse writes them.") from None
+
+
+def _without_copies(entries: list[Entry], name: str) -> list[Entry]:
+    """The entries; raises UserError where one segment stands twice."""
     seen: dict[tuple, int] = {}
     for entry in entries:
-        part = (entry.path, entry.start_s, entry.end_s, entry.channel)
+        part = (entry.path, entry.start_s, entry.end_s, entry.channel, entry.error)
         if part in seen:
             raise UserError(
                 f"{name}, line {entry.line}: {entry.path!r} stands in line {seen[part]} already, "
@@ -74,18 +107,34 @@ def _entry(row: Mapping[str, Any], where: str, line: int) -> Entry:
     path = next((said[column] for column in PATHS if column in said), None)
     if not isinstance(path, str) or "\0" in path:
         raise UserError(f"{where}: no `path` that names an audio file.")
+    if "shard_id" in said and "audio_filepath" in said:  # NeMo's tarred data
+        path = f"audio_{said['shard_id']}.tar/{path}"
+    kept = _given({name: said[name] for name in said if name not in DECIDE}, path, where)
+    start_s, end_s = _times(said, where)
+    return Entry(line, path, _language(said, where), start_s, end_s, _channel(said, where), kept)
+
+
+def described(row: Mapping[str, Any], where: str) -> tuple[str | None, str]:
+    """Language, and `given`, of a whole file that a container describes; raises UserError.
+
+    Times and channels are kept as given: they are those of what the file was cut from.
+    """
+    said = {name: value for name, value in row.items() if value is not None and value != ""}
+    rest = {name: said[name] for name in said if name not in LANGUAGES}
+    return _language(said, where), _given(rest, "", where)
+
+
+def _given(said: Mapping[str, Any], path: str, where: str) -> str:
+    """What is kept as it is, as JSON; NaN is nothing."""
     try:
-        given = {
-            name: said[name] for name in said if name not in DECIDE and said[name] == said[name]
-        }
-        kept = json.dumps(given, ensure_ascii=False, sort_keys=True, allow_nan=False, default=str)
+        known = {name: value for name, value in said.items() if value == value}
+        kept = json.dumps(known, ensure_ascii=False, sort_keys=True, allow_nan=False, default=str)
         (path + kept).encode()
     except UnicodeEncodeError:
         raise UserError(f"{where}: half of a character (a lone surrogate).") from None
     except ValueError:
         raise UserError(f"{where}: an infinite number, which JSON has not.") from None
-    start_s, end_s = _times(said, where)
-    return Entry(line, path, _language(said, where), start_s, end_s, _channel(said, where), kept)
+    return kept
 
 
 def _language(said: Mapping[str, Any], where: str) -> str | None:
@@ -139,6 +188,11 @@ def _rows(data: bytes, name: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     if name.lower().endswith(".parquet"):
         yield from _parquet_rows(data, name)
         return
+    if name.lower().endswith(".gz"):
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise UserError(f"{name} is not valid gzip: {error}.") from None
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

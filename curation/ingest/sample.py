@@ -29,7 +29,8 @@ def _speech(distribution: str, path: str, sample_rate: int) -> Waveform:
     return resample(waveform.mean(axis=1), rate, sample_rate)
 
 
-def _reading(sample_rate: int) -> Waveform:
+def reading(sample_rate: int) -> Waveform:
+    """Three quarters of a minute of one reader."""
     return _speech(MOONSHINE, "assets/two_cities.wav", sample_rate)
 
 
@@ -65,7 +66,7 @@ def write(folder: Path) -> Path:
     shutil.copyfile(dialogue, folder / "interview" / "endgame.wav")
     shutil.copyfile(dialogue, folder / "interview" / "endgame (copy).wav")
 
-    lead_in = np.concatenate([_silence(4.0, 48000), _reading(48000)])
+    lead_in = np.concatenate([_silence(4.0, 48000), reading(48000)])
     soundfile.write(folder / "readings" / "two cities.mp3", lead_in, 48000, format="MP3")
 
     beckett = _speech(MOONSHINE, "assets/beckett.wav", 16000)
@@ -73,7 +74,7 @@ def write(folder: Path) -> Path:
     soundfile.write(folder / "readings" / "beckett_in_noise.flac", noisy * 0.5, 16000)
 
     # Two readers, the second breaking in on the first and staying until after the end.
-    first = _reading(24000)[: 14 * 24000]
+    first = reading(24000)[: 14 * 24000]
     second = _speech(MOONSHINE, "assets/beckett.wav", 24000)
     crosstalk = np.concatenate([first, _silence(6.0, 24000)])
     start = 10 * 24000

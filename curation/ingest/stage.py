@@ -11,6 +11,7 @@ partition is named by what is in it (`tables.LAYERS`). What was grouped in an OU
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate, chain, groupby
@@ -312,7 +313,12 @@ def arrange(
         else:
             first[key] = file.path
             row.update(state="recording", detail=of_channel(file, found))
-            said = {"language": file.language, "channel": file.channel, "given": file.given}
+            said = {
+                "language": file.language,
+                "channel": file.channel,
+                "text": _text(file.given),
+                "given": file.given,
+            }
             known = {**found, **said, **row}
             recordings.append({name: known[name] for name in RECORDINGS.names})
     sizes: dict[str, int] = {}
@@ -344,6 +350,12 @@ def named(recordings: Sequence[Mapping[str, Any]]) -> str:
     return partition_name(
         [[[row[name] for name in columns] for row in recordings] for columns in LAYERS.values()]
     )
+
+
+def _text(given: str) -> str | None:
+    """The transcript among what a manifest says."""
+    text = json.loads(given).get("text")
+    return None if text is None else str(text)
 
 
 def regrouped(recordings: Sequence[dict], before: pa.Table, target_s: float) -> list[list[dict]]:

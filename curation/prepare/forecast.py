@@ -15,6 +15,7 @@ from rich.table import Table
 
 from gpa.curation.package import PackageStage
 from gpa.curation.pipeline import ForecastConfig, PipelineConfig, build_stages
+from gpa.curation.waves import AUDIO
 from gpa.runtime.errors import UserError
 from gpa.runtime.execution import Pool
 from gpa.runtime.stage import Stage
@@ -51,6 +52,11 @@ class Forecast:
     def total(self, figure: str) -> float:
         """A figure of `StageForecast` over all stages."""
         return math.fsum(getattr(stage, figure) for stage in self.stages)
+
+    def peak_tb(self, wave_hours: float) -> float:
+        """What lies there at its highest where audio between the steps is pruned, wave by wave."""
+        audio_tb = math.fsum(stage.terabytes for stage in self.stages if stage.name in AUDIO)
+        return self.total("terabytes") - audio_tb * (1 - min(1.0, wave_hours / self.hours))
 
 
 def forecast(
@@ -98,7 +104,7 @@ def forecast_pipeline(config: PipelineConfig, hours: float, cpus: int, gpus: int
         )
     stages = build_stages(config)
     inputs = [stage.name for stage in stages]
-    stages.append(PackageStage("packaged", config.package, inputs, {}))
+    stages.append(PackageStage("packaged", config.package, inputs, {}, {}))
     pools = {stage.step: config.resources.pool(stage.step) for stage in stages}
     minutes = config.ingest.partition_minutes
     return forecast(config.forecast, stages, pools, hours, minutes, cpus, gpus)
@@ -115,8 +121,8 @@ def workers(step: str, pool: Pool, cpus: int, gpus: int) -> int:
     return room
 
 
-def show(found: Forecast, console: Console) -> None:
-    """Print a line a stage and the sums."""
+def show(found: Forecast, wave_hours: float, console: Console) -> None:
+    """Print a line a stage, the sums, and what waves of so many hours leave on the disk."""
     table = Table(title="What each stage would take", title_justify="left", box=None)
     table.add_column("", no_wrap=True)
     for column in ("audio h", "CPU h", "GPU h", "done in h", "TB"):
@@ -136,6 +142,11 @@ def show(found: Forecast, console: Console) -> None:
         f"{found.total('finish_hours'):,.1f}", f"{found.total('terabytes'):,.2f}", style="bold",
     )  # fmt: skip
     console.print(table)
+    console.print(
+        f"With resources.keep: tables and waves of {wave_hours:,.0f} h at most "
+        f"{found.peak_tb(wave_hours):,.2f} TB lie there at once.",
+        soft_wrap=True,
+    )
     console.print(
         f"Of {found.hours:,.0f} h in {found.partitions:,} partitions {found.kept_hours:,.0f} h would "
         f"be kept. All of it is reckoned from assumed rates: {found.source}.",

@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -29,20 +29,15 @@ from gpa.curation.audio import DecodeError, decode
 from gpa.curation.ingest import corpus
 from gpa.curation.ingest import stage as ingest
 from gpa.curation.intervals import Estimate, ratio
-from gpa.curation.pipeline import (
-    RECORDINGS_FINGERPRINT,
-    PipelineConfig,
-    build_stages,
-    package_stage,
-)
+from gpa.curation.pipeline import PipelineConfig
+from gpa.curation.prepare.done import done_s
 from gpa.curation.report import summary
 from gpa.curation.report.funnel import STEPS
+from gpa.curation.waves import AUDIO
 from gpa.runtime import record
-from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.errors import NotReadError, UserError
 from gpa.runtime.execution import Engine
 from gpa.runtime.progress import duration
-from gpa.runtime.recipe import fingerprints
 from gpa.runtime.stage import rows
 from gpa.runtime.storage import Store
 
@@ -77,6 +72,7 @@ class Rate:
     worker_s: float
     cpu_s: float
     disk_bytes: float
+    audio_bytes: float = 0.0  # of these, what `resources.keep: tables` prunes
 
 
 @dataclass(frozen=True)
@@ -119,6 +115,11 @@ class StagePlan:
         return self._to_do_s * self.rate.disk_bytes / 1e9
 
     @property
+    def audio_gb(self) -> float:
+        """What it writes and `resources.keep: tables` prunes."""
+        return self._to_do_s * self.rate.audio_bytes / 1e9
+
+    @property
     def finish_hours(self) -> float:
         """By the clock, the work shared evenly among the workers."""
         if not self._to_do_s:
@@ -135,6 +136,23 @@ class Plan:
     kept: Estimate
     stages: tuple[StagePlan, ...]
     unreadable: tuple[str, ...]  # files of the sample that could not be decoded, and why
+    # Hours of audio that was pruned and is made again, by stage; of the longest wave; what is kept.
+    again_hours: Mapping[str, float] = field(default_factory=dict)
+    wave_hours: float = math.inf
+    keep: str = "all"
+
+    @property
+    def peak_gb(self) -> float:
+        """What lies there of it at its highest: of what will be pruned, that of one wave."""
+        at_once = min(1.0, self.wave_hours / self.hours) if self.keep == "tables" else 1.0
+        return self.total("disk_gb") - (1 - at_once) * self.total("audio_gb")
+
+    @property
+    def models_hours(self) -> float:
+        """Hours of a wave that hold the start of workers and models to a hundredth of its time."""
+        start_s = sum(stage.rate.start_s for stage in self.stages)
+        hour_s = sum(stage.rate.worker_s / stage.workers for stage in self.stages) * 3600
+        return start_s / hour_s * 99 if hour_s else 0.0
 
     def total(self, figure: str) -> float:
         """A figure of `StagePlan` over all stages."""
@@ -166,9 +184,10 @@ def plan(
         console.print(f"Probing {duration(sample_s)} of about {duration(total_s)} ...")
         # A minute each, so that all workers have something to do.
         ingest_config = config.ingest.model_copy(update={"partition_minutes": EXCERPT_S / 60})
-        probing = config.model_copy(update={"ingest": ingest_config})
+        resources = config.resources.model_copy(update={"keep": "all"})
+        probing = config.model_copy(update={"ingest": ingest_config, "resources": resources})
         run.curate(str(manifest), str(scratch), name, probing, Console(quiet=True))
-        cached_s = done_s(Store(out), listed, config)
+        cached_s, again_s = done_s(Store(out), listed, config)
         partitions = max(1, round(total_s / 60 / config.ingest.partition_minutes))
         with Engine(config.resources) as engine:
             stages = []
@@ -177,7 +196,17 @@ def plan(
                 cached_hours = min(cached_s.get(rate.name, 0.0), total_s) / 3600
                 workers = engine.workers(pool, partitions)
                 stages.append(StagePlan(rate, total_s / 3600, cached_hours, workers, pool.gpus))
-        return Plan(total_s / 3600, sample_s, _kept(scratch, sample), tuple(stages), unreadable)
+        return Plan(
+            hours=total_s / 3600,
+            sample_s=sample_s,
+            kept=_kept(scratch, sample),
+            stages=tuple(stages),
+            unreadable=unreadable,
+            again_hours={name: seconds / 3600 for name, seconds in again_s.items() if seconds},
+            # A wave ends with the partition that fills it.
+            wave_hours=config.resources.wave_hours + config.ingest.partition_minutes / 60,
+            keep=config.resources.keep,
+        )
 
 
 def survey(
@@ -195,8 +224,7 @@ def survey(
         if probed_s >= MOST_PROBED_S:
             break
         places.append(place)
-        file = files[place]
-        if file.uri in probed:  # another segment of it
+        if (file := files[place]).uri in probed:  # another segment of it
             continue
         with contextlib.suppress(NotReadError):
             row = {"uri": file.uri, "size": file.size, "stamp": file.stamp}
@@ -276,42 +304,6 @@ def write_sample(
     return written, tuple(unreadable)
 
 
-def done_s(
-    store: Store, files: Sequence[corpus.RawFile], config: PipelineConfig
-) -> dict[str, float]:
-    """Seconds of the corpus that each stage has done in an OUT, by the stage's name.
-
-    Exact where OUT has seen these files and no others, which it may have seen before the corpus grew.
-    """
-    artifacts = ArtifactStore(store)
-    probing = ingest.probe_stage()
-    named = fingerprints([probing], {"listing": ingest.LISTING_FINGERPRINT})
-    chunks = sorted(artifacts.done(probing.name, named[probing.name], ingest.chunks(files)))
-    probed = pa.concat_tables(
-        [
-            ingest.PROBED.empty_table(),
-            *artifacts.tables(probing.name, named[probing.name], chunks),
-        ]
-    )
-    seen = set(probed["uri"].to_pylist())
-    before = ingest.arranged(store)
-    arranged = ingest.arrange(
-        [f for f in files if f.uri in seen], probed, {}, config.ingest, before
-    )
-    seconds = {
-        partition: sum(table["duration_s"].to_pylist())
-        for partition, table in arranged.partitions.items()
-    }
-    found = {probing.name: sum(arranged.table["duration_s"].to_pylist())}
-    stages = build_stages(config)
-    stages.append(package_stage(config, stages))
-    named = fingerprints(stages, {"recordings": RECORDINGS_FINGERPRINT})
-    for stage in stages:
-        done = artifacts.done(stage.name, named[stage.name], seconds)
-        found[stage.name] = sum(seconds[partition] for partition in done)
-    return found
-
-
 def _rates(
     scratch: Path, sample_s: float, config: PipelineConfig, engine: Engine
 ) -> Iterator[Rate]:
@@ -333,7 +325,8 @@ def _rates(
             left_s=1 - lost_s / sample_s,
             worker_s=stage["worker_s"] / sample_s,
             cpu_s=stage["cpu_s"] / sample_s,
-            disk_bytes=sum(map(_bytes_in, (scratch / each for each in folders))) / sample_s,
+            disk_bytes=sum(_bytes_in(scratch / each) for each in folders) / sample_s,
+            audio_bytes=_bytes_in(scratch / name, "*.tar") / sample_s if name in AUDIO else 0.0,
         )
 
 
@@ -348,8 +341,8 @@ def _kept(scratch: Path, sample: Mapping[str, float]) -> Estimate:
     return ratio([kept_s[path] for path in sample], sample.values())
 
 
-def _bytes_in(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def _bytes_in(folder: Path, pattern: str = "*") -> int:
+    return sum(path.stat().st_size for path in folder.rglob(pattern) if path.is_file())
 
 
 def show(found: Plan, out: str, console: Console) -> None:
@@ -386,6 +379,13 @@ def show(found: Plan, out: str, console: Console) -> None:
         f"{kept.count} excerpts of {duration(found.sample_s)} in all.",
         soft_wrap=True,
     )
+    for stage, again in found.again_hours.items():
+        console.print(f"Pruned, and made again: {again * per_hour:,.2f} {unit} of {stage}.")
+    console.print(
+        f"At its highest {found.peak_gb:,.2f} GB lie there (resources.keep: {found.keep}). Waves from "
+        f"{found.models_hours:,.1f} h on spend less than 1 % on the start of workers and models.",
+        soft_wrap=True,
+    )
     if found.unreadable:
         console.print(f"Can't be decoded: {'; '.join(found.unreadable)}.", markup=False)
     store = Store(out)
@@ -394,7 +394,7 @@ def show(found: Plan, out: str, console: Console) -> None:
             each for each in (Path(store.root), *Path(store.root).parents) if each.exists()
         )
         free_gb = shutil.disk_usage(place).free / 1e9
-        if free_gb < found.total("disk_gb"):
+        if free_gb < found.peak_gb:
             console.print(
                 f"Only {free_gb:,.1f} GB are free on the disk of {out}.", style="red", markup=False
             )

@@ -31,7 +31,7 @@ class Audit:
 
 def audit(run: Run, samples: int) -> Audit:
     """Read a run once, partition by partition; draws at most `samples` samples."""
-    agreement = Agreement(run.asrs, run.consensus_config, run.exact_to)
+    agreement = Agreement(run.voters, run.consensus_config, run.exact_to)
     found = Audit(Funnel(), agreement, Speech(), Sampler(samples))
     found.funnel.add_files(run)
     for partition in run.ahead(DROPPED, *READ):
@@ -60,11 +60,17 @@ def figures(found: Audit, partial: bool, overlaps: Sequence[ErrorOverlap] = ()) 
         },
         "max_pwer": agreement.threshold,
         "thresholds": agreement.thresholds(),
+        "other_rule": {
+            "rule": "plain" if agreement.leaves_out else "outlier",
+            "gained": group_figures(agreement.gained),
+            "lost": group_figures(agreement.lost),
+        },
         "early_exit": {
             "exact_to": agreement.exact_to,
             "utterances": agreement.early_exits,
             "seconds": round(agreement.early_exits_s, 3),
         },
+        "given_texts": agreement.given_texts(),
         "pairwise_wer": {
             "asrs": agreement.asrs,
             "wer": agreement.pairwise(),
@@ -90,6 +96,9 @@ def figures(found: Audit, partial: bool, overlaps: Sequence[ErrorOverlap] = ()) 
             for label, group in zip(bin_labels(MOS_STEPS, ""), agreement.qualities, strict=True)
         },
         "speakers": agreement.speakers.count,
+        "expected_wer": speech.mean_expected_wer,
+        "expected_wer_s": round(speech.expected_s, 3),
+        "clipped": {"kept": speech.kept_clipped, "dropped": speech.dropped_clipped},
         "mos_before": _mean(speech.mos_sums[0], speech.mos_count),
         "mos_after": _mean(speech.mos_sums[1], speech.mos_count),
         "punctuation_edits": [

@@ -18,6 +18,7 @@ from gpa.curation.consensus.rover import align
 from gpa.curation.report.clips import BEST_BPS, bits_per_second, mp3_data_uri, outline
 from gpa.curation.report.outputs import Run
 from gpa.curation.report.samples import Drawn, Stratum
+from gpa.curation.tables import MEASURES
 from gpa.curation.text.units import pieces
 from gpa.runtime.config import digest
 
@@ -67,6 +68,10 @@ class Sample:
     speaker: str
     snr_db: float | None
     mos: float | None
+    bandwidth_hz: float | None
+    clipped_share: float | None
+    level_dbfs: float | None
+    noise_floor_dbfs: float | None
     kept_version: str
     text: str
     text_before: str
@@ -137,6 +142,12 @@ def read_sample(run: Run, drawn: Drawn) -> Sample:
     return reader.sample(0, Stratum(""), 1.0, drawn, BEST_BPS)
 
 
+def read_sound(run: Run, drawn: Drawn) -> tuple[Waveform, int]:
+    """Samples of one utterance, as it would be kept, and their rate; none where it has no audio."""
+    reader = _Partition(run, drawn.partition, [drawn.utterance_id])
+    return reader.sound(drawn)
+
+
 class _Partition:
     """The rows of one partition's samples, and its audio."""
 
@@ -145,11 +156,13 @@ class _Partition:
         self._wanted = pa.array([key for key in utterance_ids if key is not None], pa.string())
         self._normalized = run.files("normalized", name)
         self._cuts = run.files("utterances", name)
+        # Of what was pruned, what is kept lies in the shards.
+        self._kept = run.kept_audio(name, self._wanted.to_pylist()) if self._cuts is None else {}
         self._tables = {
             part: self._rows(run.table(part, name, wanted))
             for part, wanted in (
                 ("utterances", ["utterance_id", "speaker", "snr_db"]),
-                ("quality", ["utterance_id", "kept_version", "normalized_mos", "denoised_mos"]),
+                ("quality", None),
                 ("consensus", None),
                 ("alignment", None),
             )
@@ -180,7 +193,7 @@ class _Partition:
             drawn.recording_id, {"path": drawn.recording_id, "start_s": 0.0}
         )
         kept_version = quality.get("kept_version", "normalized")
-        waveform, sample_rate = self._sound(drawn, kept_version)
+        waveform, sample_rate = self.sound(drawn)
         clip_s = len(waveform) / sample_rate if sample_rate else 0.0
         words = aligned.get("words") or []
         language = consensus.get("language", "")
@@ -218,6 +231,7 @@ class _Partition:
             speaker=cut.get("speaker", ""),
             snr_db=cut.get("snr_db"),
             mos=mos["overall"] if mos else None,
+            **{name: quality.get(name) for name in MEASURES},
             kept_version=kept_version,
             text=text,
             text_before=aligned.get("text_before", ""),
@@ -243,11 +257,15 @@ class _Partition:
             verifier_distance=consensus.get("verifier_distance"),
         )
 
-    def _sound(self, drawn: Drawn, version: str) -> tuple[Waveform, int]:
+    def sound(self, drawn: Drawn) -> tuple[Waveform, int]:
         """The utterance as it would be kept, or a stretch of the recording; may be empty."""
+        quality = self._tables["quality"].get(drawn.utterance_id or "", {})
+        version = quality.get("kept_version", "normalized")
         if drawn.utterance_id is not None and self._cuts is not None:
             name = f"{drawn.utterance_id}.{version}.flac"
             return _decode(self._cuts, name, 0.0, drawn.clip_s)
+        if drawn.utterance_id in self._kept:
+            return _decode(self._kept, drawn.utterance_id, 0.0, drawn.clip_s)
         if self._normalized is None:
             return np.zeros(0, np.float32), 0
         name = f"{drawn.recording_id}.flac"

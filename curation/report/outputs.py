@@ -5,7 +5,7 @@ A run need not be finished: what is not made yet is None, and what is made is wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,11 +13,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gpa.curation.consensus.given import GIVEN
 from gpa.curation.pipeline import RECORDINGS_FINGERPRINT
 from gpa.curation.quality import QualityConfig
 from gpa.curation.report.books import StageTables, corpus_rejects, stage_rejects
+from gpa.curation.shards import Shard, written_shards
 from gpa.runtime import record
-from gpa.runtime.artifacts import REJECTS, ArtifactStore, read_parquet
+from gpa.runtime.artifacts import REJECTS, ArtifactStore, TarFiles, read_parquet
 from gpa.runtime.errors import UserError
 from gpa.runtime.storage import Store
 
@@ -101,6 +103,11 @@ class Run:
         return sorted(name.removeprefix("hypotheses/") for name in heard)
 
     @property
+    def voters(self) -> list[str]:
+        """Who may vote: the recognisers, and a manifest's text where it does."""
+        return [*self.asrs, *([GIVEN] if self.consensus_config.get("given") == "vote" else [])]
+
+    @property
     def consensus_config(self) -> Mapping[str, Any]:
         """The section `consensus` of the pipeline."""
         return self.content["config"]["consensus"]
@@ -151,10 +158,32 @@ class Run:
         return self.artifacts.store.path(file)
 
     def files(self, name: str, partition: str) -> Mapping[str, bytes] | None:
-        """The files of an artifact, read when asked for; None where it is not made yet."""
+        """The files of an artifact, read when asked for; None where it has none yet, or no more."""
         if partition not in self._done.get(name, ()):
             return None
+        tar = self.artifacts.name(name, self.fingerprints[name], partition, ".tar")
+        if self.content.get("pruned") and not self.artifacts.store.exists(tar):
+            return None
         return self.artifacts.read(name, self.fingerprints[name], partition).files
+
+    def kept_audio(self, partition: str, utterances: Iterable[str]) -> dict[str, bytes]:
+        """FLAC of those utterances of a partition that are in shards, by key."""
+        found: dict[str, bytes] = {}
+        for shard in self._shards.get(partition, ()):
+            tar = TarFiles(self.artifacts.store, shard.tar)
+            for key in utterances:
+                if f"{key}.flac" in tar:
+                    found[key] = tar[f"{key}.flac"]
+        return found
+
+    @cached_property
+    def _shards(self) -> dict[str, list[Shard]]:
+        """The shards that are written and hold anything of a partition."""
+        held: dict[str, list[Shard]] = {}
+        for shard in written_shards(self.artifacts.store):
+            for partition in dict.fromkeys(part[0] for part in shard.parts):
+                held.setdefault(partition, []).append(shard)
+        return held
 
     def dropped_at_ingest(self) -> pa.Table:
         """Files that became no recording, in `books.REJECTED`."""

@@ -173,6 +173,25 @@ def _charts(speech: Speech, scorer: str) -> list[Chart]:
             ticks=range(-10, 61, 10),
         ),
         histogram(
+            "Bandwidth",
+            "kHz",
+            "utterances",
+            speech_edges.BANDWIDTH_EDGES_KHZ.tolist(),
+            [
+                ("kept", speech.kept_bandwidth.tolist()),
+                ("dropped", speech.dropped_bandwidth.tolist()),
+            ],
+            ticks=range(0, 25, 4),
+        ),
+        histogram(
+            "Noise floor",
+            "dB of full scale",
+            "utterances",
+            speech_edges.FLOOR_EDGES_DBFS.tolist(),
+            [("kept", speech.kept_floor.tolist()), ("dropped", speech.dropped_floor.tolist())],
+            ticks=range(-100, -19, 20),
+        ),
+        histogram(
             f"{scorer} before and after denoising",
             "overall quality, 1 to 5",
             "utterances",

@@ -24,6 +24,8 @@ from gpa.curation.report.utterances import Floats, Utterances, Votes
 GRID = tuple(step / 200 for step in range(101))
 LENGTHS_S = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 30.0)
 MOS_STEPS = (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0)
+# A given text so far from what the panel heard is one of other audio, or of more or less of it.
+OTHER_AUDIO = 0.5
 # Of speakers and recordings so many are named: those of which the most seconds were dropped.
 WORST = 12
 
@@ -98,8 +100,14 @@ class Agreement:
         self.exact_to = exact_to
         grid = (edge for edge in GRID if edge <= exact_to)
         self.edges = np.array(sorted({*grid, self.threshold}))
+        self.leaves_out = config.get("max_outlier_distance") is not None
+        # What the other rule would keep beyond this run's, and would not keep.
+        self.gained, self.lost = Group(), Group()
         self.early_exits = 0
         self.early_exits_s = 0.0
+        self.given = 0  # utterances whose text a manifest gives
+        self.given_pwer = 0.0  # their sum
+        self.given_other = 0  # of those, of other audio
         bins, count = len(self.edges), len(self.asrs)
         # What pWER alone decides on; the last bin has everything from the last edge up.
         self.eligible = np.zeros(bins, np.int64)
@@ -132,8 +140,13 @@ class Agreement:
         if not utterances.decided or not len(utterances):
             return
         self._add_thresholds(utterances)
+        self._add_other_rule(utterances)
         self.early_exits += int(utterances.early_exit.sum())
         self.early_exits_s += float(utterances.duration_s[utterances.early_exit].sum())
+        given = utterances.given_pwer[~np.isnan(utterances.given_pwer)]
+        self.given += len(given)
+        self.given_pwer += float(given.sum())
+        self.given_other += int((given >= OTHER_AUDIO).sum())
         for key, (count, seconds) in utterances.struck.items():
             self.struck[key] += count
             self.struck_s[key] += seconds
@@ -158,6 +171,16 @@ class Agreement:
         unvoted = utterances.kept & ~voted
         self.kept_unvoted += int(unvoted.sum())
         self.kept_unvoted_s += float(utterances.duration_s[unvoted].sum())
+
+    def _add_other_rule(self, utterances: Utterances) -> None:
+        voted = utterances.eligible & ~np.isnan(utterances.pwer)
+        by_other = utterances.pwer_other_rule < self.threshold
+        sides = np.select(
+            [voted & by_other & ~utterances.kept, voted & ~by_other & utterances.kept], [1, 2]
+        )
+        _, gained, lost = _sums(sides, 3, utterances)
+        self.gained.add(gained)
+        self.lost.add(lost)
 
     def _bin(self, pwer: Floats) -> NDArray[np.int64]:
         return np.searchsorted(self.edges, pwer, side="right") - 1
@@ -231,6 +254,14 @@ class Agreement:
             }
             for k, edge in enumerate(self.edges)
         ]
+
+    def given_texts(self) -> dict[str, Any]:
+        """How the texts that a manifest gives compare with what the panel heard."""
+        return {
+            "utterances": self.given,
+            "mean_pwer": _ratio(self.given_pwer, self.given),
+            "of_other_audio": self.given_other,
+        }
 
     @property
     def place(self) -> int:

@@ -71,6 +71,7 @@ def summarise(books: Books, agreement: Agreement, record: Mapping[str, Any]) -> 
         "pairwise_wer": {pair: entry["wer"] for pair, entry in pairs.items()},
         "pairwise_utterances": {pair: entry["utterances"] for pair, entry in pairs.items()},
         "early_exit": spared(agreement),
+        "given_texts": agreement.given_texts(),
         "stages": record["stages"],
         "models": record["models"],
         "versions": record["versions"],
@@ -101,6 +102,12 @@ def show(summary: Mapping[str, Any], books: Books, out: str, console: Console) -
             for asr, entry in summary["early_exit"].items()
         )
         console.print(f"Early exit spared {skips}: no decision depends on them.")
+    if (given := summary["given_texts"])["utterances"]:
+        console.print(
+            f"Given texts: {given['utterances']} of one utterance, at a mean pWER of "
+            f"{given['mean_pwer']:.1%} against the panel; {given['of_other_audio']} of them look "
+            "like transcripts of other audio."
+        )
     states = ", ".join(f"{count} {state}" for state, count in summary["recordings"].items())
     console.print(f"Files: {states}. Utterances kept: {books.kept_utterances}.")
     if summary["balanced"]:

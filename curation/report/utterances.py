@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from gpa.curation.report.outputs import Run
+from gpa.curation.tables import MEASURES
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -18,8 +19,8 @@ UTTERANCE_COLUMNS = (
     "utterance_id", "recording_id", "speaker", "duration_s", "speech_s", "snr_db", "start_s", "end_s",
 )  # fmt: skip
 CONSENSUS_COLUMNS = (
-    "utterance_id", "language", "voters", "struck", "wer_matrix", "pwer", "pwer_without",
-    "verifier", "verifier_distance", "kept", "reason", "early_exit",
+    "utterance_id", "language", "voters", "struck", "wer_matrix", "pwer", "pwer_other_rule",
+    "pwer_without", "verifier", "verifier_distance", "kept", "reason", "early_exit", "given_pwer",
 )  # fmt: skip
 
 
@@ -58,7 +59,14 @@ class Utterances:
     mos_normalized: Floats
     mos_denoised: Floats
     mos: Floats  # of the version that is kept
+    bandwidth_hz: Floats
+    clipped_share: Floats
+    level_dbfs: Floats
+    noise_floor_dbfs: Floats
     pwer: Floats
+    given_pwer: Floats  # against the text that a manifest gives
+    # By the rule that the run does not go by: with or without the voter that lies apart.
+    pwer_other_rule: Floats
     # Dropped before all were asked: pwer is a lower bound.
     early_exit: Bools
     kept: Bools
@@ -80,28 +88,32 @@ def read_utterances(run: Run, partition: str) -> Utterances | None:
         return None
     ids = cuts["utterance_id"]
     consensus = run.table("consensus", partition, CONSENSUS_COLUMNS)
-    columns = ["utterance_id", "kept_version", "normalized_mos", "denoised_mos"]
+    columns = ["utterance_id", "kept_version", "normalized_mos", "denoised_mos", *MEASURES]
     quality = run.table("quality", partition, columns)
     empty = pa.nulls(len(ids))
-    pwer, eligible = np.full(len(ids), np.nan), None
+    pwer = given_pwer = other_rule = np.full(len(ids), np.nan)
+    eligible = None
     kept = early_exit = np.zeros(len(ids), bool)
     languages = reasons = pa.chunked_array([empty.cast(pa.string())])
     votes: tuple[Votes, ...] = ()
     struck: dict[tuple[str, str], tuple[int, float]] = {}
     if consensus is not None:
         consensus = _in_order(consensus, ids)
-        pwer, languages, reasons = (
+        pwer, given_pwer, languages, reasons = (
             _floats(consensus["pwer"]),
+            _floats(consensus["given_pwer"]),
             consensus["language"],
             consensus["reason"],
         )
+        other_rule = _floats(pc.coalesce(consensus["pwer_other_rule"], consensus["pwer"]))
         kept, early_exit = (
             pc.fill_null(consensus[name], False).to_numpy() for name in ("kept", "early_exit")
         )
         eligible = _eligible(run, consensus, kept)
-        votes = tuple(_read_votes(consensus, run.asrs))
+        votes = tuple(_read_votes(consensus, run.voters))
         struck = _struck(consensus["struck"], cuts["duration_s"])
     normalized = denoised = mos = np.full(len(ids), np.nan)
+    measures = dict.fromkeys(MEASURES, mos)
     if quality is not None:
         quality = _in_order(quality, ids)
         normalized, denoised = (
@@ -110,6 +122,7 @@ def read_utterances(run: Run, partition: str) -> Utterances | None:
         )
         is_denoised = pc.equal(quality["kept_version"], "denoised").fill_null(False).to_numpy()
         mos = np.where(is_denoised, denoised, normalized)
+        measures = {name: _floats(quality[name]) for name in MEASURES}
     return Utterances(
         ids=ids,
         recordings=cuts["recording_id"],
@@ -123,7 +136,10 @@ def read_utterances(run: Run, partition: str) -> Utterances | None:
         mos_normalized=normalized,
         mos_denoised=denoised,
         mos=mos,
+        **measures,
         pwer=pwer,
+        given_pwer=given_pwer,
+        pwer_other_rule=other_rule,
         early_exit=early_exit,
         kept=kept,
         eligible=eligible if eligible is not None else kept,
@@ -166,14 +182,14 @@ def _eligible(run: Run, consensus: pa.Table, kept: Bools) -> Bools:
     return kept | (disagreed & (unasked | (distance <= most)))
 
 
-def _read_votes(consensus: pa.Table, asrs: list[str]) -> Iterator[Votes]:
-    """Votes by how many voters there are, most first; `asrs` are the names that `voters` indexes.
+def _read_votes(consensus: pa.Table, names: list[str]) -> Iterator[Votes]:
+    """Votes by how many voters there are, most first; `names` are those that `voters` indexes.
 
     `consensus` has `voters`, `wer_matrix` and `pwer_without`, each in one chunk.
     """
     lists = _array(consensus["voters"])
     counts = pc.list_value_length(lists).fill_null(0).to_numpy()
-    codes = pc.index_in(lists.values, value_set=pa.array(asrs, pa.string())).to_numpy(
+    codes = pc.index_in(lists.values, value_set=pa.array(names, pa.string())).to_numpy(
         zero_copy_only=False
     )
     first = lists.offsets.to_numpy()[:-1]

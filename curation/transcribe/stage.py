@@ -21,10 +21,11 @@ from gpa.curation.models.asr.ctc_lexicon import CTCLexicon, CTCLexiconConfig
 from gpa.curation.models.asr.omnilingual import Omnilingual, OmnilingualConfig
 from gpa.curation.models.asr.paraformer import Paraformer, ParaformerConfig
 from gpa.curation.models.asr.parakeet import Parakeet, ParakeetConfig
+from gpa.curation.models.asr.qwen3_asr import Qwen3ASR, Qwen3ASRConfig
 from gpa.curation.models.asr.seamless import Seamless, SeamlessConfig
 from gpa.curation.models.asr.whisper import Whisper, WhisperConfig
 from gpa.curation.models.protocols import ASR, Adapter, Hypothesis
-from gpa.curation.tables import HYPOTHESES, LANGUAGE, languages_given
+from gpa.curation.tables import HYPOTHESES, LANGUAGE, known
 from gpa.curation.transcribe.early_exit import EarlyExit, EarlyExitConfig
 from gpa.runtime.config import Config
 from gpa.runtime.errors import NOBODYS_FAULT, UserError
@@ -38,6 +39,7 @@ ADAPTERS: dict[type[Config], type] = {
     CanaryConfig: Canary,
     SeamlessConfig: Seamless,
     ParaformerConfig: Paraformer,
+    Qwen3ASRConfig: Qwen3ASR,
 }
 ASRSection = Annotated[
     WhisperConfig
@@ -46,7 +48,8 @@ ASRSection = Annotated[
     | ParakeetConfig
     | CanaryConfig
     | SeamlessConfig
-    | ParaformerConfig,
+    | ParaformerConfig
+    | Qwen3ASRConfig,
     Field(discriminator="model"),
 ]
 
@@ -168,7 +171,10 @@ class Transcribe(Stage):
 
     def _languages(self, inputs: Mapping[str, Artifact]) -> dict[str, str | None]:
         """Language by id of the utterances that this ASR hears; None: it is to identify it."""
-        given = languages_given(inputs["recordings"].table)
+        given = {
+            row["recording_id"]: row["language"]
+            for row in known(inputs["recordings"].table, self.layers)
+        }
         columns = ["utterance_id", "recording_id"]
         languages = {
             row["utterance_id"]: given[row["recording_id"]]

@@ -19,11 +19,11 @@ from rich.progress import track
 from gpa.eval.benchmarks.datasets import Item, TestSet
 from gpa.eval.benchmarks.scoring import write_spoken
 from gpa.eval.generation.generate import Generator, Result
-from gpa.eval.generation.language_model import LanguageModel
-from gpa.eval.generation.prompts import Prompt, Request
+from gpa.eval.generation.prompts import Request
 from gpa.runtime.errors import UserError
 from gpa.tokenize.sequences import Task, asr_prompt
 from gpa.tokenize.vocabulary import StructureTokens
+from gpa.train.generation.language_model import LanguageModel, Prompt
 
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")

@@ -6,51 +6,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from gpa.curation.models.protocols import ASR
-from gpa.curation.transcribe.stage import build_asr
 from gpa.eval.benchmarks.answers import answer, answer_tokens
 from gpa.eval.benchmarks.comparable import reservations
 from gpa.eval.benchmarks.datasets import READERS, TestSet, read_sets
 from gpa.eval.benchmarks.scoring import recognition_figures, spoken_figures
-from gpa.eval.benchmarks.similarity import SpeakerEncoder, load_encoder
 from gpa.eval.benchmarks.tables import UNTRAINED, Measured, System, tables
 from gpa.eval.config import EvalConfig
 from gpa.eval.generation.generate import Generator
-from gpa.eval.generation.language_model import LanguageModel
 from gpa.runtime.errors import UserError
 from gpa.runtime.storage import Store
 from gpa.tokenize.weights import TokenizerConfig, load_tokenizers
+from gpa.train.generation.language_model import LanguageModel
+from gpa.train.judges import Judges
 from gpa.train.sizes import parameter_count, size_of
 from gpa.train.trainer import checkpoints
 
 TABLES, RESULTS, AUDIO = "eval/tables.md", "eval/results.json", "eval/audio"
 LATENCY = "eval/latency.json"  # of `gpa latency`, where it was run
-
-
-@dataclass(frozen=True)
-class Judges:
-    """Who listens to what was spoken: an ASR a language, and an encoder of voices."""
-
-    by_language: Mapping[str, ASR]
-    encoder: SpeakerEncoder
-
-    @classmethod
-    def load(cls, config: EvalConfig, languages: set[str]) -> Judges:
-        """Load those of the languages; raises UserError where one has none."""
-        judges = {}
-        for language in sorted(languages):
-            if language not in config.judges:
-                raise UserError(f"eval.judges names no ASR that judges {language!r}; add one.")
-            judges[language] = build_asr(config.judges[language])
-            judges[language].load()
-        return cls(judges, load_encoder(config.speakers))
 
 
 def parse_sets(given: Sequence[str]) -> list[tuple[str, str]]:
@@ -95,7 +74,7 @@ def evaluate(
         Generator(model, *load_tokenizers(tokenizers), tokenizers.trained) if with_audio else None
     )
     spoken = {each.language for each in test_sets if each.task != "asr"}
-    judges = Judges.load(config, spoken) if spoken else None
+    judges = Judges.load(config, spoken, "eval") if spoken else None
     system = System(
         name=f"GPA {size}",
         parameters=parameter_count(size),

@@ -21,9 +21,10 @@ from gpa.curation.models.protocols import ASR
 from gpa.eval.benchmarks.datasets import TestSet
 from gpa.eval.benchmarks.recognition import authors_error_rate, cut, error_rate, join_hyphens
 from gpa.eval.benchmarks.seed_tts import Language, macro_wer
-from gpa.eval.benchmarks.similarity import SpeakerEncoder, similarities
 from gpa.runtime.errors import UserError
 from gpa.tokenize.clips import SAMPLE_RATE
+from gpa.train.judges import hear
+from gpa.train.similarity import SpeakerEncoder, similarities
 
 # Languages that are counted in characters, so that their error rate is called CER.
 BY_CHARACTER = ("zh", "yue", "ja", "ko", "th")
@@ -99,16 +100,6 @@ def spoken_figures(
         ),
         Figure("SIM", mean(alike), f"cosine to the voice asked for, {encoder.name}"),
     ]
-
-
-def hear(judge: ASR, waveform: Waveform, language: str) -> str:
-    """What the judge writes down; nothing of an empty waveform. Its failure is an error."""
-    if not waveform.size:
-        return ""
-    (result,) = judge.transcribe([waveform], SAMPLE_RATE, [language])
-    if isinstance(result, Exception):
-        raise UserError(f"The judge failed ({type(result).__name__}: {result}).") from result
-    return result.text
 
 
 def write_spoken(folder: Path, key: str, waveform: Waveform) -> None:

@@ -1,1 +1,1 @@
-"""The model at work: prompts in, text or speech out."""
+"""The model at work for people: text and audio in, text or speech out."""

@@ -18,10 +18,14 @@ from gpa.runtime.storage import Store
 from gpa.tokenize.clips import SAMPLE_RATE
 
 
-def say(text: str, voice: Path, out: Path, model: Model) -> None:
-    """Write `text`, spoken in the voice of a recording, to the WAV file `out`."""
+def say(text: str, voice: Path, voice_text: str | None, out: Path, model: Model) -> None:
+    """Write `text`, spoken in the voice of a recording, to the WAV file `out`.
+
+    With `voice_text`, the words of the recording, the model goes on from how they are said.
+    """
     _check_out(out)
-    _write_answer(Request("tts", text=text, voice=read_speech(voice)), out, model)
+    request = Request("tts", text=text, voice=read_speech(voice), voice_text=voice_text)
+    _write_answer(request, out, model)
 
 
 def convert(source: Path, voice: Path, out: Path, model: Model) -> None:

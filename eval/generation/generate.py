@@ -1,6 +1,6 @@
 """Make the model listen, speak and convert: requests in, text or speech out, whole or in pieces.
 
-Recognition, synthesis and conversion are one model (language_model.py) with different prompts
+Recognition, synthesis and conversion are one model (train/generation/) with different prompts
 (prompts.py); what differs is which tokens an answer may hold and what is made of them.
 """
 
@@ -14,12 +14,12 @@ from itertools import islice
 from pathlib import Path
 
 from gpa.curation.audio import Waveform
-from gpa.eval.generation.decoding import Stopped, Token
-from gpa.eval.generation.language_model import GenerationConfig, LanguageModel, codes
-from gpa.eval.generation.prompts import Prompt, Prompter, Request
+from gpa.eval.generation.prompts import Prompter, Request
 from gpa.tokenize.bicodec import BiCodec, StreamingDecoder
 from gpa.tokenize.glm import GLMTokenizer
 from gpa.tokenize.weights import TokenizerConfig, load_tokenizers
+from gpa.train.generation.decoding import Stopped, Token
+from gpa.train.generation.language_model import GenerationConfig, LanguageModel, Prompt, codes
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from gpa.tokenize.bicodec import BiCodec
 from gpa.tokenize.bicodec.model import Tokens
 from gpa.tokenize.clips import SAMPLE_RATE, ClipError, resample
 from gpa.tokenize.glm import GLMTokenizer
-from gpa.tokenize.sequences import Task, asr_prompt, tts_prompt, vc_prompt
+from gpa.tokenize.sequences import Task, asr_prompt, tts_continued_prompt, tts_prompt, vc_prompt
 from gpa.tokenize.vocabulary import Ids, Vocabulary
+from gpa.train.generation.language_model import Prompt
 
 # A clip whose peak stays below this, -60 dB of full scale, says nothing and has no voice.
 SILENT_PEAK = 1e-3
@@ -24,7 +25,7 @@ class Request:
     """One thing to do: "asr" takes `audio`, "tts" `text` and `voice`, "vc" `audio` and `voice`.
 
     Waveforms are float32, mono, (samples,) at 16 kHz in [-1, 1]; `voice` is speech of whoever is
-    to be heard. `seed` tells apart answers that are drawn.
+    to be heard. With `voice_text`, what `voice` says, synthesis goes on from it. `seed` tells apart answers that are drawn.
     """
 
     task: Task
@@ -32,22 +33,13 @@ class Request:
     voice: Waveform | None = None
     audio: Waveform | None = None
     seed: int = 0
+    voice_text: str | None = None
 
 
 def as_speech(channels: Waveform, sample_rate: int) -> Waveform:
     """A decoded recording (channels, samples) as requests hold it: mono at 16 kHz, (samples,)."""
     mono = mix_down(repair(channels)[0])
     return resample(mono.astype(np.float64), sample_rate).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """A request in ids, and the global tokens (32,) of the voice it is to be answered in."""
-
-    task: Task
-    ids: Ids
-    voice: Tokens | None
-    seed: int
 
 
 class Prompter:
@@ -66,18 +58,25 @@ class Prompter:
             glm = self._glm_tokens(audio)
             ids = asr_prompt(structure, glm, self._semantic_tokens(audio))
             return Prompt(request.task, ids, None, request.seed)
-        voice = self._global_tokens(_speech("voice", request.voice))
+        reference = _speech("voice", request.voice)
+        voice = self._global_tokens(reference)
         if request.task == "tts":
-            ids = tts_prompt(structure, voice, self._text(request.text))
+            text = self._text("text to say", request.text)
+            if request.voice_text is None:
+                ids = tts_prompt(structure, voice, text)
+            else:
+                said = self._text("text of the voice", request.voice_text)
+                codes = self._semantic_tokens(reference)
+                ids = tts_continued_prompt(structure, voice, said, codes, text)
         else:
             audio = _speech("audio", request.audio)
             ids = vc_prompt(structure, voice, self._semantic_tokens(audio))
         return Prompt(request.task, ids, voice, request.seed)
 
-    def _text(self, text: str | None) -> Ids:
+    def _text(self, name: str, text: str | None) -> Ids:
         ids = self._vocabulary.encode_text(text or "")
         if not len(ids):
-            raise UserError("There is no text to say; write at least a word.")
+            raise UserError(f"There is no {name}; write at least a word.")
         return ids
 
     def _semantic_tokens(self, audio: Waveform) -> Tokens:

@@ -17,18 +17,21 @@ from pathlib import Path, PurePosixPath
 from rich.console import Console
 from rich.table import Table
 
+from gpa.curation import verdicts
 from gpa.curation.consensus.stage import ConsensusConfig
+from gpa.curation.expected import Cell
 from gpa.curation.intervals import Estimate, ratio
 from gpa.curation.report.samples import PWER_STRATA
 from gpa.eval.labels.decisions import Decided, Decisions, read_decisions
 from gpa.eval.labels.judged import LABEL, JudgedText, judge_texts, match
 from gpa.eval.labels.outputs import read_output
 from gpa.eval.labels.truth import read_truth
-from gpa.runtime.config import read_text
 from gpa.runtime.errors import UserError
 
+# Labels of up to so many seconds, and longer ones, where there are enough of both.
+SHORT_S = 5.0
+FEWEST_JUDGED = 10
 THRESHOLDS = tuple(percent / 100 for percent in range(51))
-VERDICTS = ("right", "wrong", "unsure")
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,41 @@ def curve(
     return points
 
 
+def expected_wer(
+    utterances: Iterable[Decided], judged: Mapping[str, Judged], config: ConsensusConfig
+) -> list[Cell]:
+    """WER of the labels that were judged, by stratum of pWER and by length.
+
+    A stratum with fewer than `FEWEST_JUDGED` short or long ones is one cell; with fewer than two
+    it is none.
+    """
+    strata: dict[int, list[tuple[float, Judged]]] = {}
+    for each in utterances:
+        known = judged.get(each.utterance_id)
+        if known and each.pwer is not None and admitted(each, math.inf, config):
+            strata.setdefault(_stratum(each.pwer), []).append((each.seconds, known))
+    edges = (-1.0, *PWER_STRATA, 1.0)
+    cells = []
+    for stratum, members in sorted(strata.items()):
+        short = sum(seconds <= SHORT_S for seconds, _ in members)
+        enough = min(short, len(members) - short) >= FEWEST_JUDGED
+        spans = [(0.0, SHORT_S), (SHORT_S, None)] if enough else [(0.0, None)]
+        for longer_than_s, to_s in spans:
+            inside = [item for s, item in members if longer_than_s < s <= (to_s or math.inf)]
+            error = ratio([item.wrong for item in inside], [item.total for item in inside])
+            if not math.isnan(error.low):
+                cells.append(
+                    Cell(
+                        pwer_above=edges[stratum],
+                        pwer_to=edges[stratum + 1],
+                        longer_than_s=longer_than_s,
+                        to_s=to_s,
+                        **vars(error),
+                    )
+                )
+    return cells
+
+
 def knee(points: Sequence[Point]) -> Point | None:
     """Where more hours begin to cost more: the point furthest from the chord of the curve.
 
@@ -173,24 +211,12 @@ def _stratum(pwer: float | None) -> int:
 
 
 def read_verdicts(file: Path) -> dict[str, str]:
-    """Verdicts by utterance, the last one of each; raises UserError naming the line at fault."""
-    verdicts = {}
-    for number, line in enumerate(read_text(file).splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            key, verdict = row["utterance_id"], row["verdict"]
-        except (ValueError, KeyError, TypeError):
-            raise UserError(
-                f"{file}, line {number} must be an object with utterance_id and verdict."
-            ) from None
-        if verdict not in VERDICTS:
-            raise UserError(
-                f"{file}, line {number}: a verdict is {', '.join(VERDICTS)}, not {verdict!r}."
-            )
-        verdicts[str(key)] = verdict
-    return verdicts
+    """One verdict an utterance, "unsure" where reviewers differ; raises UserError naming the line."""
+    found: dict[str, str] = {}
+    for utterance_id, by_reviewer in verdicts.read_verdicts(file).items():
+        one = verdicts.agreed(by_reviewer.values())
+        found[utterance_id] = one.verdict if one else "unsure"
+    return found
 
 
 def show(points: Sequence[Point], used: float, what: str, console: Console) -> None:
@@ -256,7 +282,10 @@ def run(
     points = curve(utterances, judged, decisions.consensus, thresholds)
     show(points, decisions.consensus.max_pwer, what, console)
     if json_file is not None:
-        json_file.write_text(as_json(points, what, decisions.consensus.max_pwer), encoding="utf-8")
+        # A share of wrong labels is no WER.
+        cells = expected_wer(utterances, judged, decisions.consensus) if truth is not None else []
+        content = as_json(points, what, decisions.consensus.max_pwer, cells)
+        json_file.write_text(content, encoding="utf-8")
 
 
 def _verdicts_of(decisions: Decisions, verdicts: Mapping[str, str]) -> dict[str, Judged]:
@@ -266,8 +295,8 @@ def _verdicts_of(decisions: Decisions, verdicts: Mapping[str, str]) -> dict[str,
     return judged
 
 
-def as_json(points: Sequence[Point], what: str, used: float) -> str:
-    """The curve for machines."""
+def as_json(points: Sequence[Point], what: str, used: float, cells: Sequence[Cell] = ()) -> str:
+    """The curve for machines, and the cells that `package.calibration` reads."""
     best = knee(points)
     content = {
         "error": what,
@@ -282,5 +311,6 @@ def as_json(points: Sequence[Point], what: str, used: float) -> str:
             }
             for point in points
         ],
+        "expected_wer": [cell.model_dump() for cell in cells],
     }
     return json.dumps(content, indent=1)

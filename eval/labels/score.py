@@ -38,9 +38,12 @@ class Score:
     notes: list[str] = field(default_factory=list)
 
 
-def score(output: Output, truths: Mapping[str, Truth]) -> Score:
-    """All figures of a run: from its tables and audio, and what its ASRs hear in the version of
-    the audio that the run did not transcribe."""
+def score(output: Output, truths: Mapping[str, Truth], hear_versions: bool = False) -> Score:
+    """All figures of a run, from its tables and audio.
+
+    With `hear_versions` its ASRs are loaded, and hear the version of the audio that the run did not
+    transcribe: that takes longer than everything else together.
+    """
     matched = match(output, truths)
     judged = judge_texts(matched, output.asrs)
     timed = [item for item in matched if item.truth.timed]
@@ -64,10 +67,11 @@ def score(output: Output, truths: Mapping[str, Truth]) -> Score:
     notes.append(boundary_note)
     utterances = [utterance for item in matched for utterance in item.utterances]
     said = {item.utterance.utterance_id: item.reference for item in judged}
+    of_versions: dict[str, Estimate] = {}
     try:
-        of_versions = versions.version_figures(output, utterances, said)
+        if hear_versions:
+            of_versions = versions.version_figures(output, utterances, said)
     except UserError as error:
-        of_versions = {}
         notes.append(f"What the ASRs hear in the other version is not known: {error}")
     figures = {
         "Kept and clean": _kept_figures(timed),
@@ -322,9 +326,11 @@ def error_overlaps(out: str, truth: Path) -> list[ErrorOverlap]:
     return independence.totals(judge_texts(match(output, read_truth(truth)), output.asrs))
 
 
-def run(out: str, truth: Path, json_file: Path | None, console: Console) -> None:
+def run(
+    out: str, truth: Path, json_file: Path | None, console: Console, hear_versions: bool = False
+) -> None:
     """`gpa score OUT --truth DIR`."""
-    result = score(read_output(out), read_truth(truth))
+    result = score(read_output(out), read_truth(truth), hear_versions)
     show(result, console)
     if json_file is not None:
         json_file.write_text(as_json(result), encoding="utf-8")

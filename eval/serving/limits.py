@@ -41,11 +41,11 @@ class ServeConfig(Config):
         return int(self.body_mb * 1_000_000)
 
 
-def check_text(text: str, config: ServeConfig) -> str:
-    """The text; raises UserError where it is too long."""
+def check_text(text: str, config: ServeConfig, field: str = "text") -> str:
+    """The text; raises UserError, naming the field that it came in, where it is too long."""
     if len(text) > config.text_characters:
         raise UserError(
-            f"The field 'text' has {len(text):,} characters, and {config.text_characters:,} are "
+            f"The field {field!r} has {len(text):,} characters, and {config.text_characters:,} are "
             "allowed; send it in parts."
         )
     return text

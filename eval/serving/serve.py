@@ -55,10 +55,11 @@ class _SpokenForm(_Form):
 
 
 class SayForm(_SpokenForm):
-    """Text, and a recording of the voice that is to speak it."""
+    """Text, and a recording of the voice that is to speak it, maybe with what that says."""
 
     text: str
     voice: UploadFile
+    voice_text: str | None = None
 
 
 class ConvertForm(_SpokenForm):
@@ -170,9 +171,16 @@ def build(generator: Generator, config: ServeConfig) -> Admission:
     async def say(form: Annotated[SayForm, Form()]) -> Answer:
         """Speech of `text` in the voice of `voice`."""
         check_text(form.text, config)
+        check_text(form.voice_text or "", config, "voice_text")
         return answer(
             lambda: generator.stream(
-                Request("tts", text=form.text, voice=speech("voice", form.voice), seed=form.seed)
+                Request(
+                    "tts",
+                    text=form.text,
+                    voice=speech("voice", form.voice),
+                    seed=form.seed,
+                    voice_text=form.voice_text,
+                )
             ),
             form.framing,
         )

@@ -13,6 +13,7 @@ import soundfile
 
 from gpa.curation.models.weights import wheel_file
 from gpa.curation.shards import MANIFEST_SCHEMA, Shard, missing_shards, write_shard
+from gpa.curation.tables import MEASURES
 from gpa.runtime.storage import Store
 
 SPOKEN = ("counting", "hello_world", "quick_brown_fox")
@@ -87,7 +88,7 @@ def write_curated(out: Path, shards: list[list[dict[str, Any]]]) -> Path:
             files[f"{each['utterance_id']}.json"] = json.dumps(metadata).encode()
             rows.append(
                 {
-                    **metadata, "pwer": None, "confidence": None, "snr_db": 30.0, "mos": None,
+                    **dict.fromkeys([*MEASURES, "corrected_by"]), **metadata, "pwer": None, "confidence": None, "snr_db": 30.0, "mos": None,
                     "kept_version": "normalized", "sample_rate": 24000,
                     "bytes": len(each["flac"]), "shard": shard.name,
                 }

@@ -7,7 +7,7 @@ import re
 import pytest
 from faster_whisper.tokenizer import _LANGUAGE_CODES
 
-from gpa.curation.models.asr import omnilingual, seamless
+from gpa.curation.models.asr import omnilingual, qwen3_asr, seamless
 from gpa.curation.models.nemo import GRANARY_LANGUAGES
 from gpa.curation.pipeline import build_stages, read_pipeline
 from tests.runs import ROOT
@@ -16,6 +16,7 @@ SPOKEN = {
     "whisper-large-v3": frozenset(_LANGUAGE_CODES),
     "parakeet": GRANARY_LANGUAGES,
     "canary": GRANARY_LANGUAGES,
+    "qwen3-asr": frozenset(qwen3_asr.NAMES),
     "seamless": frozenset(seamless.CODES),
     "omnilingual": frozenset(omnilingual.LANGUAGES),
 }
@@ -62,4 +63,5 @@ def test_the_pipeline_has_the_stages_of_the_recipe_and_all_the_papers_recogniser
         *heard,
         *("consensus", "alignment"),
     ]
-    assert len(heard) == 5
+    # The paper's five, and Qwen3-ASR.
+    assert len(heard) == 6

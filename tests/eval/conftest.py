@@ -14,15 +14,15 @@ from transformers import Qwen3ForCausalLM
 from gpa.curation.audio import encode_flac
 from gpa.curation.consensus.stage import ConsensusConfig, PanelConfig
 from gpa.curation.segment.stage import SegmentConfig
-from gpa.eval.generation.decoding import TransformersEngine
 from gpa.eval.generation.generate import Generator
-from gpa.eval.generation.language_model import GenerationConfig, LanguageModel
 from gpa.eval.labels.outputs import Output, read_output
 from gpa.runtime import record
 from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.storage import Store
 from gpa.tokenize.bicodec import BiCodec
 from gpa.tokenize.glm import GLMTokenizer
+from gpa.train.generation.decoding import TransformersEngine
+from gpa.train.generation.language_model import GenerationConfig, LanguageModel
 from tests.models import (
     make_shards,
     make_speech,

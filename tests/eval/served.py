@@ -126,6 +126,8 @@ def form(request: Request) -> dict[str, Any]:
     data = {"seed": str(request.seed)}
     if request.text is not None:
         data["text"] = request.text
+    if request.voice_text is not None:
+        data["voice_text"] = request.voice_text
     recordings = {"audio": request.audio, "voice": request.voice}
     files = {name: wav(found) for name, found in recordings.items() if found is not None}
     return {"url": path, "data": data, "files": files}

@@ -31,6 +31,7 @@ class Mined(Stage):
         super().__init__(stage.name, stage.config, stage.inputs)
         self._stage = stage
         self.step = stage.step  # type: ignore[misc]
+        self.tables_only = stage.tables_only  # type: ignore[misc]
         self.adapters = stage.adapters  # type: ignore[method-assign]
         self.load = stage.load  # type: ignore[method-assign]
         self.fingerprint = stage.fingerprint  # type: ignore[method-assign]

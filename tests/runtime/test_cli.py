@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gpa.runtime import cli
-from tests.runs import pipelines
+from tests.runs import ROOT, pipelines
 
 
 def gpa(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object):
@@ -74,6 +74,17 @@ def test_an_unknown_pipeline_names_the_nearest(monkeypatch, capsys, tmp_path: Pa
     config = pipelines(tmp_path)
     code, error = gpa(monkeypatch, capsys, "doctor", "--pipeline", "labtop", "--config", config)
     assert (code, "did you mean 'laptop'?" in error) == (2, True)
+
+
+def test_elsewhere_the_shipped_pipelines_are_read_and_a_file_here_wins(
+    monkeypatch, capsys, tmp_path: Path
+):
+    monkeypatch.chdir(tmp_path)
+    code, error = gpa(monkeypatch, capsys, "doctor", "--pipeline", "labtop")
+    assert (code, f"{ROOT / 'pipelines.yaml'} has no pipeline" in error) == (2, True)
+    pipelines(tmp_path)
+    _, error = gpa(monkeypatch, capsys, "doctor", "--pipeline", "labtop")
+    assert error.startswith("gpa: pipelines.yaml has no pipeline")
 
 
 def test_a_corpus_that_is_not_there(monkeypatch, capsys, tmp_path: Path):

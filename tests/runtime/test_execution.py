@@ -132,7 +132,7 @@ class Environment:
     """Says in which process a worker is, and what it finds in its environment."""
 
     def __call__(self, batch: dict) -> dict:
-        names = (*execution.QUIET, "HF_HUB_OFFLINE", "OMP_NUM_THREADS")
+        names = (*execution.SURROUNDINGS, "HF_HUB_OFFLINE", "OMP_NUM_THREADS")
         return {"process": [os.getpid()], "variables": [[os.environ.get(name) for name in names]]}
 
 
@@ -140,7 +140,7 @@ class Environment:
 def test_every_worker_is_a_new_process_with_the_environment_it_should_have(
     engine: Engine, threads: int
 ):
-    wanted = [*execution.QUIET.values(), "1", str(threads)]
+    wanted = [*execution.SURROUNDINGS.values(), "1", str(threads)]
     processes = set()
     for _ in range(2):
         (row,) = engine.map(
@@ -164,6 +164,8 @@ def test_a_cluster_gets_the_project_out_of_the_wheel_and_keeps_its_own_libraries
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path, ROOT]
     subprocess.run(command, check=True)
     (wheel,) = tmp_path.glob("gpa-*.whl")
+    shipped = zipfile.ZipFile(wheel).read("gpa/pipelines.yaml")
+    assert shipped == (ROOT / "pipelines.yaml").read_bytes()
     # In a process of its own: this one has a Ray already.
     program = (
         "import json, pyarrow as pa\n"

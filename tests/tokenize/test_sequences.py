@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpa.tokenize.sequences import (
+    COMPOSITIONS,
     IGNORED,
-    TASKS,
     asr,
     asr_prompt,
     choose_references,
     sequence_lengths,
     tts,
+    tts_continued,
     tts_prompt,
     vc,
     vc_prompt,
@@ -66,17 +67,30 @@ def test_prompts_are_the_published_ones(published, published_tokens):
         assert prompt.tolist() == published["infer"][name]["input_ids"], name
 
 
+def test_a_continuation_is_laid_out_as_described():
+    reference = {"codes": range(32), "text": [7, 8], "semantic": [0, 8191]}
+    sequence = tts_continued(TOKENS, *reference.values(), text_ids=[9], semantic=[5, 6])
+    voice = [168_111 + code for code in range(32)]
+    prompt = [151_671, *voice, 151_672, 151_669, 7, 8, 9, 151_670, 151_673, 172_207, 180_398]
+    assert sequence.prompt.tolist() == prompt
+    assert sequence.ids.tolist() == [*prompt, 172_212, 172_213, 151_645]
+
+
 @given(text=st.integers(0, 9), glm=st.integers(0, 9), semantic=st.integers(0, 9))
 def test_lengths_are_known_before_a_sequence_is_composed(text, glm, semantic):
     text_ids, glm_codes, semantic_codes, reference = map(np.arange, (text, glm, semantic, 32))
     composed = {
         "asr": asr(TOKENS, glm_codes, semantic_codes, text_ids),
         "tts": tts(TOKENS, reference, text_ids, semantic_codes),
+        "tts_continued": tts_continued(
+            TOKENS, reference, text_ids, semantic_codes, text_ids, semantic_codes
+        ),
         "vc": vc(TOKENS, reference, semantic_codes, semantic_codes),
     }
-    for task in TASKS:
-        both = 2 * semantic if task == "vc" else semantic
-        assert sequence_lengths(task, text, glm, both) == len(composed[task].ids)
+    for name in COMPOSITIONS:
+        texts = 2 * text if name == "tts_continued" else text
+        speech = 2 * semantic if name in ("tts_continued", "vc") else semantic
+        assert sequence_lengths(name, texts, glm, speech) == len(composed[name].ids)
 
 
 @given(st.integers(0, 9))

@@ -23,9 +23,16 @@ from gpa.tokenize.shards import (
 )
 from gpa.tokenize.vocabulary import Vocabulary
 from gpa.tokenize.weights import TokenizerConfig
-from tests.models import make_shards, one_thread, vocabulary
+from tests.models import (
+    bicodec,
+    make_shards,
+    one_thread,
+    small_folders,
+    tiny_model,
+    vocabulary,
+)
 
-__all__ = ["make_shards", "one_thread", "vocabulary"]
+__all__ = ["bicodec", "make_shards", "one_thread", "small_folders", "tiny_model", "vocabulary"]
 
 
 CLIPS_FOLDER = "pytest_audioeval/samples/audio"

@@ -15,10 +15,11 @@ from transformers import AutoTokenizer, Qwen3ForCausalLM, TrainerCallback
 from gpa.runtime.errors import UserError
 from gpa.tokenize.shards import Provenance, write_index
 from gpa.train.command import build, describe, prepare, train
+from gpa.train.config import TrainConfig
 from gpa.train.loss import summed_loss
 from gpa.train.metrics import read_metrics
 from gpa.train.packing import collate
-from gpa.train.trainer import GPATrainer, TrainConfig, checkpoints
+from gpa.train.trainer import GPATrainer, checkpoints
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +131,17 @@ def test_a_run_writes_its_curves_and_names_its_data(shards, whole_run):
     assert (whole_run / "loss.png").stat().st_size > 5_000
     state = json.loads((whole_run / "checkpoint-4" / "trainer_state.json").read_text())
     assert state["stateful_callbacks"]["DataIdentity"]["args"]["data"] == shards.fingerprint
+
+
+def test_losses_are_those_of_before_there_were_other_phases(shards, whole_run, tmp_path):
+    where = {"model": "tiny", "phase": "sft", "tokens": shards.folder, "out": tmp_path}
+    train(small(), **where, steps=1, checkpoint=whole_run / "checkpoint-4")
+    pretrain, sft = (
+        [line["loss"] for line in read_metrics(out / "metrics.jsonl") if "loss" in line]
+        for out in (whole_run, tmp_path)
+    )
+    assert pretrain == pytest.approx([12.6064, 12.4785, 12.3217, 11.9675], abs=1e-3)
+    assert sft == pytest.approx([10.6100], abs=1e-3)
 
 
 def test_a_checkpoint_is_a_plain_transformers_model(whole_run):

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from gpa.runtime.errors import UserError
 from gpa.tokenize.shards import TokenShards
+from gpa.tokenize.vocabulary import Vocabulary
 from gpa.train.catalogue import Catalogue, speakers_held_back
+from gpa.train.data import compose
 from gpa.train.mixture import WINDOW, Mixture, MixtureConfig
 from gpa.train.permutation import permuted
 
@@ -87,6 +89,17 @@ def test_a_lone_utterance_is_its_own_reference_and_counted(make_shards, tmp_path
     assert lone.catalogue.own_references == 7
     assert {d.reference for d in islice(lone, 30) if d.target == 1} == {1}
     assert {d.reference for d in islice(lone, 30) if d.target == 8} == {0}
+
+
+def test_a_continuation_goes_on_from_another_utterance_or_is_left_out(make_shards, tmp_path):
+    lone_shards = make_shards(tmp_path, 9, speakers=8)
+    lone = mixture(lone_shards, tasks={"tts_continued": 1})
+    assert (lone.tasks["tts_continued"].sequences, lone.tasks["tts_continued"].too_long) == (2, 7)
+    structure = Vocabulary.build().structure
+    drawn = list(islice(lone, 6))
+    assert {(draw.target, draw.reference) for draw in drawn} == {(0, 8), (8, 0)}
+    for draw in drawn:
+        assert len(compose(lone_shards, structure, draw).ids) == draw.length
 
 
 def test_speakers_held_back_are_never_drawn(shards):

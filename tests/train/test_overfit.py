@@ -12,11 +12,11 @@ from transformers import Qwen3ForCausalLM
 from gpa.tokenize.sequences import asr_prompt
 from gpa.train.catalogue import Catalogue
 from gpa.train.command import train
+from gpa.train.config import TrainConfig
 from gpa.train.data import EvaluationRows
 from gpa.train.loss import with_packed_loss
 from gpa.train.packing import collate
 from gpa.train.sizes import new_model
-from gpa.train.trainer import TrainConfig
 from tests.runs import ROOT
 
 STEPS = 270

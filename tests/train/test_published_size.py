@@ -9,8 +9,9 @@ import pytest
 from transformers import TrainerCallback
 
 from gpa.train.command import build, prepare, train
+from gpa.train.config import TrainConfig
 from gpa.train.metrics import read_metrics
-from gpa.train.trainer import TrainConfig, checkpoints
+from gpa.train.trainer import checkpoints
 
 
 class StopAfterOneStep(TrainerCallback):

@@ -98,6 +98,10 @@ class CTCLexiconConfig(ASRConfig):
 
     model: Literal["ctc-lexicon"] = "ctc-lexicon"
     beam_size: int = Field(default=100, gt=0)
+    # Of a frame so many phones are followed, and no path that is this far behind: a third of the
+    # time of following all, and the same text (docs/panel.md).
+    phones_a_frame: int = Field(default=12, gt=0)
+    beam_threshold: float = Field(default=25.0, gt=0)
     lm_weight: float = Field(default=2.0, ge=0)  # per log10 of the trigram's probability
     word_score: float = -1.0  # added for each word
     vocabulary: int = Field(default=40000, gt=0)  # most frequent words
@@ -323,8 +327,8 @@ def _decoder(
     trie.smear(SmearingMode.MAX)
     options = LexiconDecoderOptions(
         beam_size=config.beam_size,
-        beam_size_token=len(PHONES) + 2,
-        beam_threshold=50.0,
+        beam_size_token=config.phones_a_frame,
+        beam_threshold=config.beam_threshold,
         lm_weight=config.lm_weight,
         word_score=config.word_score,
         unk_score=float("-inf"),

@@ -10,13 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpa.curation.consensus.agreement import (
+    Dispute,
     capped,
+    disputes,
     label_confidence,
     leave_one_out,
+    outlier,
     pwer,
     pwer_lower_bound,
     wer,
     wer_matrix,
+    without,
 )
 from gpa.curation.text.units import units
 
@@ -74,6 +78,24 @@ def test_leave_one_out_is_pwer_of_the_smaller_panel(panel):
         assert math.isnan(value) if expected is None else value == pytest.approx(expected)
 
 
+@given(panels)
+def test_the_farthest_is_the_one_without_which_pwer_is_least(panel):
+    matrix = wer_matrix(panel)
+    if found := outlier(panel, matrix, 0.0):
+        rest = pwer(capped(without(matrix, found.place)))
+        assert rest == pytest.approx(min(leave_one_out(capped(matrix))))
+        whole = 2 * (len(panel) - 1) * found.distance + rest * (len(panel) - 1) * (len(panel) - 2)
+        assert pwer(capped(matrix)) == pytest.approx(whole / (len(panel) * (len(panel) - 1)))
+        assert outlier(panel, matrix, found.distance) is None
+
+
+def test_no_outlier_where_a_panel_is_split_or_agrees_or_the_rest_is_silent():
+    one, other = ["a", "b", "c"], ["d", "e", "f"]
+    for panel in ([one] * 4, [one, one, other, other], [one, other], [[], [], one]):
+        assert outlier(panel, wer_matrix(panel), 0.0) is None
+    assert outlier([one, one, other], wer_matrix([one, one, other]), 0.3).place == 2
+
+
 @given(panel=panels, heard=st.integers(0, 5))
 def test_lower_bound_is_never_above_what_pwer_becomes(panel, heard):
     bound = pwer_lower_bound(panel[:heard], len(panel))
@@ -97,3 +119,13 @@ def test_label_confidence_ranks_by_agreement_and_by_the_voters_own():
     # A voter that heard something else says little about this text.
     assert label_confidence([0.0, 1.0], [0.9, 0.1], None) == pytest.approx(0.45)
     assert label_confidence([0.0], [0.8], 0.25) == pytest.approx(0.6)
+
+
+def test_a_dispute_is_a_place_where_two_heard_different_words():
+    heard = {"b": ["it", "14", "miles"], "a": ["it", "40", "miles"], "c": ["it", "40", "miles"]}
+    assert disputes(heard) == (Dispute("a", "b", "40", "14"), Dispute("b", "c", "14", "40"))
+
+
+def test_what_is_added_or_left_out_is_no_dispute_and_the_same_pair_counts_once():
+    heard = {"a": ["no", "no", "no", "never"], "b": ["no", "so", "so", "never", "ever"]}
+    assert disputes(heard) == (Dispute("a", "b", "no", "so"),)

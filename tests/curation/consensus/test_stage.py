@@ -7,18 +7,16 @@ import math
 import pyarrow as pa
 import pytest
 
-from gpa.curation.consensus.stage import (
-    ConsensusConfig,
-    ConsensusStage,
-    PanelConfig,
-    decide,
-)
+from gpa.curation.consensus.stage import ConsensusConfig, ConsensusStage, PanelConfig, decide
 from gpa.curation.models.protocols import Hypothesis
+from gpa.curation.pipeline import build_stages, read_pipeline
 from gpa.curation.tables import CONSENSUS, HYPOTHESES, UTTERANCES
 from gpa.runtime.config import parse
 from gpa.runtime.errors import UserError
-from gpa.runtime.stage import Artifact, NoAttempts
-from tests.tables import recordings
+from gpa.runtime.recipe import fingerprints
+from gpa.runtime.stage import Artifact, NoAttempts, Reject
+from tests.runs import ROOT, pipelines
+from tests.tables import artifact, recordings
 
 PANEL = PanelConfig(voters=("base", "tiny", "third"))
 VERIFIED = PanelConfig(voters=("base", "tiny"), verifier="ctc", max_verifier_distance=0.4)
@@ -88,6 +86,54 @@ def test_a_hallucination_is_struck_and_the_others_decide():
     assert row.kept
     assert row.voters == ("base", "third")
     assert (row.struck[0].asr, row.struck[0].reason, row.struck[0].value) == ("tiny", "loop", 30.0)
+
+
+FIVE = PanelConfig(voters=("a", "b", "c", "d", "e"))
+
+
+def _outvote(limit: float | None, *said: str, panel: PanelConfig = FIVE, min_voters: int = 3):
+    config = ConsensusConfig(
+        panels={"en": panel}, max_outlier_distance=limit, min_voters=min_voters
+    )
+    hypotheses = dict(zip(panel.voters, map(Hypothesis, said), strict=True))
+    return decide(panel, hypotheses, "en", 4.0, config)
+
+
+def test_one_bad_voter_of_five_has_a_vote_only_by_the_papers_rule():
+    said = [SENTENCE] * 4 + ["in a hole in the ground there lived"]
+    plain, lenient = _outvote(None, *said), _outvote(0.3, *said)
+    assert (plain.reason, plain.pwer) == ("disagreement", pytest.approx(0.4))
+    assert plain.pwer_other_rule == 0.0
+    assert lenient.kept
+    assert (lenient.voters, lenient.pwer) == (("a", "b", "c", "d"), 0.0)
+    assert (lenient.struck[0].asr, lenient.struck[0].reason) == ("e", "outlier")
+    assert lenient.struck[0].value == pytest.approx(1.0)
+    assert lenient.pwer_other_rule == plain.pwer
+
+
+def test_leaving_out_never_leaves_it_to_two_nor_to_silence():
+    three = PanelConfig(voters=("a", "b", "c"))
+    said = (SENTENCE, SENTENCE, "in a hole in the ground there lived")
+    assert _outvote(0.3, *said, panel=three, min_voters=2).reason == "disagreement"
+    four = PanelConfig(voters=("a", "b", "c", "d"))
+    assert _outvote(0.3, SENTENCE, *said, panel=four).kept
+    assert _outvote(0.3, SENTENCE, *said, panel=four, min_voters=4).reason == "disagreement"
+    silent = _outvote(0.3, "", "", "", "", SENTENCE)
+    assert (silent.reason, silent.pwer_other_rule) == ("disagreement", None)
+    # One bad voter, and one only: two of five that differ from the rest and from each other.
+    row = _outvote(0.3, *[SENTENCE] * 3, "no such thing was said", "nor was anything else of it")
+    assert row.reason == "disagreement"
+
+
+def test_another_rule_reruns_consensus_and_what_follows(tmp_path):
+    def lenient(section: dict) -> None:
+        section["consensus"]["max_outlier_distance"] = 0.3
+
+    before, after = (
+        fingerprints(build_stages(read_pipeline(file, "laptop")), {"recordings": "1"})
+        for file in (ROOT / "pipelines.yaml", pipelines(tmp_path, lenient))
+    )
+    assert {name for name in after if after[name] != before[name]} == {"consensus", "alignment"}
 
 
 def test_hallucination_is_the_reason_where_it_costs_the_quorum():
@@ -224,6 +270,71 @@ def test_stage_gives_every_utterance_a_row_and_every_loss_a_reject():
     )
     disagreement = next(each for each in artifact.rejects if each.reason == "disagreement")
     assert disagreement.value == by_key["r-6"]["pwer"]
+
+
+def _given(role: str, texts: dict[str, str], **tables: Artifact) -> dict[str, dict]:
+    """Rows of consensus by utterance where a manifest gives texts that have that role."""
+    config = STAGE_CONFIG.model_copy(update={"given": role})
+    stage = ConsensusStage("consensus", config, STAGE_INPUTS)
+    inputs = _inputs() | tables
+    languages = {"r-4": "zh", "r-3": "en-GB"}
+    told = [
+        {"recording_id": f"r-{n}", "language": languages.get(f"r-{n}"), "text": texts.get(f"r-{n}")}
+        for n in range(1, 7)
+    ]
+    inputs["recordings"] = artifact("recordings", *told)
+    table = stage.process("p", inputs, NoAttempts()).table
+    return {row["utterance_id"]: row for row in table.to_pylist()}
+
+
+TEXTS = {"r-1": SENTENCE.upper(), "r-3": "A text of other audio altogether", "r-4": "你好，世界。"}
+
+
+def test_a_given_text_is_compared_and_decides_nothing_unless_it_is_asked_to():
+    silent, told = _given("report", {}), _given("report", TEXTS)
+    assert told["r-1"]["given_pwer"] == 0.0
+    assert told["r-3"]["given_pwer"] > 0.9
+    assert told["r-4"]["given_pwer"] == 0.0
+    assert told["r-6"]["given_pwer"] is None  # the manifest gives none
+    for key, row in told.items():
+        assert repr(row | {"given_pwer": None}) == repr(silent[key])
+
+
+def test_a_given_text_votes_as_one_recogniser_more():
+    rows = _given("vote", TEXTS)
+    assert rows["r-1"]["voters"] == ["base", "tiny", "given"]
+    assert (rows["r-1"]["text"], rows["r-1"]["kept"]) == (SENTENCE, True)
+    assert (rows["r-3"]["reason"], rows["r-3"]["given_pwer"] > 0.9) == ("disagreement", True)
+    # With it there are two voters where there was one.
+    assert (rows["r-4"]["kept"], rows["r-4"]["text"]) == (True, "你好世界")
+    assert rows["r-6"]["voters"] == ["base", "tiny"]
+
+
+def test_a_given_text_verifies():
+    rows = _given("verify", TEXTS)
+    assert [rows[key]["verifier"] for key in ("r-1", "r-3", "r-6")] == ["given", "given", None]
+    assert rows["r-1"]["kept"]
+    assert rows["r-3"]["reason"] == "unverified"
+    assert rows["r-3"]["verifier_distance"] > 0.4
+
+
+@pytest.mark.parametrize(
+    ("lost_s", "reason", "compared"),
+    [(0.2, "truncated", True), (1.0, "truncated", False), (60.0, "non_speech", True)],
+)
+def test_a_given_text_is_of_the_utterance_only_where_that_is_all_the_speech(
+    lost_s: float, reason: str, compared: bool
+):
+    cuts = Artifact(_inputs()["utterances"].table, rejects=[Reject("r-1", reason, lost_s)])
+    row = _given("vote", TEXTS, utterances=cuts)["r-1"]
+    assert (row["given_pwer"] is not None) == compared
+    assert ("given" in row["voters"]) == compared
+
+
+def test_a_given_text_is_not_of_one_utterance_among_others():
+    first = _inputs()["utterances"].table.slice(0, 1).to_pylist()[0]
+    more = _table(UTTERANCES, [first, first | {"utterance_id": "r-1-b"}])
+    assert _given("vote", TEXTS, utterances=Artifact(more))["r-1"]["given_pwer"] is None
 
 
 def test_stage_gives_the_same_table_every_time():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import resource
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
+from gpa.curation.explore.app import AT_FIRST
 from gpa.curation.explore.catalogue import Catalogue
-from gpa.curation.explore.disputes import disputed
+from gpa.curation.explore.vocabulary import vocabulary
 from gpa.curation.report.outputs import open_run
 from tests.curation.report.bench_report import main
 
@@ -29,7 +31,8 @@ def page(catalogue: Catalogue, where: str, sort: str = "") -> None:
 
 def measure(out: str) -> None:
     """Start, pages, and disputed words."""
-    catalogue = timed("start", lambda: Catalogue(open_run(out)))
+    catalogue = timed("start, to the first page", lambda: Catalogue(open_run(out), AT_FIRST))
+    timed("all read", lambda: catalogue.follow(threading.Event()))
     print(f"{catalogue.count('').utterances:,} utterances")
     timed("first page", lambda: page(catalogue, ""))
     for where in ("not kept and pwer < 0.3", "regexp_matches(text, 'river.*water')", "snr_db > 20"):
@@ -40,7 +43,8 @@ def measure(out: str) -> None:
     timed(
         "one utterance and its neighbours", lambda: (catalogue.find(one), catalogue.neighbours(one))
     )
-    timed("disputed words", lambda: disputed(catalogue.texts(""), catalogue.asrs))
+    timed("disputed words", lambda: catalogue.disputes(""))
+    timed("vocabulary", lambda: vocabulary(catalogue, ""))
     print(f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from gpa.curation.explore.verdicts import Verdict, Verdicts
+from gpa.curation.explore.verdicts import Verdicts
+from gpa.curation.verdicts import Verdict
 
 
 def given(verdicts: Verdicts, utterance_id: str) -> set[tuple[str, str, str | None]]:

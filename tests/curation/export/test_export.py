@@ -14,8 +14,10 @@ import pytest
 import soundfile
 from rich.console import Console
 
+from gpa.curation.audio import decode
 from gpa.curation.export.formats import FORMATS
 from gpa.curation.export.run import export
+from gpa.curation.ingest.corpus import find
 from gpa.runtime.errors import UserError
 from tests.curation.curated_out import good_entries, write_curated
 
@@ -104,6 +106,33 @@ class TestFormats:
         sharded = (tmp_path / "data/sharded_manifests/manifest_1.json").read_text().splitlines()
         assert [json.loads(line)["shard_id"] for line in sharded] == [1]
 
+    def test_nemos_own_bucketing_reads_buckets_by_duration(self, curated, tmp_path):
+        from nemo.collections.asr.data.audio_to_text_dataset import (
+            get_chain_dataset,
+            get_tarred_dataset,
+        )
+        from omegaconf import DictConfig
+
+        lengths = sorted(each["duration_s"] for each in entries())
+        end = (lengths[0] + lengths[1]) / 2
+        books = export(str(curated), "nemo", str(tmp_path), None, Console(quiet=True), [end])
+        assert books["utterances"] == 3
+        config = DictConfig({
+            "tarred_audio_filepaths": [
+                [f"{tmp_path}/data/bucket{k}/audio__OP_0..1_CL_.tar"] for k in (1, 2)
+            ],
+            "manifest_filepath": [
+                [f"{tmp_path}/data/bucket{k}/tarred_audio_manifest.json"] for k in (1, 2)
+            ],
+            "labels": [*string.printable], "sample_rate": 16000, "parser": "base",
+            "normalize": False, "batch_size": 1, "is_tarred": True,
+            "bucketing_strategy": "fixed_order",
+        })  # fmt: skip
+        read = get_tarred_dataset(config, shuffle_n=0, global_rank=0, world_size=1)
+        heard = [len(clip[0]) / 16000 for clip in get_chain_dataset([read], config)]
+        assert sorted(heard) == pytest.approx(lengths, abs=1e-3)
+        assert heard[0] == pytest.approx(lengths[0], abs=1e-3)
+
     def test_kaldis_tables_are_read_by_lhotse_and_sorted_as_kaldi_checks(self, curated, tmp_path):
         from lhotse.kaldi import load_kaldi_data_dir
 
@@ -179,3 +208,21 @@ def test_shar_has_no_time_of_day_in_it(curated, tmp_path):
 def test_an_unknown_format_is_named_with_those_there_are(curated, tmp_path):
     with pytest.raises(UserError, match="no format 'csv'; there are parquet, lhotse"):
         run(curated, "csv", tmp_path)
+    with pytest.raises(UserError, match="lhotse has none"):
+        export(str(curated), "lhotse", str(tmp_path), None, Console(quiet=True), [5.0])
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_what_is_exported_can_be_curated_again(curated: Path, tmp_path: Path, to: str):
+    run(curated, to, tmp_path / "out")
+    found = [file for file in find(str(tmp_path / "out" / "data")) if file.claimed]
+    assert [file.error for file in found] == [None] * 3
+    heard = {json.loads(file.given)["text"]: file for file in found}
+    for entry in entries():
+        file = heard[entry["text"] if to != "kaldi" else " ".join(entry["text"].split())]
+        waveform, _ = decode(file.uri)
+        assert np.abs(waveform[0] - samples(entry)).max() < 1e-4
+        assert (file.language, file.start_s) == ("en", 0.0)
+        assert file.end_s is None or file.end_s == pytest.approx(entry["duration_s"], abs=0.01)
+        said = json.loads(file.given)
+        assert said["speaker"].replace("-", "_") == entry["speaker"].replace("-", "_")

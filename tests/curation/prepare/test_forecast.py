@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gpa.curation.pipeline import ForecastConfig, StageRate
-from gpa.curation.prepare.forecast import forecast, workers
+from gpa.curation.prepare.forecast import Forecast, StageForecast, forecast, workers
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
 from gpa.runtime.execution import Pool
@@ -70,3 +70,10 @@ def test_the_command_reckons_the_papers_pipeline_without_its_weights():
 def test_a_corpus_or_a_size_is_needed_not_both():
     assert "--corpus" in gpa("plan", status=2)
     assert "--hours" in gpa("plan", "--corpus", "x", "--hours", "3", status=2)
+
+
+def test_of_audio_that_is_pruned_one_wave_lies_there():
+    audio = StageForecast("normalized", 100.0, 0.0, 0.0, 0.0, 1, terabytes=10.0)
+    shards = StageForecast("packaged", 100.0, 0.0, 0.0, 0.0, 1, terabytes=1.0)
+    found = Forecast(100.0, 50.0, 100, (audio, shards), "")
+    assert (found.peak_tb(10.0), found.peak_tb(1000.0)) == (2.0, 11.0)

@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 
 from gpa.curation.audio import encode_flac
-from gpa.curation.consensus.stage import ConsensusConfig, PanelConfig, decide
+from gpa.curation.consensus.stage import ConsensusConfig, PanelConfig, columns, decide
 from gpa.curation.hypotheses import Heard
 from gpa.curation.ingest.stage import CORPUS
 from gpa.curation.models.protocols import Hypothesis
 from gpa.curation.shards import MANIFEST_SCHEMA, Shard, missing_shards, write_shard
-from gpa.curation.tables import CONSENSUS
 from gpa.curation.transcribe.early_exit import EarlyExitConfig, early_exits
 from gpa.runtime.artifacts import ArtifactStore, parquet_bytes
 from gpa.runtime.record import LAYOUT_VERSION
@@ -233,6 +232,8 @@ class Builder:
             "utterance_id": key, "kept_version": "normalized",
             "normalized_mos": dict.fromkeys(("overall", "signal", "background"), float(self.chance.uniform(1.5, 4.2))),
             "denoised_mos": dict.fromkeys(("overall", "signal", "background"), float(self.chance.uniform(2.0, 4.5))),
+            "bandwidth_hz": float(self.chance.choice([3900, 7800, 11800])), "clipped_share": 0.0,
+            "level_dbfs": -18.0, "noise_floor_dbfs": -60.0,
         })  # fmt: skip
         for asr, result in found.items():
             heard[asr].append(
@@ -240,9 +241,7 @@ class Builder:
                 if isinstance(result, Hypothesis)
                 else {"utterance_id": key, "asr": asr, "text": "", "error": "skipped", **vars(result)}
             )  # fmt: skip
-        values = {name: getattr(row, name) for name in CONSENSUS.names if name != "utterance_id"}
-        values["struck"] = [vars(struck) for struck in row.struck]
-        tables["consensus"].append({"utterance_id": key, **values})
+        tables["consensus"].append({"utterance_id": key, **columns(row)})
         if not row.kept:
             rejects["consensus"].append(
                 Reject(cut["recording_id"], row.reason or "", duration, key, cut["start_s"],

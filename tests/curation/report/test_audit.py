@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gpa.curation.report import summary
 from gpa.curation.report.audit import audit, figures
 from gpa.curation.report.outputs import Run, open_run
+from gpa.curation.report.recognisers import Agreement
+from gpa.curation.report.utterances import read_utterances
 from gpa.curation.report.write import write_report
 from gpa.curation.transcribe.early_exit import EarlyExitConfig
 from gpa.runtime.artifacts import ArtifactStore
@@ -53,6 +57,21 @@ def test_the_funnel_adds_up_to_what_went_in(out: Path, shown: dict):
     dropped = sum(row["seconds"] for row in funnel["dropped"])
     assert funnel["in_s"] == pytest.approx(funnel["kept_s"] + dropped, abs=0.01)
     assert shown["reconciles"]
+
+
+def test_given_texts_of_other_audio_are_counted(out: Path):
+    run = open_run(str(out))
+    utterances = read_utterances(run, "part-a")
+    assert utterances is not None
+    given = np.full(len(utterances), np.nan)
+    given[:4] = 0.0, 0.1, 0.5, 1.0
+    agreement = Agreement(run.voters, run.consensus_config)
+    agreement.add(replace(utterances, given_pwer=given))
+    assert agreement.given_texts() == {
+        "utterances": 4,
+        "mean_pwer": pytest.approx(0.4),
+        "of_other_audio": 2,
+    }
 
 
 def test_dropped_utterances_are_counted_by_reason(out: Path, shown: dict):
@@ -159,6 +178,22 @@ def test_early_exit_changes_no_step_of_the_slider_and_says_where_it_ends(tmp_pat
     saved = summary.spared(audit(open_run(str(tmp_path / "spared")), 0).agreement)
     assert saved["epsilon"]["utterances"] == len(settled)
     assert saved["epsilon"]["seconds"] == pytest.approx(spared["early_exit"]["seconds"], abs=1e-3)
+
+
+def test_what_the_other_rule_would_keep_is_counted_row_by_row(out: Path, shown: dict):
+    assert shown["other_rule"]["rule"] == "outlier"
+    gained = [
+        row["duration_s"]
+        for row in joined(out)
+        if row["reason"] == "disagreement"
+        and row["verifier_distance"] is not None
+        and row["verifier_distance"] <= 0.4
+        and row["pwer_other_rule"] is not None
+        and row["pwer_other_rule"] < 0.15
+    ]
+    assert shown["other_rule"]["gained"]["utterances"] == len(gained)
+    assert shown["other_rule"]["gained"]["seconds"] == pytest.approx(sum(gained), abs=1e-3)
+    assert shown["other_rule"]["lost"]["utterances"] == 0
 
 
 def test_pairwise_wer_of_the_summary_is_the_mean_of_both_directions(out: Path, shown: dict):

@@ -9,30 +9,18 @@ from pathlib import Path
 import pytest
 
 from gpa.eval.labels.calibrate import read_verdicts
+from tests.curation.conftest import watched
 
 
 @pytest.fixture
 def page(browser, out: Path) -> Iterator:
     """The report, opened from disk; fails on any message of the console and any request."""
-    context = browser.new_context(viewport={"width": 1200, "height": 900}, accept_downloads=True)
-    page = context.new_page()
-    problems: list[str] = []
-    page.on("console", lambda message: problems.append(message.text))
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("dialog", lambda dialog: (problems.append(dialog.message), dialog.dismiss()))
     url = (out / "report" / "index.html").as_uri()
-    page.on(
-        "request",
-        lambda request: (
-            request.url == url
-            or request.url.startswith(("data:", "blob:"))
-            or problems.append(request.url)
-        ),
-    )
-    page.goto(url)
-    yield page
-    context.close()
-    assert problems == []
+    with watched(
+        browser, lambda asked: asked == url or asked.startswith(("data:", "blob:"))
+    ) as page:
+        page.goto(url)
+        yield page
 
 
 @pytest.fixture(scope="module")

@@ -199,6 +199,15 @@ def test_without_early_exit_asrs_know_of_the_identifier_alone(tmp_path: Path):
     assert verifier.inputs == ("recordings", "utterances", "hypotheses/whisper-base")
 
 
+def test_early_exit_and_a_voter_that_may_be_left_out_exclude_each_other(tmp_path: Path):
+    def configured(section: dict) -> None:
+        section["transcribe"]["early_exit"] = {"pwer": 0.5, "largest_panel": 3}
+        section["consensus"]["max_outlier_distance"] = 0.3
+
+    with pytest.raises(UserError, match="may leave a voter out"):
+        read_pipeline(pipelines(tmp_path, configured), "laptop")
+
+
 @pytest.mark.parametrize(
     ("early_exit", "complaint"),
     [

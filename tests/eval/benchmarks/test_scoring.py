@@ -12,9 +12,9 @@ from gpa.curation.models.asr.whisper import Whisper, WhisperConfig
 from gpa.eval.benchmarks.comparable import reservations
 from gpa.eval.benchmarks.datasets import Item, TestSet
 from gpa.eval.benchmarks.scoring import Figure, recognition_figures, spoken_figures, write_spoken
-from gpa.eval.benchmarks.similarity import GE2EConfig, load_encoder
 from gpa.eval.config import EvalConfig
 from gpa.runtime.errors import UserError
+from gpa.train.similarity import GE2EConfig, load_encoder
 from tests.curation.models.asr.samples import sample_clip, sample_text
 
 # Without numbers, which the judge writes in digits and the rules do not fold.

@@ -50,7 +50,14 @@ def gpa(folder, monkeypatch, capsys):
     return run
 
 
-@pytest.mark.parametrize("task", [("say", "Good morning"), ("convert", "talk.mp3")])
+@pytest.mark.parametrize(
+    "task",
+    [
+        ("say", "Good morning"),
+        ("say", "Good morning", "--voice-text", "We are glad."),
+        ("convert", "talk.mp3"),
+    ],
+)
 def test_speech_is_written_as_wav(gpa, folder, task):
     code, out, err = gpa(*task, "--voice", "voice.wav", "--out", "new/answer.wav")
     assert (code, out) == (0, ""), err

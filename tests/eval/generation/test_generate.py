@@ -8,6 +8,7 @@ import pytest
 from gpa.eval.generation.generate import Generator, Request
 from gpa.runtime.errors import UserError
 from gpa.tokenize.clips import SAMPLE_RATE
+from gpa.tokenize.vocabulary import SEMANTIC
 from tests.models import make_speech
 
 # What a sample waits for in BiCodec (tests/tokenize/bicodec/test_streaming.py).
@@ -66,6 +67,22 @@ def test_together_requests_have_the_answers_they_have_alone_in_order(generator):
         assert (result.text, result.new_tokens) == (alone.text, alone.new_tokens)
         if result.waveform is not None:
             np.testing.assert_allclose(result.waveform, alone.waveform, atol=1e-5)
+
+
+def test_a_continued_answer_goes_on_from_what_the_voice_says(
+    generator, voice, tiny_model, vocabulary
+):
+    given = []
+    hook = tiny_model.model.register_forward_pre_hook(
+        lambda module, args, inputs: given.append(inputs["input_ids"][0]), with_kwargs=True
+    )
+    request = Request("tts", text="Good morning", voice=voice, voice_text="We are glad.")
+    (said,) = generator.generate([request])
+    hook.remove()
+    # 99 semantic tokens of the voice stand last; only what follows them is spoken.
+    assert SEMANTIC.holds(given[0]).tolist()[-100:] == [False] + [True] * 99
+    assert vocabulary.decode_text(given[0]) == "We are glad.Good morning"
+    assert said.waveform.shape == (12 * 320,)
 
 
 def test_batches_hold_no_more_than_the_cache_may(make_generator, voice, tiny_model):
@@ -151,6 +168,10 @@ def test_a_closed_stream_makes_no_more_steps(make_generator, voice, steps):
     [
         (Request("tts", text=" \n", voice=make_speech(8_000)), "no text to say"),
         (Request("tts", voice=make_speech(8_000)), "no text to say"),
+        (
+            Request("tts", text="Yes", voice=make_speech(8_000), voice_text=""),
+            "no text of the voice",
+        ),
         (Request("tts", text="Yes"), "no voice"),
         (Request("vc", voice=make_speech(8_000)), "no audio"),
         (Request("asr"), "no audio"),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from gpa.curation.consensus.stage import ConsensusConfig, PanelConfig
+from gpa.curation.expected import read_calibration
 from gpa.curation.intervals import Estimate
 from gpa.eval.labels import calibrate as calibration
 from gpa.eval.labels.calibrate import (
@@ -20,6 +21,7 @@ from gpa.eval.labels.calibrate import (
     Point,
     admitted,
     curve,
+    expected_wer,
     from_verdicts,
     knee,
     read_verdicts,
@@ -175,6 +177,29 @@ def test_the_command_prints_the_curve_and_writes_it(out: Path, truth_folder: Pat
     content = json.loads(file.read_text())
     assert content["points"][15]["value"] == pytest.approx(1 / 12)
     assert content["points"][50]["value"] == pytest.approx(6 / 18)
+    assert content["expected_wer"] == []  # of single labels nothing is foretold
+
+
+def test_wer_is_foretold_by_pwer_and_where_there_are_enough_by_length(tmp_path: Path):
+    run, known = [], {}
+    for number in range(40):
+        key = f"{number}"
+        short = number < 20
+        run.append(utterance(key, 0.0, None, end_s=3.0 if short else 9.0))
+        known[key] = Judged(key, 2 if short else 1, 20)
+    few = [utterance(f"few{n}", 0.12, None) for n in range(3)]
+    known |= {each.utterance_id: Judged(each.utterance_id, 3, 10) for each in few}
+    unjudged = utterance("unjudged", 0.3, "disagreement")
+    cells = expected_wer([*run, *few, unjudged], known, PLAIN)
+    file = tmp_path / "curve.json"
+    file.write_text(calibration.as_json([], "label WER", 0.15, cells))
+    calibrated = read_calibration(file)
+    for pwer, seconds, value, count in (
+        (0.0, 4.0, 0.1, 20), (0.0, 12.0, 0.05, 20), (0.13, 2.0, 0.3, 3), (0.13, 20.0, 0.3, 3),
+    ):  # fmt: skip
+        found = calibrated.expected(pwer, seconds)
+        assert (found["value"], found["count"]) == (pytest.approx(value), count)
+    assert calibrated.expected(0.3, 4.0) is None
 
 
 def test_verdicts_or_truth_are_needed(out: Path, tmp_path: Path):

@@ -12,10 +12,17 @@ from gpa.curation.models.asr.canary import Canary, CanaryConfig
 from gpa.curation.models.asr.ctc_lexicon import CTCLexicon, CTCLexiconConfig
 from gpa.curation.models.asr.paraformer import Paraformer, ParaformerConfig
 from gpa.curation.models.asr.parakeet import Parakeet, ParakeetConfig
+from gpa.curation.models.asr.qwen3_asr import Qwen3ASR, Qwen3ASRConfig
 from gpa.curation.models.asr.seamless import Seamless, SeamlessConfig
 from gpa.curation.models.asr.whisper import Whisper, WhisperConfig
 from gpa.curation.models.protocols import ASR
-from tests.curation.models import tiny_nemo, tiny_paraformer, tiny_seamless, tiny_whisper
+from tests.curation.models import (
+    tiny_nemo,
+    tiny_paraformer,
+    tiny_qwen3_asr,
+    tiny_seamless,
+    tiny_whisper,
+)
 from tests.scratch import scratch
 
 ADAPTERS: dict[str, Callable[[], ASR]] = {
@@ -37,6 +44,7 @@ ADAPTERS: dict[str, Callable[[], ASR]] = {
         CanaryConfig(version="1b-v2", weights=_checkpoint("canary-1b-v2"), batch_size=2)
     ),
     "paraformer": lambda: Paraformer(ParaformerConfig(weights=_checkpoint("paraformer"))),
+    "qwen3-asr": lambda: Qwen3ASR(Qwen3ASRConfig(weights=_checkpoint("qwen3-asr"), batch_size=2)),
     "seamless": lambda: Seamless(SeamlessConfig(weights=_checkpoint("seamless"), beam_size=2)),
 }
 
@@ -53,6 +61,7 @@ def _checkpoints() -> dict[str, Path]:
             tiny_nemo.aligner(folder / "aligner"),
         ),
         "paraformer": tiny_paraformer.paraformer(folder / "paraformer"),
+        "qwen3-asr": tiny_qwen3_asr.qwen3_asr(folder / "qwen3-asr"),
         "seamless": tiny_seamless.seamless(folder / "seamless"),
         "whisper-turbo": tiny_whisper.whisper(folder / "whisper-turbo", decoder_layers=4),
     }
@@ -98,6 +107,11 @@ def tiny_en() -> ASR:
 @pytest.fixture(scope="session")
 def ctc() -> ASR:
     return _loaded("ctc-en")
+
+
+@pytest.fixture(scope="session")
+def qwen() -> ASR:
+    return _loaded("qwen3-asr")
 
 
 @cache

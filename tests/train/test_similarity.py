@@ -7,9 +7,9 @@ import pytest
 import torch
 from transformers import Wav2Vec2FeatureExtractor, WavLMConfig, WavLMForXVector, WavLMModel
 
-from gpa.eval.benchmarks import similarity
-from gpa.eval.benchmarks.similarity import GE2EConfig, cosine, load_encoder, similarities
 from gpa.runtime.errors import UserError
+from gpa.train import similarity
+from gpa.train.similarity import GE2EConfig, cosine, load_encoder, similarities
 from tests.curation.models.asr.samples import sample_clip
 
 RATE = 16000

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from gpa.eval.generation.decoding import Legal, Stopped, Token, most_tokens
-from gpa.eval.generation.sampling import SamplingConfig, Seed
 from gpa.runtime.errors import UserError
 from gpa.tokenize.vocabulary import Ids
+from gpa.train.generation.decoding import Legal, Stopped, Token, most_tokens
+from gpa.train.generation.sampling import SamplingConfig, Seed
 
 # vLLM takes this share of the GPU; the tokenizers need the rest.
 GPU_MEMORY_SHARE = 0.8

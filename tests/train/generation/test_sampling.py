@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from gpa.eval.generation.sampling import Sampler, SamplingConfig
+from gpa.train.generation.sampling import Sampler, SamplingConfig
 
 NOTHING = torch.empty(1, 0, dtype=torch.long)
 

@@ -1,6 +1,6 @@
 """A checkpoint as it answers prompts: ids in, tokens out. Neither audio nor a tokenizer of audio.
 
-Prompts come from requests (prompts.py), or from tokens that were made before (benchmarks/datasets.py).
+Prompts come from requests (eval/generation/prompts.py), or from tokens that were made before.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from gpa.eval.generation.decoding import Engine, Legal, Token, TransformersEngine
-from gpa.eval.generation.prompts import Prompt
-from gpa.eval.generation.sampling import SamplingConfig
-from gpa.eval.generation.vllm import VLLMEngine
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
+from gpa.tokenize.bicodec.model import Tokens
 from gpa.tokenize.clips import batches_by_length
 from gpa.tokenize.sequences import TASKS, Task
-from gpa.tokenize.vocabulary import Vocabulary
-from gpa.train.sizes import load_model, model_config, size_of
+from gpa.tokenize.vocabulary import Ids, Vocabulary
+from gpa.train.generation.decoding import Engine, Legal, Token, TransformersEngine
+from gpa.train.generation.sampling import SamplingConfig
+from gpa.train.generation.vllm import VLLMEngine
+from gpa.train.sizes import base_of, load_model, model_config, size_of
 from gpa.train.trainer import checkpoints
 
 
@@ -46,6 +46,16 @@ class GenerationConfig(Config):
 
 
 @dataclass(frozen=True)
+class Prompt:
+    """A request in ids, and the global tokens (32,) of the voice it is to be answered in."""
+
+    task: Task
+    ids: Ids
+    voice: Tokens | None
+    seed: int
+
+
+@dataclass(frozen=True)
 class LanguageModel:
     """A model with its vocabulary and the settings that its answers are drawn by."""
 
@@ -63,6 +73,8 @@ class LanguageModel:
         size = size_of(checkpoint)
         engine: Engine
         if config.engine == "vllm":
+            if base_of(checkpoint):
+                raise UserError(f"vLLM needs whole weights; merge {checkpoint} with `gpa merge`.")
             engine = VLLMEngine(checkpoint, model_config(size).max_position_embeddings)
         else:
             model = load_model(size, checkpoint, attn_implementation="sdpa")

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, Qwen3ForCausalLM
 
-from gpa.eval.generation.sampling import Sampler, SamplingConfig, Seed
 from gpa.tokenize.sequences import Task
 from gpa.tokenize.vocabulary import PAD, SEMANTIC, TEXT, Block, Ids, StructureTokens
+from gpa.train.generation.sampling import Sampler, SamplingConfig, Seed
 
 # Why an answer stopped: its end token, `max_new_tokens`, or the model's context is full.
 Stopped = Literal["end", "length", "context"]

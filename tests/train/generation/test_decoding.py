@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import Qwen3ForCausalLM
 
-from gpa.eval.generation.decoding import Legal, Token, TransformersEngine
-from gpa.eval.generation.sampling import SamplingConfig
 from gpa.tokenize.sequences import TASKS
 from gpa.tokenize.vocabulary import SEMANTIC, VOCABULARY_SIZE, Block, StructureTokens
+from gpa.train.generation.decoding import Legal, Token, TransformersEngine
+from gpa.train.generation.sampling import SamplingConfig
 from gpa.train.sizes import model_config
 
 STRUCTURE = StructureTokens(*range(151_669, 151_677), im_end=151_645)

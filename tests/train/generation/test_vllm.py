@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpa.eval.generation.decoding import Legal, Token
-from gpa.eval.generation.sampling import SamplingConfig
-from gpa.eval.generation.vllm import VLLMEngine, sampling_settings, tokens_of
 from gpa.runtime.errors import UserError
 from gpa.tokenize.sequences import TASKS, asr_prompt, tts_prompt, vc_prompt
 from gpa.tokenize.vocabulary import SEMANTIC, TEXT, StructureTokens
+from gpa.train.generation.decoding import Legal, Token
+from gpa.train.generation.sampling import SamplingConfig
+from gpa.train.generation.vllm import VLLMEngine, sampling_settings, tokens_of
 
 STRUCTURE = StructureTokens(*range(151_669, 151_677), im_end=151_645)
 VOICE, HEARD = np.arange(32), np.arange(20)

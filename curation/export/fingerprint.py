@@ -1,0 +1,101 @@
+"""Audio fingerprints: whether a clip is a copy of another, re-encoded, cut out of it, or played faster.
+
+Landmarks after Wang 2003, "An industrial-strength audio search algorithm": peaks of the
+spectrogram in pairs, each a number made of two frequencies and the time between them. Copies share
+many pairs at one offset of time, other clips few at any. A pair does not survive another speed: what
+is searched for is indexed at several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter
+from scipy.signal import stft
+
+from gpa.curation import audio
+from gpa.curation.audio import Waveform
+
+_RATE = 8000
+_WINDOW, _HOP = 512, 128
+# Frequencies and frames around a peak in which nothing is louder.
+_AROUND = (19, 7)
+# Each peak is paired with so many that follow it within so many frames.
+_PAIRS, _AHEAD = 8, 63
+# How much faster or slower what is indexed may have been played.
+SPEEDS = (0.9, 0.95, 1.0, 1.05, 1.1)
+# Pairs at one offset that make a copy, and their least share of all pairs of the shorter clip.
+_LEAST, _LEAST_SHARE = 10, 0.05
+
+Ints = NDArray[np.int64]
+
+
+def landmarks(waveform: Waveform, sample_rate: int) -> tuple[Ints, Ints]:
+    """Pairs of peaks as numbers, and the frame of 16 ms of the first of each, shape (pairs,)."""
+    waveform = audio.resample(waveform, sample_rate, _RATE)
+    if len(waveform) < _WINDOW:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    _, _, bands = stft(waveform, _RATE, nperseg=_WINDOW, noverlap=_WINDOW - _HOP, boundary=None)
+    level = 20 * np.log10(np.maximum(np.abs(bands), 1e-10))
+    peak = (level == maximum_filter(level, _AROUND)) & (level > level.max() - 50)
+    frames, bins = np.nonzero(peak.T)  # in order of time
+    numbers, times = [], []
+    for ahead in range(1, _PAIRS + 1):
+        between = frames[ahead:] - frames[:-ahead]
+        near = (between > 0) & (between <= _AHEAD)
+        first, second = bins[:-ahead][near], bins[ahead:][near]
+        numbers.append((first * 257 + second) * (_AHEAD + 1) + between[near])
+        times.append(frames[:-ahead][near])
+    return np.concatenate(numbers), np.concatenate(times)
+
+
+@dataclass(frozen=True)
+class Fingerprints:
+    """The landmarks of clips that are searched for, sorted by number."""
+
+    names: Sequence[str]
+    numbers: Ints
+    times: Ints
+    clips: Ints  # clip * len(SPEEDS) + speed
+    sizes: Ints  # landmarks by that
+
+    @classmethod
+    def of(cls, clips: Iterable[tuple[str, Waveform, int]]) -> Fingerprints:
+        """Of clips by name, each of shape (samples,) at its rate, at all SPEEDS."""
+        names, found = [], []
+        for name, waveform, rate in clips:
+            names.append(name)
+            found += [landmarks(waveform, round(rate * speed)) for speed in SPEEDS]
+        sizes = np.array([len(numbers) for numbers, _ in found], np.int64)
+        none = np.zeros(0, np.int64)
+        numbers = np.concatenate([none, *(numbers for numbers, _ in found)])
+        times = np.concatenate([none, *(times for _, times in found)])
+        order = np.argsort(numbers, kind="stable")
+        owner = np.repeat(np.arange(len(found)), sizes)
+        return cls(names, numbers[order], times[order], owner[order], sizes)
+
+    def find(self, waveform: Waveform, sample_rate: int) -> str | None:
+        """The name of the clip of which this is a copy, or a part, or which is a part of it."""
+        numbers, times = landmarks(waveform, sample_rate)
+        first = np.searchsorted(self.numbers, numbers, "left")
+        counts = np.searchsorted(self.numbers, numbers, "right") - first
+        if not counts.sum():
+            return None
+        # The places of all equal numbers, one after the other.
+        ends = np.cumsum(counts)
+        places = np.arange(ends[-1]) - np.repeat(ends - counts, counts) + np.repeat(first, counts)
+        offset = self.times[places] - np.repeat(times, counts)
+        # Two frames count as one offset, in either of the two ways to put them together.
+        votes: dict[int, int] = {}
+        for shift in (0, 1):
+            key = self.clips[places] * (1 << 24) + ((offset + shift) >> 1) + (1 << 23)
+            for each, count in zip(*np.unique(key, return_counts=True), strict=True):
+                clip = int(each >> 24)
+                votes[clip] = max(votes.get(clip, 0), int(count))
+        best = max(votes, key=lambda clip: votes[clip])
+        shorter = min(len(numbers), int(self.sizes[best]))
+        copied = votes[best] >= max(_LEAST, _LEAST_SHARE * shorter)
+        return self.names[best // len(SPEEDS)] if copied else None

@@ -1,0 +1,1 @@
+"""How a checkpoint answers: ids in, tokens out; for evaluation, for people, and for reinforcement."""
