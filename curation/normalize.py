@@ -258,7 +258,7 @@ class NormalizeStage(Stage):
 
         Segments of one file are decoded together.
         """
-        together = defaultdict(list)
+        together: dict[tuple, list[dict]] = defaultdict(list)
         for recording in known(inputs["recordings"].table, self.layers):
             recording_id = recording["recording_id"]
             if recording_id in attempts.quarantined:

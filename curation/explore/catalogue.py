@@ -38,11 +38,12 @@ LOOK_S = 10.0
 EXAMPLES = 50
 _SELECT = """
     SELECT u.utterance_id, r.path AS source, u.speaker, coalesce(c.language, r.language) AS language,
-        u.start_s, u.duration_s, coalesce(c.kept, false) AS kept, c.reason, c.pwer,
+        r.start_s + u.start_s AS start_s, u.duration_s, coalesce(c.kept, false) AS kept, c.reason, c.pwer,
         c.verifier_distance, c.confidence, u.snr_db,
         (CASE q.kept_version WHEN 'denoised' THEN q.denoised_mos ELSE q.normalized_mos END).overall
             AS mos,
-        {measures}, c.chosen_asr, coalesce(a.text, c.text, '') AS text, u.recording_id, u.end_s,
+        {measures}, c.chosen_asr, coalesce(a.text, c.text, '') AS text, u.recording_id,
+        r.start_s + u.end_s AS end_s, r.start_s AS recording_start_s,
         regexp_extract(r.filename, '([^/]+)[.]parquet$', 1) AS partition, c.disputed {heard}
     FROM utterances_of u
     LEFT JOIN recordings_of r USING (recording_id)
@@ -50,7 +51,7 @@ _SELECT = """
     LEFT JOIN consensus_of c USING (utterance_id)
     LEFT JOIN alignment_of a USING (utterance_id)
     {joins}
-    ORDER BY source, u.start_s
+    ORDER BY source, start_s
 """
 _SCHEMAS = {
     "recordings": tables.RECORDINGS,
@@ -253,7 +254,8 @@ class Catalogue:
     def find(self, utterance_id: str) -> Drawn | None:
         """Where an utterance lies, as the report's samples are named."""
         found = self._connection.cursor().execute(
-            "SELECT partition, recording_id, start_s, end_s, reason FROM utterances "
+            "SELECT partition, recording_id, start_s - recording_start_s, "
+            "end_s - recording_start_s, reason FROM utterances "
             "WHERE utterance_id = ?",
             [utterance_id],
         )

@@ -218,20 +218,21 @@ def survey(
     counted as having as many seconds a byte.
     """
     places: list[int] = []
-    probed: list[dict] = []
+    probed: dict[str, dict] = {}
     probed_s = 0.0
     for place in np.random.default_rng(SEED).permutation(len(files))[:MOST_PROBED]:
         if probed_s >= MOST_PROBED_S:
             break
         places.append(place)
-        file = files[place]
+        if (file := files[place]).uri in probed:  # another segment of it
+            continue
         with contextlib.suppress(NotReadError):
             row = {"uri": file.uri, "size": file.size, "stamp": file.stamp}
-            probed.append(ingest.probe_row(row))
-            probed_s += sum(stream["duration_s"] for stream in probed[-1].get("streams", []))
-    seen = {row["uri"] for row in probed}
-    drawn = [files[place] for place in sorted(places) if files[place].uri in seen]
-    found = ingest.arrange(drawn, pa.Table.from_pylist(probed, ingest.PROBED), {}, config)
+            probed[file.uri] = ingest.probe_row(row)
+            probed_s += sum(s["duration_s"] for s in probed[file.uri].get("streams", []))
+    drawn = [files[place] for place in sorted(places) if files[place].uri in probed]
+    table = pa.Table.from_pylist(list(probed.values()), ingest.PROBED)
+    found = ingest.arrange(drawn, table, {}, config)
     recordings = {
         corpus.RawFile(
             row["path"],
@@ -242,8 +243,8 @@ def survey(
             end_s=row["end_s"],
             channel=row["channel"],
         ): row["duration_s"]
-        for table in found.partitions.values()
-        for row in rows(table)
+        for partition in found.partitions.values()
+        for row in rows(partition)
     }
     read_bytes = sum(files[place].size for place in places)
     all_bytes = sum(file.size for file in files)

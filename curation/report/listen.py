@@ -171,8 +171,8 @@ class _Partition:
             asr: self._rows(run.table(f"hypotheses/{asr}", name, ["utterance_id", "text", "error"]))
             for asr in run.asrs
         }
-        paths = run.table("recordings", name, ["recording_id", "path"])
-        self._paths = {row["recording_id"]: row["path"] for row in _rows(paths)}
+        listed = run.table("recordings", name, ["recording_id", "path", "start_s"])
+        self._recordings = {row["recording_id"]: row for row in _rows(listed)}
 
     def _rows(self, table: pa.Table | None) -> dict[str, dict[str, Any]]:
         if table is None:
@@ -188,6 +188,9 @@ class _Partition:
         cut, quality, consensus, aligned = (
             self._tables[part].get(key, {})
             for part in ("utterances", "quality", "consensus", "alignment")
+        )
+        recording = self._recordings.get(
+            drawn.recording_id, {"path": drawn.recording_id, "start_s": 0.0}
         )
         kept_version = quality.get("kept_version", "normalized")
         waveform, sample_rate = self.sound(drawn)
@@ -216,10 +219,10 @@ class _Partition:
             audio=mp3_data_uri(waveform, sample_rate, bps) if clip_s else "",
             outline=outline(waveform),
             clip_s=clip_s,
-            source=self._paths.get(drawn.recording_id, drawn.recording_id),
+            source=recording["path"],
             partition=self._name,
-            start_s=drawn.start_s,
-            end_s=drawn.end_s,
+            start_s=recording["start_s"] + drawn.start_s,  # in the file, as people find it
+            end_s=recording["start_s"] + drawn.end_s,
             kept=bool(consensus.get("kept", False)),
             step=drawn.step,
             reason=drawn.reason,

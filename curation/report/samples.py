@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gpa.curation.report.utterances import Utterances
+from gpa.curation.tables import DAMAGED
 
 PWER_STRATA = (0.0, 0.05, 0.10, 0.15, 0.20, 0.30, 0.50)
 SEED = 20240721
@@ -84,6 +85,7 @@ class Sampler:
         spans = dropped.filter(
             pc.and_(dropped["utterance_id"].is_null(), dropped["start_s"].is_valid())
         )
+        spans = spans.filter(pc.not_equal(spans["reason"], DAMAGED))  # there is nothing to hear
         self._add_spans(partition, spans, chance.random(spans.num_rows))
 
     def _add_utterances(self, partition: str, utterances: Utterances, chance: np.ndarray) -> None:

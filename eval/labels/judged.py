@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gpa.curation.text.units import units
 from gpa.eval.labels import reference
@@ -40,6 +40,27 @@ class Matched:
     utterances: tuple[Utterance, ...]
 
     @property
+    def speech(self) -> Truth:
+        """Who speaks when, within the recording where that is a segment of a file."""
+        if not self.recording.is_segment:
+            return self.truth
+        end_s = self.recording.duration_s
+        turns = (
+            replace(turn, start_s=max(0.0, turn.start_s), end_s=min(end_s, turn.end_s))
+            for turn in self.truth.turns
+        )
+        return replace(self.truth, turns=tuple(turns))
+
+    @property
+    def whole_turns(self) -> Truth:
+        """The turns of which a segment of a file holds all sound."""
+        if not self.recording.is_segment:
+            return self.truth
+        end_s = self.recording.duration_s
+        turns = (t for t in self.truth.turns if t.start_s >= 0 and t.end_s <= end_s)
+        return replace(self.truth, turns=tuple(turns))
+
+    @property
     def kept(self) -> list[Utterance]:
         """Its utterances that were kept."""
         return [utterance for utterance in self.utterances if utterance.kept]
@@ -52,7 +73,11 @@ def match(output: Output, truths: Mapping[str, Truth]) -> list[Matched]:
         by_recording[utterance.recording_id].append(utterance)
     truth_of = matches([recording.path for recording in output.recordings], truths)
     found = [
-        Matched(recording, truth_of[recording.path], tuple(by_recording[recording.recording_id]))
+        Matched(
+            recording,
+            _of_recording(truth_of[recording.path], recording),
+            tuple(by_recording[recording.recording_id]),
+        )
         for recording in output.recordings
         if recording.path in truth_of
     ]
@@ -63,6 +88,12 @@ def match(output: Output, truths: Mapping[str, Truth]) -> list[Matched]:
             f"{', '.join(r.path for r in output.recordings[:3]) or 'nothing'}."
         )
     return found
+
+
+def _of_recording(truth: Truth, recording: Recording) -> Truth:
+    if not recording.is_segment:
+        return truth
+    return truth.of_segment(recording.start_s, recording.duration_s)
 
 
 def judge_texts(matched: Sequence[Matched], asrs: Sequence[str]) -> list[JudgedText]:

@@ -59,6 +59,8 @@ class Recording:
     path: str  # as the corpus names it
     duration_s: float
     partition: str
+    start_s: float = 0.0  # in the file, of the segment that it is
+    is_segment: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,14 @@ def read_output(out: str, names: Container[str] | None = None) -> Output:
             found = artifacts.table(name, named[name], partition)
             return {row[key]: row for row in rows(found)}
 
-        paths = {key: row["path"] for key, row in table("recordings", "recording_id").items()}
+        listed = table("recordings", "recording_id")
+        paths = {key: row["path"] for key, row in listed.items()}
         for key, row in table("normalized", "recording_id").items():
-            recordings.append(Recording(key, paths[key], row["duration_s"], partition))
+            start_s, end_s = listed[key]["start_s"], listed[key]["end_s"]
+            is_segment = bool(start_s) or end_s is not None
+            recordings.append(
+                Recording(key, paths[key], row["duration_s"], partition, start_s, is_segment)
+            )
         if names is not None and not any(stem(path) in names for path in paths.values()):
             continue
         consensus, alignment, quality = table("consensus"), table("alignment"), table("quality")

@@ -96,7 +96,7 @@ def _kept_figures(timed: Sequence[Matched]) -> dict[str, Estimate]:
     turns = [
         kept
         for item in timed
-        for kept in speakers.kept_of_turns(item.truth, [(u.start_s, u.end_s) for u in item.kept])
+        for kept in speakers.kept_of_turns(item.speech, [(u.start_s, u.end_s) for u in item.kept])
     ]
     foreign = [
         speakers.foreign_speech_s(item.truth, utterance.start_s, utterance.end_s)
@@ -166,7 +166,7 @@ def _boundary_figures(
         waveform, sample_rate = output.waveform(item.recording)
         languages = Counter(utterance.language for utterance in item.utterances)
         main_language = max(sorted(languages), key=languages.__getitem__, default="")
-        turns = cuts.words_of_turns(item.truth, waveform, sample_rate, main_language)
+        turns = cuts.words_of_turns(item.whole_turns, waveform, sample_rate, main_language)
         for turn in turns:
             if turn.words:
                 made += cuts.trials(turn.words, waveform, sample_rate, output.segment)

@@ -7,9 +7,10 @@ A folder is searched for
 - `<stem>.rttm`: speaker turns without text;
 - `<stem>.regions.json`: `noise`, a list of spans with `start` and `end`;
 - `<stem>.TextGrid`: word times, in a tier called `words`;
-- `manifest.jsonl`: one file a line with `path` and, of what is known, `text`, `text_punct`,
-  `text_ok`, `text_style`, `language`, `speaker`, `duration_s`, and `rttm`, `segments`, `textgrid`:
-  paths of the files above where they have another stem.
+- `manifest.jsonl`: one file a line with `path` (or `audio_filepath`) and, of what is known, `text`,
+  `text_punct`, `text_ok`, `text_style`, `language`, `speaker`, `duration_s`, and `rttm`, `segments`,
+  `textgrid`: paths of the files above where they have another stem. With `offset` and `duration`, or
+  `start` and `end`, a line is about that segment of the file, and a file may have several.
 
 Recordings are known by the stem of their file name, in Unicode's composed form, and by their folders
 as far as that is needed to tell them apart. What has no number or text where one belongs is named
@@ -70,6 +71,31 @@ class Truth:
     noise: tuple[Seconds, ...] = ()
     path: str = ""  # of the recording in the folder of truth, without suffix, where that is known
 
+    def of_segment(self, start_s: float, duration_s: float) -> Truth:
+        """What is known of a segment of the recording, in the segment's time.
+
+        Turns that reach beyond it keep their times, which their text needs.
+        """
+        end_s = start_s + duration_s
+        return replace(
+            self,
+            turns=tuple(
+                replace(turn, start_s=turn.start_s - start_s, end_s=turn.end_s - start_s)
+                for turn in self.turns
+                if turn.start_s < end_s and turn.end_s > start_s
+            ),
+            words=tuple(
+                replace(word, start_s=word.start_s - start_s, end_s=word.end_s - start_s)
+                for word in self.words
+                if start_s <= (word.start_s + word.end_s) / 2 < end_s
+            ),
+            noise=tuple(
+                (max(first, start_s) - start_s, min(last, end_s) - start_s)
+                for first, last in self.noise
+                if first < end_s and last > start_s
+            ),
+        )
+
 
 def stem(path: str) -> str:
     """The name by which a recording is known: that of its file, without folder and suffix."""
@@ -84,13 +110,14 @@ def read_truth(folder: Path) -> dict[str, Truth]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder with ground truth.")
-    entries = {}
+    entries: dict[Path, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
     for manifest in sorted(folder.rglob("manifest.jsonl")):
         for number, row in _json_lines(manifest):
-            if not isinstance(row.get("path"), str):
+            row.setdefault("path", row.get("audio_filepath"))
+            if not isinstance(row["path"], str):
                 raise UserError(f"{manifest} has a line without `path`, the file that it is about.")
-            entries[manifest.parent / row["path"]] = (f"{manifest}, line {number}", row)
-    written = {str(row["path"]): _written(row) for _, row in entries.values()}
+            entries[manifest.parent / row["path"]].append((f"{manifest}, line {number}", row))
+    written = {str(row["path"]): _written(row) for lines in entries.values() for _, row in lines}
     turns = {
         path: spoken
         for path in sorted(folder.rglob("*.jsonl"))
@@ -110,8 +137,8 @@ def read_truth(folder: Path) -> dict[str, Truth]:
         return str(inside) if inside.name in shared else inside.name
 
     found: dict[str, Truth] = {}
-    for path, (where, row) in sorted(entries.items(), key=lambda entry: entry[0]):
-        if truth := _from_manifest(path, row, where, written):
+    for path, lines in sorted(entries.items(), key=lambda entry: entry[0]):
+        if truth := _of_lines(path, lines, written):
             found[known_as(path)] = replace(truth, path=_path_in(folder, path))
     for path in sorted(folder.rglob("*.rttm")):
         for name, spoken in _rttm(path).items():
@@ -146,7 +173,7 @@ def matches(paths: Sequence[str], truths: Mapping[str, Truth]) -> dict[str, Trut
     """
     recordings: dict[str, list[str]] = defaultdict(list)
     known: dict[str, list[tuple[str, Truth]]] = defaultdict(list)
-    for path in paths:
+    for path in dict.fromkeys(paths):  # segments of one file have one path
         recordings[stem(path)].append(path)
     for name, truth in truths.items():
         known[PurePosixPath(name).name].append((truth.path or name, truth))
@@ -180,6 +207,34 @@ def _path_in(folder: Path, path: Path) -> str:
     return unicodedata.normalize("NFC", inside.parent.joinpath(inside.stem).as_posix())
 
 
+def _of_lines(
+    path: Path, lines: Sequence[tuple[str, dict[str, Any]]], written: Mapping[str, str | None]
+) -> Truth | None:
+    """What lines of manifests say of a file: of its segments, or the last one of all of it."""
+    segments = [
+        truth
+        for where, row in lines
+        if _segment(row, where) and (truth := _from_manifest(path, row, where, written))
+    ]
+    if not segments:
+        where, row = lines[-1]
+        return _from_manifest(path, row, where, written)
+    turns = [turn for truth in segments for turn in truth.turns]
+    words = next((truth.words for truth in segments if truth.words), ())
+    return Truth(
+        tuple(sorted(turns, key=lambda turn: (turn.start_s, turn.end_s))), timed=False, words=words
+    )
+
+
+def _segment(row: Mapping[str, Any], where: str) -> Seconds | None:
+    """The times between which a line of a manifest says something; None for the whole file."""
+    names = ("offset", "duration") if "offset" in row else ("start", "end")
+    if not all(_said(row.get(name)) for name in names):
+        return None
+    first, second = (_seconds(row[name], f"{where}: {name}") for name in names)
+    return first, first + second if names[0] == "offset" else second
+
+
 def _from_manifest(
     path: Path, row: Mapping[str, Any], where: str, written: Mapping[str, str | None]
 ) -> Truth | None:
@@ -194,11 +249,15 @@ def _from_manifest(
     text = _said(row.get("text"))
     if not text or not row.get("text_ok", True):
         return None
-    turn = TruthTurn(
-        start_s=0.0,
-        end_s=_seconds(row["duration_s"], f"{where}: duration_s")
+    whole_s = (
+        _seconds(row["duration_s"], f"{where}: duration_s")
         if _said(row.get("duration_s"))
-        else math.inf,
+        else math.inf
+    )
+    start_s, end_s = _segment(row, where) or (0.0, whole_s)
+    turn = TruthTurn(
+        start_s=start_s,
+        end_s=end_s,
         speaker=_said(row.get("speaker")) or stem(path.name),
         text=text,
         written=_written(row),

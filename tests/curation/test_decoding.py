@@ -178,6 +178,30 @@ def test_the_streams_that_are_not_taken_have_a_row(tmp_path, sounds, config, tak
     ]
 
 
+def test_another_stream_or_other_channels_probe_nothing_anew(tmp_path: Path):
+    (tmp_path / "a.mkv").write_bytes(streams(tone(2), tone(3)))
+    stage, files = probe_stage(), find(str(tmp_path))
+    ((chunk, listing),) = chunks(files).items()
+    probed = stage.process(chunk, {"listing": Artifact(listing)}, NoAttempts()).table
+    first, second = (
+        arrange(files, probed, {}, IngestConfig(stream=stream)).partitions for stream in (0, 1)
+    )
+    assert list(first) != list(second)  # the name of a partition says which stream is heard
+
+
+def test_spans_of_a_file_are_those_of_its_samples(tmp_path: Path):
+    sound = speech(SECONDS)
+    (tmp_path / "a.wav").write_bytes(wav(np.stack([sound, sound], axis=1), subtype="FLOAT"))
+    spans = [audio.Span(0.5, 1.5), audio.Span(3.5, 5.0), audio.Span(1.0)]
+    found = audio.decode_mixed_down(str(tmp_path / "a.wav"), 0.999, spans=spans)
+    for span, mixed in zip(spans, found, strict=True):
+        last = None if span.end_s is None else round(span.end_s * RATE)
+        there = sound[round(span.start_s * RATE) : last]
+        np.testing.assert_allclose(mixed.waveform, there - there.mean(), atol=1e-5)
+    with pytest.raises(audio.NoChannelError, match="none with the number 2"):
+        audio.decode_mixed_down(str(tmp_path / "a.wav"), 0.999, channel=2)
+
+
 CALL = np.stack([speech(6, 1), speech(6, 2)])
 TIME_CODE = np.sign(np.sin(np.arange(6 * RATE) * 0.7)).astype(np.float32) * 0.3
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,25 @@ def test_a_survey_adds_up_headers_and_passes_over_what_is_no_audio(tmp_path: Pat
     probed, total_s = survey(corpus.find(str(tmp_path)), IngestConfig())
     assert {file.path: length for file, length in probed.items()} == {"a.wav": 3.0, "b.flac": 5.0}
     assert total_s == pytest.approx(8.0, rel=0.01)
+
+
+def test_a_survey_counts_the_recordings_that_ingest_makes(tmp_path: Path):
+    for name, seconds in (("a.wav", 5.0), ("b.wav", 7.0)):
+        noise(tmp_path, name, seconds)
+    (tmp_path / "copy of b.wav").write_bytes((tmp_path / "b.wav").read_bytes())
+    channels = np.random.default_rng(0).normal(0, 0.1, (3 * RATE, 2))
+    soundfile.write(tmp_path / "two.wav", channels, RATE)
+    said = [
+        {"path": "a.wav", "offset": 0, "duration": 2},
+        {"path": "a.wav", "offset": 2, "duration": 3},
+        *({"path": name} for name in ("b.wav", "copy of b.wav", "two.wav")),
+    ]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, said)))
+    recordings, total_s = survey(
+        corpus.find(str(tmp_path / "m.jsonl")), IngestConfig(channels="split")
+    )
+    assert sorted(recordings.values()) == [2.0, 3.0, 3.0, 3.0, 7.0]
+    assert total_s == pytest.approx(18.0)
 
 
 def test_where_not_all_headers_are_read_bytes_stand_in_for_seconds(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from gpa.eval.labels import score as curation
 from gpa.eval.labels.outputs import Output, read_output
-from gpa.eval.labels.truth import read_truth
+from gpa.eval.labels.truth import TruthTurn, read_truth
 from gpa.runtime.errors import UserError
 
 
@@ -175,6 +176,21 @@ def test_a_language_that_no_aligner_and_no_asr_speaks_is_scored_all_the_same(
     figures = curation.score(output, write_turns(folder, turn)).figures
     assert figures["Text"]["sv: label, kept"].value > 0
     assert figures["Boundaries"]["first word cut"].count == 2
+
+
+def test_a_segment_is_scored_by_its_place_in_the_file(output: Output, truth_folder: Path):
+    truth = read_truth(truth_folder)["mix"]
+    later = truth.of_segment(-100.0, math.inf)  # the same 100 s into a file
+    before = TruthTurn(80.0, 99.0, "zoe", "what was said before", None, "en")
+    segment = replace(output.recordings[0], start_s=100.0, is_segment=True)
+    output_of_segment = replace(output, recordings=(segment, *output.recordings[1:]))
+    truth_of_file = replace(later, turns=(before, *later.turns))
+
+    def values(score: curation.Score) -> dict[str, float]:
+        return {k: each.value for found in score.figures.values() for k, each in found.items()}
+
+    found = values(curation.score(output_of_segment, {"mix": truth_of_file}))
+    assert found == pytest.approx(values(curation.score(output, {"mix": truth})), nan_ok=True)
 
 
 def test_turns_past_the_end_and_recordings_without_utterances_do_no_harm(

@@ -112,6 +112,25 @@ def test_recordings_of_one_name_are_told_apart_by_their_folders(tmp_path: Path):
     assert matches(["speakerC/0001.wav"], truths) == {} == matches(["0001.wav"], truths)
 
 
+def test_lines_about_segments_of_a_file_are_turns_of_it(tmp_path: Path):
+    rows = [
+        {"audio_filepath": "x.wav", "offset": 5.0, "duration": 2.5, "text": "second"},
+        {"audio_filepath": "x.wav", "offset": 1, "duration": 3, "text": "first"},
+        {"path": "y.wav", "start": "2", "end": 4, "text": "third", "speaker": "ann"},
+    ]
+    (tmp_path / "manifest.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    truths = read_truth(tmp_path)
+    assert [(t.start_s, t.end_s, t.text) for t in truths["x"].turns] == [
+        (1.0, 4.0, "first"),
+        (5.0, 7.5, "second"),
+    ]
+    (turn,) = truths["y"].of_segment(3.0, 5.0).turns
+    assert (turn.start_s, turn.end_s, turn.speaker) == (-1.0, 1.0, "ann")
+    assert not truths["y"].of_segment(4.0, 5.0).turns
+    # Recordings that are segments of one file have one path.
+    assert list(matches(["x.wav", "x.wav"], truths)) == ["x.wav"]
+
+
 def test_one_truth_belongs_to_the_nearest_of_two_recordings(tmp_path: Path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "1.rttm").write_text("SPEAKER 1 1 0.5 1.0 <NA> <NA> ann <NA> <NA>\n")
