@@ -48,10 +48,9 @@ def model_flops(config: Qwen3Config, batch: Mapping[str, Any]) -> float:
     A multiplication and an addition are two; backward is twice forward. Only supervised tokens
     meet the output layer, and a token sees those before it in its own sequence.
     """
-    width, head_dim = config.hidden_size, config.head_dim or 0
-    heads, others = (
-        count * head_dim for count in (config.num_attention_heads, 2 * config.num_key_value_heads)
-    )
+    width, head_dim = config.hidden_size, int(config.head_dim or 0)
+    heads = config.num_attention_heads * head_dim
+    others = 2 * config.num_key_value_heads * head_dim
     layer = width * (2 * heads + others + 3 * config.intermediate_size)
     starts = batch["cu_seq_lens_q"].long()
     useful = batch["input_ids"].flatten()[starts[:-1]] != config.pad_token_id
