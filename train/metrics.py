@@ -48,7 +48,7 @@ def model_flops(config: Qwen3Config, batch: Mapping[str, Any]) -> float:
     A multiplication and an addition are two; backward is twice forward. Only supervised tokens
     meet the output layer, and a token sees those before it in its own sequence.
     """
-    width, head_dim = config.hidden_size, config.head_dim or 0
+    width, head_dim = config.hidden_size, int(config.head_dim or 0)
     key_value_heads = config.num_key_value_heads or config.num_attention_heads
     heads, others = config.num_attention_heads * head_dim, 2 * key_value_heads * head_dim
     layer = width * (2 * heads + others + 3 * config.intermediate_size)
