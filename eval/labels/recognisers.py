@@ -83,8 +83,10 @@ def read_clips(folder: Path) -> list[Clip]:
         samples, rate = decode(str(file))
         whole = resample(mix_down(samples), rate, SAMPLE_RATE)
         for turn in usable:
-            begin, end = (round(s * SAMPLE_RATE) for s in (turn.start_s, turn.end_s))
-            waveform = whole[begin:end] if truth.timed else whole
+            waveform = whole
+            if truth.timed:  # else the turn may have no known end
+                begin, end = (round(s * SAMPLE_RATE) for s in (turn.start_s, turn.end_s))
+                waveform = whole[begin:end]
             said = units(turn.text or "", turn.language or "")
             if said and SHORTEST_S <= len(waveform) / SAMPLE_RATE <= LONGEST_S:
                 clips.append(Clip(waveform, turn.language or "", said))
