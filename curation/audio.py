@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from gpa.curation.decoding.channels import ChannelMeter, Channels
 from gpa.curation.decoding.fold import every_stream, fold
+from gpa.curation.decoding.places import open_place
 from gpa.curation.decoding.sound import DecodeError, Sound, Waveform
-from gpa.curation.places import open_place
 from gpa.runtime.errors import NotReadError, one_line
 
 # 8 GiB of float32, which is 6 hours of stereo at 48 kHz: more at once would kill the worker.
@@ -199,7 +199,7 @@ def decode_flac(data: bytes) -> tuple[Waveform, int]:
 
 @contextmanager
 def opened(uri: str) -> Iterator[IO[bytes]]:
-    """A seekable file, at a path, a URL, or in another file (`gpa.curation.places`).
+    """A seekable file, at a path, a URL, or in another file (`gpa.curation.decoding.places`).
 
     Raises NotReadError where storage does not give it, at whatever byte: decoders take an error
     of reading for the file's end.

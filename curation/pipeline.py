@@ -14,13 +14,13 @@ from gpa.curation.consensus.stage import ConsensusConfig, ConsensusStage
 from gpa.curation.denoise import DenoiseConfig, DenoiseStage
 from gpa.curation.ingest.stage import IngestConfig
 from gpa.curation.normalize import NormalizeConfig, NormalizeStage
-from gpa.curation.package import PackageConfig, PackageStage
+from gpa.curation.package.stage import PackageConfig, PackageStage
+from gpa.curation.package.verdicts import corrections, read_verdicts
 from gpa.curation.punctuate.stage import PunctuateConfig, PunctuateStage
 from gpa.curation.quality import QualityConfig, QualityStage
 from gpa.curation.segment.stage import SegmentConfig, SegmentStage
 from gpa.curation.transcribe.early_exit import early_exits
 from gpa.curation.transcribe.stage import TranscribeConfig, transcribe_stages
-from gpa.curation.verdicts import corrections, read_verdicts
 from gpa.runtime.config import Config, parse, read_yaml
 from gpa.runtime.errors import UserError
 from gpa.runtime.execution import Resources

@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from gpa.curation.package import SCHEMA_VERSION, SELECTED, audio_name
+from gpa.curation.package.stage import SCHEMA_VERSION, SELECTED, audio_name
 from gpa.runtime.artifacts import (
     ArtifactStore,
     DamageError,

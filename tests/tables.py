@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from gpa.curation.package import SELECTED
+from gpa.curation.package.stage import SELECTED
 from gpa.curation.tables import (
     ALIGNMENT,
     CONSENSUS,

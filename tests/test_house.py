@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from gpa.curation.package import PackageStage
+from gpa.curation.package.stage import PackageStage
 from gpa.curation.pipeline import build_stages, read_pipeline
 from tests.runs import ROOT
 
@@ -25,7 +25,7 @@ STEPS = (
     *("transcribe", "consensus", "punctuate", "package"),
 )
 FLOORS = (
-    ("text", "decoding", "audio", "places", "tables", "spans", "intervals", "verdicts"),
+    ("text", "decoding", "audio", "tables", "spans", "intervals"),
     ("models",),
     ("hypotheses",),
     STEPS,

@@ -24,7 +24,7 @@ from gpa.curation import close as closing
 from gpa.curation import run, shards
 from gpa.curation.consensus.stage import ConsensusConfig, PanelConfig
 from gpa.curation.ingest.stage import CORPUS
-from gpa.curation.package import SELECTED
+from gpa.curation.package.stage import SELECTED
 from gpa.curation.report import compare, summary
 from gpa.curation.report.audit import audit
 from gpa.curation.report.outputs import CORPUS_TABLE, open_run

@@ -26,11 +26,11 @@ from gpa.curation.explore.catalogue import Catalogue
 from gpa.curation.explore.spectrogram import spectrogram
 from gpa.curation.explore.verdicts import NAME, Verdicts
 from gpa.curation.explore.vocabulary import vocabulary
+from gpa.curation.package.verdicts import Verdict
 from gpa.curation.report.listen import read_sample, read_sound
 from gpa.curation.report.outputs import open_run
 from gpa.curation.report.page import templates
 from gpa.curation.report.samples import Drawn
-from gpa.curation.verdicts import Verdict
 from gpa.runtime.artifacts import parquet_bytes
 from gpa.runtime.errors import UserError
 

@@ -1,4 +1,4 @@
-"""`verdicts.jsonl` as one works: a line each (`gpa.curation.verdicts`), never lost and never rewritten."""
+"""`verdicts.jsonl` as one works: a line each (`gpa.curation.package.verdicts`), never lost and never rewritten."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import threading
 from pathlib import Path
 
-from gpa.curation.verdicts import Verdict, read_verdicts
+from gpa.curation.package.verdicts import Verdict, read_verdicts
 
 NAME = "verdicts.jsonl"
 

@@ -20,8 +20,8 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gpa.curation.decoding.places import in_bytes, in_row
 from gpa.curation.ingest.lhotse import said_of
-from gpa.curation.places import in_bytes, in_row
 from gpa.runtime.errors import one_line
 
 SUFFIXES = (".tar", ".parquet")

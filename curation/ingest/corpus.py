@@ -21,6 +21,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gpa.curation.decoding.places import open_file
 from gpa.curation.ingest import containers, kaldi
 from gpa.curation.ingest.containers import Member
 from gpa.curation.ingest.manifest import (
@@ -32,7 +33,6 @@ from gpa.curation.ingest.manifest import (
     unread_columns,
 )
 from gpa.curation.ingest.names import says_audio
-from gpa.curation.places import open_file
 from gpa.runtime.errors import UserError, one_line
 from gpa.runtime.storage import filesystem_of
 
@@ -47,7 +47,7 @@ HIDDEN = "it is hidden: its name begins with a dot"
 class RawFile:
     """A file, a part of one, or a segment, that may be a recording.
 
-    `path` is how the corpus names it, `uri` what opens it (`gpa.curation.places`). `stamp` changes when the file does,
+    `path` is how the corpus names it, `uri` what opens it (`gpa.curation.decoding.places`). `stamp` changes when the file does,
     so that content need not be hashed again. `claimed` tells that its name, or a manifest, says
     audio: then failing to be audio is a reject; otherwise it is simply another file. `error`
     says why it is not opened at all, and `not_read` that this is storage's, which may give it

@@ -31,7 +31,7 @@ SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz", ".csv", ".parquet")
 PATHS = ("path", "audio_filepath")
 LANGUAGES = ("language", "lang")
 TIMES = ("offset", "duration", "start", "end")
-# Kept as given, and read: `gpa.curation.package`.
+# Kept as given, and read: `gpa.curation.package.stage`.
 READ_LATER = ("text", "speaker", "licence")
 DECIDE = frozenset({*PATHS, *LANGUAGES, *TIMES, "channel"})
 # Characters in a field of CSV; the library's own limit is 131,072.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from gpa.curation.package import PackageStage
+from gpa.curation.package.stage import PackageStage
 from gpa.curation.pipeline import ForecastConfig, PipelineConfig, build_stages
 from gpa.curation.waves import AUDIO
 from gpa.runtime.errors import UserError

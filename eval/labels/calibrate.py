@@ -17,10 +17,10 @@ from pathlib import Path, PurePosixPath
 from rich.console import Console
 from rich.table import Table
 
-from gpa.curation import verdicts
 from gpa.curation.consensus.stage import ConsensusConfig
-from gpa.curation.expected import Cell
 from gpa.curation.intervals import Estimate, ratio
+from gpa.curation.package import verdicts
+from gpa.curation.package.expected import Cell
 from gpa.curation.report.samples import PWER_STRATA
 from gpa.eval.labels.decisions import Decided, Decisions, read_decisions
 from gpa.eval.labels.judged import LABEL, JudgedText, judge_texts, match

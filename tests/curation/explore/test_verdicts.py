@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from gpa.curation.explore.verdicts import Verdicts
-from gpa.curation.verdicts import Verdict
+from gpa.curation.package.verdicts import Verdict
 
 
 def given(verdicts: Verdicts, utterance_id: str) -> set[tuple[str, str, str | None]]:

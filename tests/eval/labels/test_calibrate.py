@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from gpa.curation.consensus.stage import ConsensusConfig, PanelConfig
-from gpa.curation.expected import read_calibration
 from gpa.curation.intervals import Estimate
+from gpa.curation.package.expected import read_calibration
 from gpa.eval.labels import calibrate as calibration
 from gpa.eval.labels.calibrate import (
     Judged,

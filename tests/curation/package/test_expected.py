@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpa.curation.expected import Calibration, Cell, read_calibration
-from gpa.curation.package import PackageConfig, PackageStage
+from gpa.curation.package.expected import Calibration, Cell, read_calibration
+from gpa.curation.package.stage import PackageConfig, PackageStage
 from gpa.curation.pipeline import build_stages, read_pipeline
 from gpa.runtime.errors import UserError
 from gpa.runtime.recipe import fingerprints

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from gpa.curation.expected import read_calibration
+from gpa.curation.package.expected import read_calibration
+from gpa.curation.package.verdicts import Correction
 from gpa.curation.tables import MEASURES, TOLD, known
 from gpa.curation.text.units import units
-from gpa.curation.verdicts import Correction
 from gpa.runtime.config import Config
 from gpa.runtime.stage import Artifact, Attempts, Stage, rows
 
@@ -54,7 +54,7 @@ SELECTED = pa.schema(
 class PackageConfig(Config):
     """How shards are cut, whose texts they hold, and what is said of each label."""
 
-    # verdicts.jsonl: a text that a person typed there is the label (`gpa.curation.verdicts`).
+    # verdicts.jsonl: a text that a person typed there is the label (`gpa.curation.package.verdicts`).
     corrections: Path | None = None
     shard_mb: float = Field(256.0, gt=0)  # megabytes of FLAC; the last utterance may exceed it
     # Written by `gpa calibrate OUT --truth DIR --json FILE`: gives every label its `expected_wer`.
@@ -119,7 +119,8 @@ class PackageStage(Stage):
             metadata |= _as_corrected(metadata, self._corrections.get(key))
             if "speaker" in metadata["given"] and utterance["recording_id"] in spoken_by_one:
                 metadata["speaker"] = str(metadata["given"]["speaker"])
-            if self._calibration:
+            # Not of a label that a person wrote.
+            if self._calibration and metadata["corrected_by"] is None:
                 metadata["expected_wer"] = self._calibration.expected(
                     consensus["pwer"], utterance["duration_s"]
                 )

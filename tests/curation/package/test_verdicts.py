@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gpa.curation.verdicts import Verdict, agreed, corrections, read_verdicts
+from gpa.curation.package.verdicts import Verdict, agreed, corrections, read_verdicts
 from gpa.runtime.errors import UserError
 
 

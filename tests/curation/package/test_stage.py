@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from gpa.curation.package import PackageConfig, PackageStage
+from gpa.curation.package.stage import PackageConfig, PackageStage
+from gpa.curation.package.verdicts import Correction
 from gpa.curation.pipeline import build_stages, package_stage, read_pipeline
-from gpa.curation.verdicts import Correction
 from gpa.runtime.errors import UserError
 from gpa.runtime.recipe import fingerprints
 from gpa.runtime.stage import NoAttempts
