@@ -12,6 +12,7 @@ import resource
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -28,7 +29,7 @@ from gpa.curation.normalize import NormalizeConfig, NormalizeStage
 from gpa.runtime.stage import Artifact, rows
 
 DONE = "every file has its row"
-MEMORY_BYTES = 1 << 30  # more than the libraries and some seconds of audio need
+MEMORY_BYTES = 3 << 28  # beside the libraries: more than some seconds of audio need
 FILE_S = 10
 
 
@@ -47,7 +48,9 @@ class Watched:
 
 
 def main(folder: str) -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    pages, *_ = Path("/proc/self/statm").read_text().split()
+    limit = int(pages) * resource.getpagesize() + MEMORY_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     files = find(folder)

