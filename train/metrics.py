@@ -70,7 +70,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def draw_losses(out: Path) -> Path:
+def draw_losses(out: Path, unit: str = "nats a token") -> Path:
     """Draw training and evaluation losses over the steps into loss.png; returns its path."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -78,7 +78,7 @@ def draw_losses(out: Path) -> Path:
     lines = read_metrics(out / METRICS)
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot(xlabel="optimizer step", ylabel="loss, nats a token")
+    axes = figure.add_subplot(xlabel="optimizer step", ylabel=f"loss, {unit}")
     names = sorted({name for line in lines for name in line if name.endswith("loss")})
     for name in names:
         points = [(line["step"], line[name]) for line in lines if name in line]

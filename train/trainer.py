@@ -91,7 +91,7 @@ class InOrder(torch.utils.data.Sampler[int]):
     Its length is that of the whole run, by which the Trainer counts its steps.
     """
 
-    def __init__(self, rows: PackedRows):
+    def __init__(self, rows: Any):
         self.rows = rows
 
     def __len__(self) -> int:
@@ -101,35 +101,17 @@ class InOrder(torch.utils.data.Sampler[int]):
         return iter(range(self.rows.first, len(self.rows)))
 
 
-class GPATrainer(Trainer):
-    """transformers' Trainer over packed rows.
-
-    A checkpoint is written aside and renamed when it is whole. Evaluation losses are means over
-    tokens, not over batches.
-    """
+class WholeCheckpoints(Trainer):
+    """transformers' Trainer; a checkpoint is written aside and renamed when it is whole."""
 
     UNFINISHED = ".unfinished"
 
-    def __init__(self, rows: PackedRows, out: Path, keep: int, **options: Any):
+    def __init__(self, rows: Any, out: Path, keep: int, **options: Any):
         super().__init__(train_dataset=rows, **options)
         self.rows, self.out, self.keep = rows, out, keep
 
     def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler:
         return InOrder(self.rows)
-
-    def prediction_step(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Tensor | Any],
-        prediction_loss_only: bool,
-        ignore_keys: list[str] | None = None,
-    ) -> tuple[None, Tensor, Tensor]:
-        """Sum of the losses of a row's supervised tokens, and their number."""
-        inputs = self._prepare_inputs(inputs)
-        with torch.no_grad(), self.compute_loss_context_manager():
-            loss = model(**inputs).loss
-        count = (inputs["labels"][:, 1:] != IGNORED).sum().reshape(1)
-        return None, (loss.float() * count).reshape(1), count
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         name = f"checkpoint-{self.state.global_step}"
@@ -153,6 +135,24 @@ class GPATrainer(Trainer):
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(self.out / self.UNFINISHED)
+
+
+class GPATrainer(WholeCheckpoints):
+    """A trainer over packed rows; evaluation losses are means over tokens, not over batches."""
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor | Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[None, Tensor, Tensor]:
+        """Sum of the losses of a row's supervised tokens, and their number."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            loss = model(**inputs).loss
+        count = (inputs["labels"][:, 1:] != IGNORED).sum().reshape(1)
+        return None, (loss.float() * count).reshape(1), count
 
 
 def _commit(aside: Path, final: Path) -> None:
@@ -317,7 +317,7 @@ def training_arguments(
         # Every step, so that the curve of a resumed run has the very numbers of a whole one.
         logging_steps=1,
         logging_nan_inf_filter=False,
-        report_to=_reports(),
+        report_to=reports(),
         # The rows know where to go on (InOrder); skipping those before would take ever longer.
         ignore_data_skip=True,
         remove_unused_columns=False,
@@ -330,7 +330,8 @@ def training_arguments(
     )
 
 
-def _reports() -> list[str]:
+def reports() -> list[str]:
+    """TensorBoard, where it is installed."""
     from transformers.integrations import is_tensorboard_available
 
     return ["tensorboard"] if is_tensorboard_available() else []
