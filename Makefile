@@ -21,7 +21,7 @@ PIP := $(VENV)/bin/pip --disable-pip-version-check install -q -c constraints.txt
 # Two files of tests at a time, in the order in which they are collected.
 PYTEST := $(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup curate doctor verify report tokenize train eval bench test test-fast faults lint format
+.PHONY: setup curate doctor verify report tokenize codec train eval bench test test-fast faults lint format
 
 setup: $(VENV)/.ready
 
@@ -52,6 +52,10 @@ doctor: setup
 
 tokenize: setup
 	$(GPA) tokenize --curated "$(CURATED)" $(GIVEN_OUT) --tokenizer $(TOKENIZER)
+
+codec: setup
+	$(GPA) codec --curated "$(CURATED)" $(GIVEN_OUT) $(if $(STEPS),--steps $(STEPS)) \
+		$(if $(CHECKPOINT),--start "$(CHECKPOINT)") $(if $(RESUME),--resume)
 
 train: setup
 	$(GPA) train --model $(MODEL) --phase $(PHASE) --tokens "$(TOKENS)" $(GIVEN_OUT) \

@@ -98,7 +98,9 @@ def doctor(
 
     settings = read_pipeline(config, pipeline)
     stages = build_stages(settings)
-    if not examiner.show(config, stages, Store(out), settings.resources, console):
+    well = examiner.show(config, stages, Store(out), settings.resources, console)
+    examiner.show_others(config, console)
+    if not well:
         raise typer.Exit(1)
     if load:
         examiner.load(stages, console)

@@ -83,6 +83,14 @@ def show(
     return well
 
 
+def show_others(config: Path, console: Console) -> None:
+    """Print what other rooms found: entry points of the group `gpa.doctor`, given the config."""
+    for entry in sorted(metadata.entry_points(group="gpa.doctor")):
+        for finding in entry.load()(config):
+            console.print(f"         {finding.subject:<28}  ", end="")
+            console.print(finding.found, markup=False, soft_wrap=True)
+
+
 def load(stages: Sequence[Stage], console: Console) -> None:
     """Load every model once: what adapters derive from their weights is then in the cache."""
     for stage in stages:

@@ -125,6 +125,36 @@ def evaluate(
 
 
 @app.command()
+def resynthesize(
+    curated: Annotated[str, typer.Option(help="The OUT of a finished curation.")] = "out",
+    tokenizer: TokenizerName = "small",
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many utterances.")] = None,
+    *,
+    config: ConfigFile,
+) -> None:
+    """Measure a codec: what a judge understands of speech that became tokens and speech again."""
+    from gpa.curation.models.quality.dnsmos import DNSMOS, DNSMOSConfig
+    from gpa.eval.benchmarks import resynthesis
+    from gpa.eval.config import read_config
+    from gpa.tokenize.run import choose
+    from gpa.tokenize.run import read_config as read_tokenize
+    from gpa.tokenize.weights import load_bicodec
+    from gpa.train.judges import Judges
+
+    codec = load_bicodec(choose(read_tokenize(config), tokenizer))
+    scorer = DNSMOS(DNSMOSConfig())
+    scorer.load()
+    by_language: dict[str, list] = {}
+    for utterance in resynthesis.read_set(curated, limit):
+        by_language.setdefault(utterance.metadata["language"], []).append(utterance)
+    judges = Judges.load(read_config(config), set(by_language), "eval").by_language
+    for language, utterances in by_language.items():
+        console.print(f"{curated}, {language}:")
+        for line in resynthesis.measure(utterances, codec, judges[language], scorer).lines():
+            console.print(f"  {line}")
+
+
+@app.command()
 @with_options
 def say(
     text: Annotated[str, typer.Argument(help="What is to be said.")],

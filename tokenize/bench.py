@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -14,10 +15,10 @@ from numpy.typing import NDArray
 
 from gpa.runtime.bench.figures import Measurement, one_torch_thread
 from gpa.tokenize.bicodec import BiCodec
-from gpa.tokenize.bicodec.features import standardize
+from gpa.tokenize.bicodec.features import FeatureExtractor, standardize
 from gpa.tokenize.glm import GLMTokenizer
 from gpa.tokenize.glm.features import log_mel
-from gpa.tokenize.weights import TokenizerConfig, load_tokenizers
+from gpa.tokenize.weights import RANDOM, TokenizerConfig, load_bicodec, load_tokenizers
 
 UTTERANCES = 40
 CURATED_RATE = 24000
@@ -27,7 +28,7 @@ Waveform = NDArray[np.float32]
 
 
 def bench() -> Iterator[Measurement]:
-    """All measurements, with small tokenizers and the default batches, on one thread.
+    """All measurements, with small random tokenizers and the default batches, on one thread.
 
     A core is busy with one utterance already, so that a batch gains there only what calls cost
     and must not lose it to padding; the gain of a GPU is not seen here.
@@ -48,7 +49,8 @@ def made_up_speech(count: int) -> list[Waveform]:
 
 
 def _measure() -> list[Measurement]:
-    bicodec, glm = load_tokenizers(TokenizerConfig())
+    bicodec, glm = load_tokenizers(TokenizerConfig(bicodec=RANDOM))
+    shipped = load_bicodec(TokenizerConfig())
     speech = made_up_speech(UTTERANCES)
     hours = sum(map(len, speech)) / CURATED_RATE / HOUR_S
 
@@ -58,6 +60,7 @@ def _measure() -> list[Measurement]:
     speakers = [clip.global_tokens for clip in tokens]
     standardized = [torch.from_numpy(standardize(clip)) for clip in for_bicodec]
     mels = glm.config.num_mel_bins
+    wav2vec2 = cast(FeatureExtractor, bicodec.features)
 
     encode, encode_singly = _cpu_s(
         lambda: bicodec.encode_prepared(for_bicodec),
@@ -77,9 +80,14 @@ def _measure() -> list[Measurement]:
     )
     resampling, convolutions, glm_resampling, log_mels = _cpu_s(
         lambda: _prepare_all(bicodec, speech),
-        lambda: [bicodec.features.frames(clip) for clip in standardized],
+        lambda: [wav2vec2.frames(clip) for clip in standardized],
         lambda: _prepare_all(glm, speech),
         lambda: [log_mel(torch.from_numpy(clip), mels) for clip in for_glm],
+    )
+
+    shipped_encode, shipped_decode = _cpu_s(
+        lambda: shipped.encode(speech, CURATED_RATE),
+        lambda: shipped.decode_batch(semantic, speakers),
     )
 
     per_hour = "s per hour of speech"
@@ -93,6 +101,12 @@ def _measure() -> list[Measurement]:
         Measurement("BiCodec encoding, batched", encode / hours, per_hour),
         Measurement("BiCodec fixed cost: resampling and volume", resampling / hours, per_hour),
         Measurement("BiCodec fixed cost: wav2vec 2.0 front end", convolutions / hours, per_hour),
+        Measurement(
+            "Small BiCodec encoding", HOUR_S * hours / shipped_encode, "times real time", 20
+        ),
+        Measurement(
+            "Small BiCodec decoding", HOUR_S * hours / shipped_decode, "times real time", 20
+        ),
         Measurement("GLM encoding, batched", glm_encode / hours, per_hour),
         Measurement("GLM fixed cost: resampling", glm_resampling / hours, per_hour),
         Measurement("GLM fixed cost: log-mel", log_mels / hours, per_hour),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from gpa.runtime.errors import UserError
+from gpa.tokenize.licences import consequence
 from gpa.tokenize.sequences import GLOBAL_TOKENS
 from gpa.tokenize.shards import LISTS, TokenShards
 from gpa.tokenize.small import NOTICE
@@ -93,14 +94,20 @@ def perplexity(counts: NDArray[np.int64]) -> float:
 
 def card(report: Mapping[str, Any]) -> str:
     """`README.md` of a folder of token shards."""
-    made_by = report["provenance"]
+    made_by, licences = report["provenance"], report.get("licences", {})
+    follows = "".join(
+        f"{model}'s weights are under {licence}: {clause}.\n\n"
+        for model, licence in licences.items()
+        if (clause := consequence(licence))
+    )
     warning = f"**Warning: {report['notice']}.**\n\n" if report["notice"] else ""
     return (
         f"# Token shards\n\n{warning}"
         f"{report['utterances']} utterances, {report['seconds'] / 3600:.2f} h, "
         f"{report['tokens']['all']:,} tokens.\n\n"
-        f"- BiCodec: `{made_by['bicodec']}`\n- GLM: `{made_by['glm']}`\n"
-        f"- text vocabulary: `{made_by['text_digest']}`\n\n"
+        f"- BiCodec: `{made_by['bicodec']}`, licence: {licences.get('bicodec')}\n"
+        f"- GLM: `{made_by['glm']}`, licence: {licences.get('glm')}\n"
+        f"- text vocabulary: `{made_by['text_digest']}`\n\n{follows}"
         "`index.parquet` names the shards: Arrow files with a row an utterance. `vocabulary/` is "
         "the tokenizer as a `transformers` folder; `rejected.parquet` what has no tokens, and "
         "why.\n"

@@ -13,6 +13,7 @@ import pyarrow as pa
 from rich.console import Console
 
 from gpa.curation.curated import find_shards
+from gpa.curation.doctor import Finding
 from gpa.curation.shards import PLAN
 from gpa.runtime import attempts
 from gpa.runtime.artifacts import ArtifactStore, parquet_bytes
@@ -25,11 +26,12 @@ from gpa.runtime.record import RunRecord
 from gpa.runtime.stage import REJECT_SCHEMA
 from gpa.runtime.storage import Store
 from gpa.tokenize.job import TokenizeStage
+from gpa.tokenize.licences import consequence
 from gpa.tokenize.report import card, show, totals
 from gpa.tokenize.shards import Provenance, TokenShards, write_index
 from gpa.tokenize.small import NOTICE
 from gpa.tokenize.vocabulary import Vocabulary
-from gpa.tokenize.weights import TokenizerConfig
+from gpa.tokenize.weights import TokenizerConfig, on_this_machine, weights_licence
 
 STAGE = "tokens"
 VOCABULARY = "vocabulary"
@@ -60,6 +62,19 @@ def choose(config: TokenizeConfig, name: str) -> TokenizerConfig:
     raise UserError(f"There is no tokenizer {name!r}; {advice}")
 
 
+def findings(config_file: Path) -> Iterator[Finding]:
+    """What `gpa doctor` says of tokenizers: licence, where the weights are, and what follows."""
+    if "tokenize" not in read_yaml(config_file):
+        return
+    for name, tokenizer in read_config(config_file).tokenizers.items():
+        for weights in dict.fromkeys((tokenizer.bicodec, tokenizer.glm)):
+            licence = weights_licence(weights)
+            here = on_this_machine(weights)
+            where = "on this machine" if here else f"not here: `hf download {weights}`"
+            said = [f"{weights}: {licence}", where, consequence(licence)]
+            yield Finding(f"tokenizer/{name}", "; ".join(filter(None, said)))
+
+
 def tokenize(
     curated: str, out: Path, tokenizer: TokenizerConfig, resources: Resources, console: Console
 ) -> dict[str, Any]:
@@ -79,6 +94,7 @@ def tokenize(
     provenance = _provenance(stage, tokenizer)
     if not provenance.trained:
         console.print(f"[yellow]Tokens are {NOTICE}.[/yellow]")
+        console.print("Trained ones: TOKENIZER=published; `gpa doctor` says where its weights are.")
     with only_run(store), attempts.forgotten(store), Engine(resources) as engine:
         artifacts = ArtifactStore(store)
         record = RunRecord(store, {"pipeline": "tokenize", "curated": curated})
@@ -100,6 +116,7 @@ def tokenize(
         write_index(out, _index_rows(artifacts, made, partitions), provenance)
         worker_s = record.content["stages"][STAGE]["worker_s"]
         report = totals(TokenShards(out), rejected, worker_s)
+        report["licences"] = {model: facts.licence for model, facts in stage.models().items()}
         store.write(REPORT, json.dumps(report, indent=1).encode())
         store.write(CARD, card(report).encode())
         record.finish()

@@ -1,4 +1,4 @@
-"""Small checkpoints of both tokenizers, made from a seed: `TOKENIZER=small`.
+"""Small random checkpoints of both tokenizers, made from a seed: `TOKENIZER=random`.
 
 Same architectures, same file layout, the published numbers of tokens, and random weights: the
 whole chain runs on them, and their tokens carry NO trained codec. Whatever shows such tokens to
@@ -26,7 +26,7 @@ from gpa.tokenize.bicodec.network import BiCodecNetwork
 from gpa.tokenize.glm.config import FEATURE_SETTINGS, GLMConfig
 from gpa.tokenize.glm.encoder import WhisperVQEncoder
 
-NOTICE = "made with small random tokenizers; these tokens carry no trained codec"
+NOTICE = "made with a small random tokenizer; its tokens carry no speech"
 
 BICODEC = "BiCodec"
 GLM = "glm-4-voice-tokenizer"

@@ -21,8 +21,13 @@ from gpa.tokenize.bicodec.loading import find_parts
 from gpa.tokenize.checkpoint import WEIGHT_FILES
 from gpa.tokenize.glm import GLMTokenizer
 from gpa.tokenize.glm.tokenizer import RELEASED, find_folder
+from gpa.tokenize.licences import licence_of
 
+# The small BiCodec that is shipped, trained on public-domain and CC BY speech; and networks of
+# random weights, drawn from a seed, for trying the chain.
 SMALL = "small"
+SMALL_BICODEC = Path(__file__).parent / "bicodec" / "small"
+RANDOM = "random"
 # What we need of a repository on the hub: Spark-TTS, GPA and GLM-4-Voice hold more, or less.
 BICODEC_FILES = ("BiCodec/*", "wav2vec2-large-xlsr-53/*")
 GLM_FILES = (f"{RELEASED}/*", "config.json", "preprocessor_config.json", "model.safetensors")
@@ -31,12 +36,12 @@ GLM_FILES = (f"{RELEASED}/*", "config.json", "preprocessor_config.json", "model.
 class TokenizerConfig(Config):
     """The checkpoints of both tokenizers, and how much they work on at once.
 
-    `bicodec` and `glm` are folders in a published layout or names on the hub; "small" makes
-    small random ones from `seed`, for trying the chain without any weights.
+    `bicodec` and `glm` are folders in a published layout or names on the hub. "small" is the
+    BiCodec that is shipped; "random" makes a small random one from `seed`, for trying the chain.
     """
 
     bicodec: str = SMALL
-    glm: str = SMALL
+    glm: str = RANDOM
     seed: int = 0
     device: Literal["cpu", "cuda"] = "cpu"
     # Bounds memory: seconds of audio, padding included, in one batch of a tokenizer; and so also
@@ -49,7 +54,7 @@ class TokenizerConfig(Config):
     @property
     def trained(self) -> bool:
         """Whether the tokens stand for anything."""
-        return SMALL not in (self.bicodec, self.glm)
+        return RANDOM not in (self.bicodec, self.glm)
 
 
 def load_tokenizers(config: TokenizerConfig) -> tuple[BiCodec, GLMTokenizer]:
@@ -62,12 +67,41 @@ def load_tokenizers(config: TokenizerConfig) -> tuple[BiCodec, GLMTokenizer]:
     )
 
 
+def load_bicodec(config: TokenizerConfig) -> BiCodec:
+    """BiCodec alone; raises UserError with the remedy."""
+    require_device(config.device, "tokenize.tokenizers")
+    return BiCodec.load(checkpoint_folders(config)[0], config.device, config.max_batch_s)
+
+
 def checkpoint_folders(config: TokenizerConfig) -> tuple[Path, Path]:
     """Local folders of BiCodec and of the GLM tokenizer; raises UserError with the remedy."""
     made = None if config.trained else small.small_tokenizers(user_cache(), config.seed)
-    bicodec = made[0] if made and config.bicodec == SMALL else _find(config.bicodec, BICODEC_FILES)
-    glm = made[1] if made and config.glm == SMALL else _find(config.glm, GLM_FILES)
+    bicodec = made[0] if made and config.bicodec == RANDOM else find_bicodec(config.bicodec)
+    glm = made[1] if made and config.glm == RANDOM else _find(config.glm, GLM_FILES)
     return bicodec, glm
+
+
+def find_bicodec(name: str) -> Path:
+    """Local folder of a trained BiCodec: the small one, a folder or a repository on the hub."""
+    return SMALL_BICODEC if name == SMALL else _find(name, BICODEC_FILES)
+
+
+def weights_licence(name: str) -> str:
+    """The licence of weights as a config names them, found or not."""
+    return licence_of(name, SMALL_BICODEC if name == SMALL else Path(name).expanduser())
+
+
+def on_this_machine(name: str) -> bool:
+    """Whether weights need no download: made here, shipped, a folder, or in the hub's cache."""
+    if name in (SMALL, RANDOM) or Path(name).expanduser().is_dir():
+        return True
+    from huggingface_hub import snapshot_download
+
+    try:
+        snapshot_download(name, local_files_only=True)
+    except Exception:  # the hub's errors have no public base class
+        return False
+    return True
 
 
 def _find(name: str, files: Sequence[str]) -> Path:
@@ -99,25 +133,29 @@ def tokenizer_facts(config: TokenizerConfig) -> dict[str, Facts]:
     The same weights have one identity in every folder layout.
     """
     bicodec_folder, glm_folder = checkpoint_folders(config)
-    network, wav2vec2 = find_parts(bicodec_folder)
     glm = find_folder(glm_folder)
     gpu_share = 1.0 if config.device == "cuda" else 0.0
     return {
-        "bicodec": _facts(
-            "BiCodec", config.bicodec, {"bicodec": network, "wav2vec2": wav2vec2}, gpu_share
-        ),
+        "bicodec": _facts("BiCodec", config.bicodec, find_parts(bicodec_folder), gpu_share),
         "glm": _facts("GLM-4-Voice tokenizer", config.glm, {"glm": glm}, gpu_share),
     }
 
 
 def _facts(model: str, name: str, folders: Mapping[str, Path], gpu_share: float) -> Facts:
-    made_here = name == SMALL
-    origin = "made here" if made_here else "folder" if Path(name).is_dir() else "hub"
-    licence = "none needed" if made_here else "see the checkpoint's own card"
+    origin = (
+        "made here"
+        if name == RANDOM
+        else "shipped"
+        if name == SMALL
+        else "folder"
+        if Path(name).is_dir()
+        else "hub"
+    )
     folder = next(iter(folders.values()))
+    licence = licence_of(name, folder)
     identity = digest({part: _hashes(where) for part, where in folders.items()})
     weights = Weights(name, origin, str(folder), identity, licence)
-    shown = f"small random {model}" if made_here else model
+    shown = f"small random {model}" if name == RANDOM else model
     return Facts(shown, "gpa", licence, (weights,), gpu_share=gpu_share)
 
 

@@ -53,3 +53,32 @@ def train(
         checkpoint=checkpoint,
         resume=resume,
     )
+
+
+@app.command()
+def codec(
+    curated: Annotated[str, typer.Option(help="The OUT of a finished curation.")] = "out",
+    out: Annotated[Path, typer.Option(help="Folder for the codec and its checkpoints.")] = Path(
+        "codec"
+    ),
+    steps: Annotated[int | None, typer.Option(help="Default: those of the config file.")] = None,
+    start: Annotated[
+        str, typer.Option(help="Weights to start from: a folder, small (shipped) or fresh.")
+    ] = "small",
+    resume: Annotated[bool, typer.Option(help="Go on with the run in OUT.")] = False,
+    *,
+    config: ConfigFile,
+) -> None:
+    """Train a BiCodec on curated speech, so that its tokens fit the language and the domain."""
+    from gpa.train import command
+    from gpa.train.codec import command as codec_command
+
+    command.use_all_cores()
+    codec_command.train_codec(
+        codec_command.read_config(config),
+        curated=curated,
+        out=out,
+        steps=steps,
+        start=start,
+        resume=resume,
+    )

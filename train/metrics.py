@@ -150,7 +150,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def draw_losses(out: Path) -> Path:
+def draw_losses(out: Path, unit: str = "nats a token") -> Path:
     """Draw training and evaluation losses over the steps into loss.png; returns its path.
 
     Of reinforcement, whose loss says nothing, the rewards.
@@ -164,7 +164,7 @@ def draw_losses(out: Path) -> Path:
     logged = {name for line in lines for name in line}
     rewarded = any(name.endswith("_reward") for name in logged)
     axes = figure.add_subplot(
-        xlabel="optimizer step", ylabel="reward" if rewarded else "loss, nats a token"
+        xlabel="optimizer step", ylabel="reward" if rewarded else f"loss, {unit}"
     )
     names = sorted(name for name in logged if name.endswith("_reward" if rewarded else "loss"))
     for name in names:

@@ -41,7 +41,7 @@ class InOrder(torch.utils.data.Sampler[int]):
     Its length is that of the whole run, by which the Trainer counts its steps.
     """
 
-    def __init__(self, rows: PackedRows):
+    def __init__(self, rows: Any):
         self.rows = rows
 
     def __len__(self) -> int:
@@ -51,22 +51,48 @@ class InOrder(torch.utils.data.Sampler[int]):
         return iter(range(self.rows.first, len(self.rows)))
 
 
-class GPATrainer(Trainer):
-    """transformers' Trainer over packed rows.
-
-    A checkpoint is written aside and renamed when it is whole. Evaluation losses are means over
-    tokens, not over batches.
-    """
+class WholeCheckpoints(Trainer):
+    """transformers' Trainer; a checkpoint is written aside and renamed when it is whole."""
 
     UNFINISHED = ".unfinished"
 
-    def __init__(self, rows: PackedRows, out: Path, keep: int, **options: Any):
+    def __init__(self, rows: Any, out: Path, keep: int, **options: Any):
         super().__init__(train_dataset=rows, **options)
         self.rows, self.out, self.keep = rows, out, keep
-        self.network: Qwen3ForCausalLM = options["model"]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler:
         return InOrder(self.rows)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        name = f"checkpoint-{self.state.global_step}"
+        aside = Path(self._get_output_dir(trial))
+        try:
+            super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()
+            if self.is_world_process_zero():
+                _commit(aside / name, self.out / name)
+        except (OSError, SafetensorError, RuntimeError) as error:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise UserError(
+                f"Checkpoint {name} could not be written to {self.out} "
+                f"({' '.join(str(error).split())[:200]}); free some disk and go on with RESUME=1 "
+                "from the last whole one."
+            ) from error
+        if self.is_world_process_zero():
+            for old in checkpoints(self.out)[: -self.keep]:
+                shutil.rmtree(old)
+        self.accelerator.wait_for_everyone()
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self.out / self.UNFINISHED)
+
+
+class GPATrainer(WholeCheckpoints):
+    """A trainer over packed rows; evaluation losses are means over tokens, not over batches."""
+
+    def __init__(self, rows: Any, out: Path, keep: int, **options: Any):
+        super().__init__(rows, out, keep, **options)
+        self.network: Qwen3ForCausalLM = options["model"]
 
     def prediction_step(
         self,
@@ -100,29 +126,6 @@ class GPATrainer(Trainer):
     def floating_point_ops(self, inputs: dict[str, Tensor | Any]) -> int:
         """Operations of a training step, which the Trainer adds up."""
         return int(model_flops(self.network.config, inputs))
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        name = f"checkpoint-{self.state.global_step}"
-        aside = Path(self._get_output_dir(trial))
-        try:
-            super()._save_checkpoint(model, trial)
-            self.accelerator.wait_for_everyone()
-            if self.is_world_process_zero():
-                _commit(aside / name, self.out / name)
-        except (OSError, SafetensorError, RuntimeError) as error:
-            shutil.rmtree(aside, ignore_errors=True)
-            raise UserError(
-                f"Checkpoint {name} could not be written to {self.out} "
-                f"({' '.join(str(error).split())[:200]}); free some disk and go on with RESUME=1 "
-                "from the last whole one."
-            ) from error
-        if self.is_world_process_zero():
-            for old in checkpoints(self.out)[: -self.keep]:
-                shutil.rmtree(old)
-        self.accelerator.wait_for_everyone()
-
-    def _get_output_dir(self, trial: Any) -> str:
-        return str(self.out / self.UNFINISHED)
 
 
 def _commit(aside: Path, final: Path) -> None:
@@ -295,7 +298,7 @@ def training_arguments(
         logging_steps=1,
         logging_nan_inf_filter=False,
         include_num_input_tokens_seen="no" if phase == "reinforce" else "non_padding",
-        report_to=_reports(),
+        report_to=reports(),
         # The rows know where to go on (InOrder); skipping those before would take ever longer.
         ignore_data_skip=True,
         remove_unused_columns=False,
@@ -308,7 +311,8 @@ def training_arguments(
     )
 
 
-def _reports() -> list[str]:
+def reports() -> list[str]:
+    """TensorBoard, where it is installed."""
     from transformers.integrations import is_tensorboard_available
 
     return ["tensorboard"] if is_tensorboard_available() else []

@@ -139,7 +139,7 @@ def test_a_misspelt_tokenizer_or_key_is_answered_with_the_nearest():
     assert choose(config, "published").trained
     with pytest.raises(UserError, match=r"no tokenizer 'smal'; did you mean 'small'\?"):
         choose(config, "smal")
-    with pytest.raises(UserError, match="the config file has small, published"):
+    with pytest.raises(UserError, match="the config file has small, random, published"):
         choose(config, "xyz")
     with pytest.raises(UserError, match="did you mean 'bicodec'"):
         parse(TokenizeConfig, {"tokenizers": {"mine": {"bicodex": "folder"}}}, "here")

@@ -70,12 +70,12 @@ def curated_clips() -> dict[str, bytes]:
 
 @pytest.fixture(scope="session")
 def speech_shards(vocabulary: Vocabulary, tmp_path_factory: pytest.TempPathFactory) -> TokenShards:
-    """Sixteen utterances of real speech, as the tokenize job makes them with `small`."""
+    """Sixteen utterances of real speech, as the tokenize job makes them with `random`."""
     scratch, folder = (tmp_path_factory.mktemp(name) for name in ("curated", "speech"))
     curated = scratch / "clips.tar"
     content = tar_bytes(curated_clips())
     curated.write_bytes(content)
-    stage = TokenizeStage("tokens", TokenizerConfig(), ["curated"])
+    stage = TokenizeStage("tokens", TokenizerConfig(bicodec="random"), ["curated"])
     stage.load()
     shard = Artifact(
         pa.table({"uri": [str(curated)], "sha256": [hashlib.sha256(content).hexdigest()]})

@@ -41,8 +41,16 @@ def reference_clip(waveform: NDArray[np.float32], samples: int) -> NDArray[np.fl
     return np.resize(waveform[:samples], samples)
 
 
-def mel_spectrogram(waveforms: Tensor, config: MelConfig) -> Tensor:
+def mel_spectrogram(waveforms: Tensor, config: MelConfig, center: bool = True) -> Tensor:
     """Slaney mel bands of magnitudes, no logarithm: (batch, samples) to (batch, mels, frames)."""
+    return mel_bands(config).to(waveforms.device) @ magnitudes(waveforms, config, center)
+
+
+def magnitudes(waveforms: Tensor, config: MelConfig, center: bool = True) -> Tensor:
+    """Magnitudes (batch, frequencies, frames) of waveforms (batch, samples).
+
+    Frames are centred on every hop, the ends mirrored; or else lie within the waveform.
+    """
     window = torch.zeros(config.n_fft, device=waveforms.device)
     left = (config.n_fft - config.win_length) // 2
     window[left : left + config.win_length] = torch.hann_window(config.win_length)
@@ -51,16 +59,16 @@ def mel_spectrogram(waveforms: Tensor, config: MelConfig) -> Tensor:
         config.n_fft,
         config.hop_length,
         window=window,
-        center=True,
+        center=center,
         pad_mode="reflect",
         return_complex=True,
     )
-    return _mel_bands(config).to(waveforms.device).T @ spectrum.abs()
+    return spectrum.abs()
 
 
-@lru_cache(maxsize=2)
-def _mel_bands(config: MelConfig) -> Tensor:
-    """Triangular bands (frequencies, mels)."""
+@lru_cache(maxsize=16)
+def mel_bands(config: MelConfig) -> Tensor:
+    """Triangular bands (mels, frequencies)."""
     bands = mel_filter_bank(
         num_frequency_bins=config.n_fft // 2 + 1,
         num_mel_filters=config.num_mels,
@@ -70,4 +78,4 @@ def _mel_bands(config: MelConfig) -> Tensor:
         norm="slaney",
         mel_scale="slaney",
     )
-    return torch.from_numpy(bands).float()
+    return torch.from_numpy(bands).float().T.contiguous()

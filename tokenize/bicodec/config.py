@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Discriminator, Field, Tag
 
 from gpa.runtime.config import Config, parse, read_yaml
 
@@ -17,7 +17,7 @@ class PublishedConfig(Config):
 
 
 class MelConfig(PublishedConfig):
-    """Mel spectrogram that the speaker encoder hears."""
+    """Mel spectrogram that the speaker encoder hears, or the semantic encoder of a small codec."""
 
     sample_rate: Literal[16000]
     n_fft: int = Field(gt=0)
@@ -51,6 +51,27 @@ class WaveGeneratorConfig(PublishedConfig):
     kernel_sizes: tuple[int, ...]
 
 
+class ISTFTConfig(PublishedConfig):
+    """A small codec's decoder: a Vocos backbone that paints spectra of `n_fft` samples."""
+
+    input_channel: int = Field(gt=0)
+    dim: int = Field(gt=0)
+    intermediate_dim: int = Field(gt=0)
+    num_layers: int = Field(gt=0)
+    n_fft: int = Field(gt=0, multiple_of=2)
+    hop_length: Literal[320]
+
+
+def _decoder_kind(section: Any) -> str:
+    return "istft" if "n_fft" in section else "waves"
+
+
+DecoderConfig = Annotated[
+    Annotated[WaveGeneratorConfig, Tag("waves")] | Annotated[ISTFTConfig, Tag("istft")],
+    Discriminator(_decoder_kind),
+]
+
+
 class QuantizerConfig(PublishedConfig):
     """Codebook of the semantic tokens."""
 
@@ -72,11 +93,16 @@ class SpeakerEncoderConfig(PublishedConfig):
 
 
 class NetworkConfig(PublishedConfig):
-    """Section `audio_tokenizer`."""
+    """Section `audio_tokenizer`.
+
+    `features` is of our making: log-mel features of this geometry in the place of wav2vec 2.0,
+    which every published checkpoint has beside it.
+    """
 
     mel_params: MelConfig
+    features: MelConfig | None = None
     encoder: VocosConfig
-    decoder: WaveGeneratorConfig
+    decoder: DecoderConfig
     quantizer: QuantizerConfig
     speaker_encoder: SpeakerEncoderConfig
     prenet: VocosConfig

@@ -12,36 +12,43 @@ from torch import Tensor
 from gpa.runtime.errors import UserError
 from gpa.tokenize.bicodec.config import BiCodecConfig, read_config
 from gpa.tokenize.bicodec.features import FeatureExtractor, load_features
+from gpa.tokenize.bicodec.log_mel import LogMel
 from gpa.tokenize.bicodec.network import BiCodecNetwork
 from gpa.tokenize.bicodec.weight_norm import fold_weight_norm
 from gpa.tokenize.checkpoint import load_strictly, read_tensors
 
 WAV2VEC2 = "wav2vec2-large-xlsr-53"
 
+Features = FeatureExtractor | LogMel
+
 # Constants that the published file leaves out (and other exports may hold): we compute them.
 COMPUTED_PREFIX = "mel_transformer."
 
 
-def find_parts(folder: Path) -> tuple[Path, Path]:
-    """Folders of BiCodec itself and of its wav2vec 2.0 in a checkpoint; raises UserError.
+def find_parts(folder: Path) -> dict[str, Path]:
+    """Folders of BiCodec itself and of the wav2vec 2.0 that it hears by; raises UserError.
 
     `folder` holds `config.yaml` and `model.safetensors`, or a folder `BiCodec/` that does: the
     roots of Spark-TTS and of the GPA release, where files of these names belong to others. The
-    wav2vec 2.0 folder lies inside (the GPA release) or beside it (Spark-TTS).
+    wav2vec 2.0 folder lies inside (the GPA release) or beside it (Spark-TTS); a small codec, which
+    hears log-mel features, has none.
     """
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder} to load BiCodec from.")
     if (folder / "BiCodec").is_dir():
         folder = folder / "BiCodec"
+    if read_config(folder / "config.yaml").audio_tokenizer.features:
+        return {"bicodec": folder}
     for wav2vec2 in (folder / WAV2VEC2, folder.parent / WAV2VEC2):
         if wav2vec2.is_dir():
-            return folder, wav2vec2
+            return {"bicodec": folder, "wav2vec2": wav2vec2}
     raise UserError(f"There is no folder {WAV2VEC2} in {folder} or beside it.")
 
 
-def load_parts(folder: Path) -> tuple[BiCodecConfig, BiCodecNetwork, FeatureExtractor]:
+def load_parts(folder: Path) -> tuple[BiCodecConfig, BiCodecNetwork, Features]:
     """Load all parts on the CPU; raises UserError that names what is missing or does not fit."""
-    folder, wav2vec2 = find_parts(folder)
+    parts = find_parts(folder)
+    folder = parts["bicodec"]
     config = read_config(folder / "config.yaml")
     tensors = {
         key: tensor
@@ -53,7 +60,8 @@ def load_parts(folder: Path) -> tuple[BiCodecConfig, BiCodecNetwork, FeatureExtr
         network = BiCodecNetwork(config.audio_tokenizer, channels, features)
     load_strictly(network, tensors, folder)
     fold_weight_norm(network)
-    return config, network, load_features(wav2vec2)
+    log_mel = config.audio_tokenizer.features
+    return config, network, LogMel(log_mel) if log_mel else load_features(parts["wav2vec2"])
 
 
 def _ecapa_widths(tensors: Mapping[str, Tensor]) -> tuple[int, int]:

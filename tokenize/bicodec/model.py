@@ -15,13 +15,8 @@ from torch.nn.utils.rnn import pad_sequence
 from gpa.runtime.errors import UserError
 from gpa.tokenize.bicodec.audio import mel_spectrogram, normalize_volume, reference_clip
 from gpa.tokenize.bicodec.config import BiCodecConfig
-from gpa.tokenize.bicodec.features import (
-    FRAME_SAMPLES,
-    FeatureExtractor,
-    frame_count,
-    standardize,
-)
-from gpa.tokenize.bicodec.loading import load_parts
+from gpa.tokenize.bicodec.features import FRAME_SAMPLES, frame_count, standardize
+from gpa.tokenize.bicodec.loading import Features, load_parts
 from gpa.tokenize.bicodec.network import BiCodecNetwork
 from gpa.tokenize.bicodec.padding import valid_mask
 from gpa.tokenize.clips import SAMPLE_RATE, ClipError, as_channels, batches_by_length, resample
@@ -54,7 +49,7 @@ class BiCodec:
         self,
         config: BiCodecConfig,
         network: BiCodecNetwork,
-        features: FeatureExtractor,
+        features: Features,
         device: str | torch.device = "cpu",
         max_batch_s: float = MAX_BATCH_S,
     ) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from gpa.tokenize.bicodec.config import NetworkConfig
+from gpa.tokenize.bicodec.config import ISTFTConfig, NetworkConfig
 from gpa.tokenize.bicodec.encoder import Encoder
+from gpa.tokenize.bicodec.istft import ISTFTGenerator
 from gpa.tokenize.bicodec.prenet import Prenet
 from gpa.tokenize.bicodec.quantizer import SemanticQuantizer
 from gpa.tokenize.bicodec.speaker_encoder import SpeakerEncoder
@@ -27,7 +28,11 @@ class BiCodecNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = Encoder(config.encoder)
-        self.decoder = WaveGenerator(config.decoder)
+        self.decoder = (
+            ISTFTGenerator(config.decoder)
+            if isinstance(config.decoder, ISTFTConfig)
+            else WaveGenerator(config.decoder)
+        )
         self.quantizer = SemanticQuantizer(config.quantizer)
         self.speaker_encoder = SpeakerEncoder(
             config.speaker_encoder, ecapa_channels, ecapa_features

@@ -53,6 +53,13 @@ class FiniteScalarQuantizer(nn.Module):
         half_width = levels // 2
         return self.project_out((digits - half_width) / half_width)
 
+    def straight_through(self, latents: Tensor) -> Tensor:
+        """Latents to quantized latents, both (..., dim), with the gradient of no rounding."""
+        scalars = self.bounded(latents)
+        rounded = scalars + (scalars.round() - scalars).detach()
+        half_widths = torch.tensor([level // 2 for level in self.levels], device=latents.device)
+        return self.project_out(rounded / half_widths)
+
     def _place_values(self, device: torch.device) -> Tensor:
         """What one step in each dimension adds to the token; the first varies fastest."""
         values = [math.prod(self.levels[:place]) for place in range(len(self.levels))]
@@ -85,4 +92,11 @@ class SpeakerEncoder(nn.Module):
 
     def decode(self, tokens: Tensor) -> Tensor:
         """Global tokens (batch, token_num) to d-vectors (batch, out_dim)."""
-        return self.project(self.quantizer.decode(tokens).transpose(1, 2).flatten(1))
+        return self._d_vectors(self.quantizer.decode(tokens))
+
+    def straight_through(self, mel: Tensor) -> Tensor:
+        """Mel spectrogram to d-vectors, rounded as in `decode`; gradients pass the rounding."""
+        return self._d_vectors(self.quantizer.straight_through(self.latents(mel)))
+
+    def _d_vectors(self, latents: Tensor) -> Tensor:
+        return self.project(latents.transpose(1, 2).flatten(1))

@@ -67,3 +67,10 @@ def fold_weight_norm(network: nn.Module) -> None:
     for layer in network.modules():
         if isinstance(layer, WeightNorm):
             layer.fold()
+
+
+def unfold_weight_norm(network: nn.Module) -> None:
+    """Undo `fold_weight_norm`, so that lengths and directions can be trained."""
+    for layer in network.modules():
+        if isinstance(layer, WeightNorm):
+            layer.folded = None

@@ -64,7 +64,7 @@ def test_speech_is_written_as_wav(gpa, folder, task):
     written = soundfile.info(folder / "new" / "answer.wav")
     # 20 tokens of 20 ms.
     assert (written.frames, written.samplerate, written.subtype) == (6_400, 16_000, "PCM_16")
-    assert "WARNING: made with small random tokenizers" in err
+    assert "WARNING: made with a small random tokenizer" in err
     assert (
         f"cut off at max_new_tokens of eval.generation.{'tts' if task[0] == 'say' else 'vc'}" in err
     )

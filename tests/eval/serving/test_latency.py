@@ -63,7 +63,7 @@ def test_tables_have_the_columns_of_the_paper():
             },
         )
     )
-    assert "random tokenizers" in text
+    assert "random tokenizer" in text
     synthesis, _, rest = text.partition("## Conversion")
     assert (
         "| concurrent requests | mean TTFC ms | P50 TTFC ms | P99 TTFC ms "

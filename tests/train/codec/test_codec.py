@@ -1,0 +1,227 @@
+"""`gpa codec`: lower losses, exact resume after a kill, folders that load, speakers kept apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import TrainerCallback
+
+from gpa.curation.curated import CuratedUtterance
+from gpa.runtime.errors import UserError
+from gpa.tokenize.bicodec import BiCodec
+from gpa.tokenize.bicodec.config import QuantizerConfig
+from gpa.tokenize.bicodec.quantizer import SemanticQuantizer
+from gpa.tokenize.bicodec.speaker_encoder import FiniteScalarQuantizer
+from gpa.tokenize.weights import SMALL_BICODEC
+from gpa.train.codec import command
+from gpa.train.codec.codebook import Codebook
+from gpa.train.codec.command import FRESH, CodecConfig, train_codec
+from gpa.train.codec.data import split
+from gpa.train.codec.objective import LossConfig, spectral_losses
+from gpa.train.metrics import read_metrics
+from gpa.train.trainer import checkpoints
+from tests.curation.curated_out import entry, flac, write_curated
+from tests.models import make_speech
+
+STEPS = 6
+
+
+def short(**changes) -> CodecConfig:
+    return CodecConfig.model_validate(
+        {
+            "held_back_share": 0.3,
+            "pieces": 2,
+            "piece_tokens": 10,
+            "voice_s": 0.3,
+            "evaluate_every_steps": 3,
+            "save_every_steps": 3,
+            "losses": {"continuous_steps": 2},
+        }
+        | changes
+    )
+
+
+@pytest.fixture(scope="module")
+def curated(tmp_path_factory) -> Path:
+    """Four clips of a second, of four speakers."""
+    entries = [
+        entry(number, flac(make_speech(16_000, number), 16_000), 1.0, "text") for number in range(4)
+    ]
+    return write_curated(tmp_path_factory.mktemp("curated"), [entries])
+
+
+@pytest.fixture(scope="module")
+def whole_run(curated, tmp_path_factory) -> Path:
+    """Fresh weights, never stopped."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    return train_codec(short(), curated=str(curated), out=out, steps=STEPS, start=FRESH)
+
+
+def test_the_loss_falls_and_what_is_held_back_is_measured(whole_run):
+    lines = read_metrics(whole_run / "metrics.jsonl")
+    losses = [line["features"] for line in lines if "loss" in line]
+    assert len(losses) == STEPS
+    assert losses[-1] < losses[0]
+    assert [line["step"] for line in lines if "eval_mel_loss" in line] == [3, 6]
+    assert (whole_run / "loss.png").is_file()
+    assert len([*(whole_run / "samples").glob("*.original.wav")]) == 1
+    assert len([*(whole_run / "samples").glob("*.codec.wav")]) == 1
+
+
+class Kill(TrainerCallback):
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == 4:
+            raise KeyboardInterrupt
+
+
+def test_a_run_that_was_killed_goes_on_to_the_same_weights(
+    whole_run, curated, tmp_path, monkeypatch
+):
+    out = tmp_path / "killed"
+    run = {"curated": str(curated), "out": out, "steps": STEPS, "start": FRESH}
+    with monkeypatch.context() as patched:
+        patched.setattr(command, "LossBar", Kill)
+        with pytest.raises(KeyboardInterrupt):
+            train_codec(short(), **run)
+    with pytest.raises(UserError, match="checkpoint-3 of a run; go on with RESUME=1"):
+        train_codec(short(), **run)
+    with pytest.raises(UserError, match="another config"):
+        train_codec(short(seed=1), **run, resume=True)
+    train_codec(short(), **run, resume=True)
+    assert (out / "metrics.jsonl").read_text() == (whole_run / "metrics.jsonl").read_text()
+    assert (out / "model.safetensors").read_bytes() == (
+        whole_run / "model.safetensors"
+    ).read_bytes()
+
+
+def test_checkpoints_and_the_result_are_folders_that_bicodec_loads(whole_run, speech):
+    for folder in (whole_run, *checkpoints(whole_run)):
+        codec = BiCodec.load(folder)
+        (tokens,) = codec.encode([speech(8_000)], 16_000)
+        waveform = codec.decode(tokens.semantic_tokens, tokens.global_tokens)
+        assert np.isfinite(waveform).all()
+    halves = load_file(whole_run / "model.safetensors")
+    assert {tensor.dtype for tensor in halves.values()} == {torch.float16}
+
+
+def test_a_codec_of_the_published_layout_is_trained_by_the_same_code(
+    curated, small_folders, tmp_path
+):
+    out = tmp_path / "tuned"
+    config = short(learning_rate=1e-4, evaluate_every_steps=2)
+    train_codec(config, curated=str(curated), out=out, steps=2, start=str(small_folders[0]))
+    before, after = (
+        BiCodec.load(folder).network.state_dict() for folder in (small_folders[0], out)
+    )
+    assert before.keys() == after.keys()
+    assert not torch.equal(before["decoder.model.0.weight_v"], after["decoder.model.0.weight_v"])
+
+
+def test_fewer_than_one_step_or_no_speech_is_said_before_any_work(curated, tmp_path):
+    with pytest.raises(UserError, match="make curate"):
+        train_codec(short(), curated=str(tmp_path), out=tmp_path / "out", start=FRESH)
+    assert not (tmp_path / "out").exists()
+
+
+def utterance(speaker: str, number: int, seconds: float) -> CuratedUtterance:
+    metadata = {
+        "utterance_id": f"{speaker}-{number}",
+        "speaker": speaker,
+        "duration_s": seconds,
+    }
+    return CuratedUtterance(metadata, b"")
+
+
+def test_no_speaker_is_on_both_sides_and_the_one_who_says_most_is_trained_on():
+    utterances = [utterance("much", number, 10) for number in range(20)]
+    utterances += [utterance(f"little-{number % 4}", number, 1) for number in range(12)]
+    trained, held = split(utterances, 0.05)
+    speakers = [{each.metadata["speaker"] for each in side} for side in (trained, held)]
+    assert held
+    assert not speakers[0] & speakers[1]
+    assert "much" in speakers[0]
+    assert len(trained) + len(held) == len(utterances)
+
+
+def test_of_one_speaker_utterances_are_held_back():
+    trained, held = split([utterance("one", number, 5) for number in range(20)], 0.1)
+    assert (len(trained), len(held)) == (18, 2)
+
+
+def test_of_speakers_too_long_for_the_share_the_shortest_is_held_back():
+    trained, held = split([utterance("a", 0, 50), utterance("b", 1, 10)], 0.01)
+    assert [each.metadata["speaker"] for each in held] == ["b"]
+    assert len(trained) == 1
+
+
+def quantizer(codes: int, dim: int = 2) -> SemanticQuantizer:
+    made = SemanticQuantizer(QuantizerConfig(input_dim=dim, codebook_size=codes, codebook_dim=dim))
+    torch.nn.init.normal_(made.codebook.weight, generator=torch.Generator().manual_seed(0))
+    made.cluster_size.zero_()
+    return made.train()
+
+
+def test_codes_move_to_the_means_of_what_is_looked_up_by_them():
+    made = quantizer(2)
+    with torch.no_grad():
+        made.codebook.weight.copy_(torch.tensor([[1.0, 0.1], [0.1, 1.0]]))
+    frames = torch.tensor([[3.0, 0.0], [0.0, 2.0]]).repeat(50, 1).T[None]
+    book = Codebook(made)
+    for _ in range(600):
+        book.look_up(frames)
+    torch.testing.assert_close(
+        made.codebook.weight.detach(), torch.tensor([[3.0, 0.0], [0.0, 2.0]]), atol=0.02, rtol=0
+    )
+
+
+def test_a_dead_code_begins_again_where_speech_is():
+    torch.manual_seed(0)
+    made = quantizer(2)
+    with torch.no_grad():
+        made.codebook.weight.copy_(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
+    frames = torch.randn(1, 2, 64).abs()
+    book = Codebook(made)
+    for _ in range(300):
+        book.look_up(frames)
+    assert (made.codebook.weight > 0).all()
+
+
+def test_an_evaluation_moves_no_code():
+    made = quantizer(8).eval()
+    before = made.codebook.weight.clone()
+    Codebook(made).look_up(torch.randn(1, 2, 16))
+    assert torch.equal(made.codebook.weight, before)
+
+
+def test_global_codes_in_training_are_those_of_inference_and_pass_gradients():
+    torch.manual_seed(0)
+    made = FiniteScalarQuantizer(6, [4] * 6)
+    latents = torch.randn(3, 5, 6, requires_grad=True)
+    trained = made.straight_through(latents)
+    torch.testing.assert_close(trained, made.decode(made.encode(latents)))
+    trained.sum().backward()
+    assert latents.grad.abs().sum() > 0
+
+
+def test_equal_waveforms_have_no_spectral_loss_and_others_have():
+    waveform = torch.from_numpy(make_speech(8_000))[None]
+    assert sum(spectral_losses(waveform, waveform, LossConfig())) == 0
+    assert all(loss > 0.1 for loss in spectral_losses(waveform / 2, waveform, LossConfig()))
+
+
+def test_the_shipped_codec_says_words_again():
+    """A clip that it was never trained on, of a speaker it never heard: nearer than silence."""
+    from tests.curation.curated_out import spoken
+
+    samples, rate = spoken("hello_world")
+    codec = BiCodec.load(SMALL_BICODEC)
+    clip = codec.prepare(0, samples, rate)
+    (tokens,) = codec.encode_prepared([clip])
+    ours = codec.decode(tokens.semantic_tokens, tokens.global_tokens)
+    pair = [torch.from_numpy(wave[: len(ours)])[None] for wave in (ours, clip)]
+    distance = spectral_losses(*pair, LossConfig())[0]
+    assert distance < 0.5 * spectral_losses(pair[0] * 0, pair[1], LossConfig())[0]

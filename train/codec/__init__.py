@@ -1,0 +1,1 @@
+"""Training BiCodec: from a checkpoint or from fresh weights, on curated speech."""

@@ -1,0 +1,111 @@
+"""What a codec is trained for: BiCodec's losses (arXiv:2503.01710, section 3.1), as far as they go.
+
+There are no discriminators: no adversarial loss and no feature matching.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveInt
+from torch import Tensor
+from torch.nn import functional as F
+
+from gpa.runtime.config import Config
+from gpa.tokenize.bicodec.audio import magnitudes, mel_bands
+from gpa.tokenize.bicodec.config import MelConfig
+from gpa.tokenize.bicodec.istft import ISTFTGenerator
+from gpa.tokenize.bicodec.network import BiCodecNetwork
+from gpa.tokenize.clips import SAMPLE_RATE
+from gpa.train.codec.codebook import Codebook
+
+# Magnitudes below are all the same silence.
+FLOOR = 1e-3
+MOST_MELS = 100
+
+
+class LossConfig(Config):
+    """Weights of the losses; 0 leaves one out."""
+
+    # Mean distance of log-mel bands and of log-magnitudes, over windows of these many samples.
+    mel: NonNegativeFloat = 1.0
+    stft: NonNegativeFloat = 0.5
+    windows: tuple[PositiveInt, ...] = (1024, 256)
+    # Mean distance of the log-magnitudes that an ISTFT head paints.
+    frames: NonNegativeFloat = 1.0
+    # Distance of the features that the postnet finds again, and of their change in time.
+    features: NonNegativeFloat = 1.0
+    change: NonNegativeFloat = 1.0
+    # Distance of what is looked up from its code.
+    commitment: NonNegativeFloat = 0.25
+    # Steps in which nothing is looked up, until the codebook starts from what there is.
+    continuous_steps: int = Field(default=100, ge=0)
+
+
+class Batch(NamedTuple):
+    """Pieces of speech: `waveforms` (batch, samples), what is heard of them (`features`, shape
+    (batch, tokens, channels)), and who speaks, `mel` (batch, mels, frames)."""
+
+    waveforms: Tensor
+    features: Tensor
+    mel: Tensor
+
+
+def losses(
+    network: BiCodecNetwork, batch: Batch, config: LossConfig, codebook: Codebook | None
+) -> dict[str, Tensor]:
+    """Each weighted loss of a batch, by name; without a codebook nothing is looked up."""
+    projected = network.quantizer.in_project(network.encoder(batch.features.transpose(1, 2)))
+    found: dict[str, Tensor] = {}
+    if codebook is not None:
+        codes = codebook.look_up(projected)
+        found["commitment"] = config.commitment * F.mse_loss(projected, codes)
+        # The gradient passes the lookup as if it were not there.
+        projected = projected + (codes - projected).detach()
+    d_vectors = network.speaker_encoder.straight_through(batch.mel)
+    hidden = network.prenet(network.quantizer.out_project(projected), d_vectors)
+    heard = network.postnet(hidden, None).transpose(1, 2)
+    found["features"] = config.features * F.l1_loss(heard, batch.features)
+    found["change"] = config.change * F.l1_loss(heard.diff(dim=1), batch.features.diff(dim=1))
+    features, decoder = hidden + d_vectors[:, :, None], network.decoder
+    target = batch.waveforms[:, : features.shape[2] * decoder.samples_per_token]
+    if isinstance(decoder, ISTFTGenerator):
+        log_magnitude, phase = decoder.paint(features)
+        goal = _log(decoder.analyse(target).abs())
+        found["frames"] = config.frames * F.l1_loss(log_magnitude, goal)
+        spoken = decoder.overlap(log_magnitude.exp(), phase)
+    else:
+        spoken = decoder(features)
+    found["mel"], found["stft"] = spectral_losses(spoken, target, config)
+    return found
+
+
+def spectral_losses(spoken: Tensor, target: Tensor, config: LossConfig) -> tuple[Tensor, Tensor]:
+    """Weighted distances of log-mel bands and of log-magnitudes of waveforms (batch, samples)."""
+    mel, stft = [], []
+    for window in config.windows:
+        geometry = _geometry(window)
+        ours, theirs = magnitudes(spoken, geometry), magnitudes(target, geometry)
+        bands = mel_bands(geometry).to(ours.device)
+        mel.append(F.l1_loss(_log(bands @ ours), _log(bands @ theirs)))
+        stft.append(F.l1_loss(_log(ours), _log(theirs)))
+    return config.mel * torch.stack(mel).mean(), config.stft * torch.stack(stft).mean()
+
+
+def _log(amounts: Tensor) -> Tensor:
+    return amounts.clamp(min=FLOOR).log()
+
+
+@cache
+def _geometry(window: int) -> MelConfig:
+    return MelConfig(
+        sample_rate=SAMPLE_RATE,
+        n_fft=window,
+        win_length=window,
+        hop_length=window // 4,
+        mel_fmin=0,
+        mel_fmax=None,
+        num_mels=min(MOST_MELS, window // 8),
+    )

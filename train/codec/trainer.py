@@ -1,0 +1,152 @@
+"""The trainer of a codec: the checkpoints, metrics and resuming of `gpa train`, other losses."""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+from torch import Tensor, nn
+
+from gpa.tokenize.bicodec import BiCodec
+from gpa.tokenize.bicodec.audio import mel_spectrogram
+from gpa.tokenize.bicodec.loading import WAV2VEC2
+from gpa.tokenize.bicodec.model import Waveform
+from gpa.tokenize.bicodec.network import BiCodecNetwork
+from gpa.tokenize.clips import SAMPLE_RATE
+from gpa.tokenize.report import perplexity
+from gpa.train.codec.codebook import Codebook
+from gpa.train.codec.data import Pieces, Speech
+from gpa.train.codec.objective import Batch, LossConfig, losses, spectral_losses
+from gpa.train.trainer import WholeCheckpoints
+
+SAMPLES = "samples"
+# Pieces that the codebook's first codes are drawn from.
+STARTING_PIECES = 200
+
+
+def complete(folder: Path, parts: Mapping[str, Path]) -> None:
+    """Lay what is not trained beside the weights in `folder`: config.yaml, and wav2vec 2.0."""
+    shutil.copy(parts["bicodec"] / "config.yaml", folder)
+    if "wav2vec2" in parts and not (folder / WAV2VEC2).exists():
+        (folder / WAV2VEC2).symlink_to(parts["wav2vec2"].resolve())
+
+
+class CodecTrainer(WholeCheckpoints):
+    """Trains the network of `codec`; every checkpoint is a folder that BiCodec.load takes.
+
+    `held` are the clips that it is evaluated on: whole, through tokens and back. `parts` are the
+    folders of the codec that training began with.
+    """
+
+    def __init__(
+        self,
+        codec: BiCodec,
+        pieces: Pieces,
+        held: Speech,
+        settings: LossConfig,
+        out: Path,
+        keep: int,
+        fresh: bool,
+        parts: Mapping[str, Path],
+        **options: Any,
+    ):
+        super().__init__(
+            pieces, out, keep, model=codec.network, eval_dataset=held or None, **options
+        )
+        self.codec, self.held, self.settings, self.parts = codec, held, settings, parts
+        self.codebook = Codebook(codec.network.quantizer)
+        # A codebook that was trained before is looked up in from the first step.
+        self.continuous_steps = settings.continuous_steps if fresh else 0
+        self._parts: dict[str, list[Tensor]] = defaultdict(list)
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor:
+        """The sum of all losses of a batch of pieces."""
+        step = self.state.global_step
+        if step == self.continuous_steps and step > 0:
+            self._start_codebook()
+        codebook = self.codebook if step >= self.continuous_steps else None
+        parts = losses(self._network(model), self._batch(inputs), self.settings, codebook)
+        for name, part in parts.items():
+            self._parts[name].append(part.detach())
+        return torch.stack(list(parts.values())).sum()
+
+    def _network(self, model: nn.Module) -> BiCodecNetwork:
+        return self.accelerator.unwrap_model(model)
+
+    @torch.no_grad()
+    def _batch(self, inputs: dict[str, Tensor]) -> Batch:
+        mel_params = self.codec.config.audio_tokenizer.mel_params
+        return Batch(
+            inputs["waveforms"],
+            self.codec.features(list(inputs["heard"])),
+            mel_spectrogram(inputs["voices"], mel_params),
+        )
+
+    @torch.no_grad()
+    def _start_codebook(self) -> None:
+        """From pieces beyond those of the run."""
+        network, count, pieces = self.codec.network, len(self.rows), []
+        for first in range(count, count + STARTING_PIECES, self.args.per_device_train_batch_size):
+            numbers = range(first, first + self.args.per_device_train_batch_size)
+            inputs = self._prepare_inputs(self.data_collator([self.rows[n] for n in numbers]))
+            latents = network.encoder(self._batch(inputs).features.transpose(1, 2))
+            pieces.append(network.quantizer.in_project(latents).transpose(1, 2).flatten(0, 1))
+        self.codebook.start(torch.cat(pieces))
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Each loss beside their sum."""
+        if "loss" in logs:
+            logs |= {
+                name: float(torch.stack(part).mean()) for name, part in self._parts.items() if part
+            }
+            self._parts.clear()
+        super().log(logs, start_time)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Mel distance of clips held back, and how the codebook is used; writes samples."""
+        self.codec.network.eval()
+        clips = [self.held.clip(number) for number in range(len(self.held))]
+        tokens = self.codec.encode_prepared(clips)
+        spoken = self.codec.decode_batch(
+            [each.semantic_tokens for each in tokens], [each.global_tokens for each in tokens]
+        )
+        distances, lengths = [], []
+        for number, (clip, ours) in enumerate(zip(clips, spoken, strict=True)):
+            made, target = (torch.from_numpy(each[: len(ours)])[None] for each in (ours, clip))
+            distances.append(float(spectral_losses(made, target, LossConfig())[0]))
+            lengths.append(len(ours))
+            self._write_samples(number, clip, ours)
+        used = np.bincount(np.concatenate([each.semantic_tokens for each in tokens]))
+        metrics = {
+            "eval_mel_loss": float(np.average(distances, weights=lengths)),
+            "eval_codes_used": int(np.count_nonzero(used)),
+            "eval_codes_perplexity": perplexity(used),
+        }
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+    def _write_samples(self, number: int, clip: Waveform, ours: Waveform) -> None:
+        folder = self.out / SAMPLES
+        folder.mkdir(parents=True, exist_ok=True)
+        name = self.held.utterances[number].metadata["utterance_id"]
+        for version, waveform in (("original", clip), ("codec", ours)):
+            soundfile.write(folder / f"{name}.{version}.wav", waveform, SAMPLE_RATE, "PCM_16")
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        complete(Path(output_dir or self.out), self.parts)
