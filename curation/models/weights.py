@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from gpa.runtime.errors import UserError
 from gpa.runtime.models import Facts, Source, Weights
@@ -148,6 +148,26 @@ def wheel_facts(
         weights=(wheel_weights(file.name, file, licence),),
         sample_rate=sample_rate,
         memory_mb=memory_mb,
+    )
+
+
+def transformers_facts(
+    model: str, source: Source, *, memory_per_size: int, **declared: Any
+) -> Facts:
+    """What a model declares whose checkpoint is a folder in transformers' layout.
+
+    Its memory is that of the library and `memory_per_size` times the weights. Raises UserError.
+    """
+    weights = resolve(source)
+    files = files_of(Path(weights.path), source)
+    size_mb = sum(f.stat().st_size for f in files if f.suffix == ".safetensors") // 1_000_000
+    return Facts(
+        model=f"{model} {source.name}",
+        library=library("transformers"),
+        licence=weights.licence,
+        weights=(weights,),
+        memory_mb=800 + memory_per_size * size_mb,
+        **declared,
     )
 
 

@@ -9,14 +9,13 @@ is repeated twenty times or more, and with it the loops that consensus must see.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
 from gpa.curation.models.asr.config import BatchedASRConfig
 from gpa.curation.models.asr.hearing import SAMPLE_RATE, Recogniser
 from gpa.curation.models.device import prepare_torch
 from gpa.curation.models.protocols import Facts, Hypothesis, Source, Waveform
-from gpa.curation.models.weights import files_of, library, resolve
+from gpa.curation.models.weights import resolve, transformers_facts
 
 # The authors take up to 20 minutes; utterances end at 30 s, and the tokens are for a minute.
 LONGEST_S = 60
@@ -73,18 +72,13 @@ class Qwen3ASR(Recogniser):
     def facts(self) -> Facts:
         """What the model needs; raises UserError where the weights lack."""
         (source,) = self.sources()
-        weights = resolve(source)
-        files = files_of(Path(weights.path), source)
-        size_mb = sum(f.stat().st_size for f in files if f.suffix == ".safetensors") // 1_000_000
-        return Facts(
-            model=f"qwen3-asr {self.config.weights}",
-            library=library("transformers"),
-            licence=weights.licence,
-            weights=(weights,),
+        return transformers_facts(
+            "qwen3-asr",
+            source,
+            memory_per_size=2,
             languages=frozenset(NAMES),
             sample_rate=SAMPLE_RATE,
             gpu_share=self.config.gpu_share,
-            memory_mb=800 + 2 * size_mb,
             longest_input_s=LONGEST_S,
             word_times=False,
             confidence_means="hypothesis: geometric mean of the probabilities of its tokens; words"

@@ -10,7 +10,6 @@ clips, and write other texts for them than alone.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
@@ -19,7 +18,7 @@ from gpa.curation.models.asr.config import ASRConfig
 from gpa.curation.models.asr.hearing import SAMPLE_RATE, Recogniser
 from gpa.curation.models.device import DeviceConfig, prepare_torch
 from gpa.curation.models.protocols import Facts, Hypothesis, Source, Waveform
-from gpa.curation.models.weights import files_of, library, resolve
+from gpa.curation.models.weights import resolve, transformers_facts
 
 # The authors' own demonstration takes no more; utterances end at 30 s anyway.
 LONGEST_S = 60
@@ -82,18 +81,13 @@ class Seamless(Recogniser):
     def facts(self) -> Facts:
         """What the model needs; raises UserError where the weights lack."""
         (source,) = self.sources()
-        weights = resolve(source)
-        files = files_of(Path(weights.path), source)
-        size_mb = sum(f.stat().st_size for f in files if f.suffix == ".safetensors") // 1_000_000
-        return Facts(
-            model=f"seamless {self.config.weights}",
-            library=library("transformers"),
-            licence=weights.licence,
-            weights=(weights,),
+        return transformers_facts(
+            "seamless",
+            source,
+            memory_per_size=1,
             languages=frozenset(CODES),
             sample_rate=SAMPLE_RATE,
             gpu_share=self.config.gpu_share,
-            memory_mb=800 + size_mb,
             longest_input_s=LONGEST_S,
             word_times=False,
             confidence_means="hypothesis: geometric mean of the probabilities of its tokens in"
