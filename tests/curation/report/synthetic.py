@@ -123,6 +123,11 @@ def misheard(words: Sequence[str], share: float, chance: np.random.Generator) ->
     return " ".join(said)
 
 
+def fingerprint(stage: str) -> str:
+    """Under which a Builder writes the artifacts of a stage."""
+    return RECORDINGS_FINGERPRINT if stage == "recordings" else "1"
+
+
 class Builder:
     """Writes an OUT, partition by partition."""
 
@@ -205,8 +210,7 @@ class Builder:
             for stage, rows in tables.items()
         }
         for stage, one in made.items():
-            fingerprint = RECORDINGS_FINGERPRINT if stage == "recordings" else "1"
-            self.artifacts.write(stage, fingerprint, name, one)
+            self.artifacts.write(stage, fingerprint(stage), name, one)
         self.partitions.append(name)
         self.manifest += tables["packaged"]
         self.parts.append((name, 0, len(tables["packaged"])))

@@ -14,7 +14,7 @@ from gpa.curation.report.compare import SHOWN, compare, differences, run
 from gpa.curation.report.outputs import open_run
 from gpa.runtime.errors import UserError
 from gpa.runtime.stage import Artifact
-from tests.curation.report.synthetic import Builder, write_out
+from tests.curation.report.synthetic import Builder, fingerprint, write_out
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +64,8 @@ def test_recordings_that_moved_to_other_partitions_are_still_the_same(tmp_path: 
 
     one, other = built(tmp_path / "one"), built(tmp_path / "other")
     for name in ("recordings", "utterances", "consensus"):
-        table = other.artifacts.table(name, "1", "part-a")
-        other.artifacts.write(name, "1", "part-x", Artifact(table))
+        table = other.artifacts.table(name, fingerprint(name), "part-a")
+        other.artifacts.write(name, fingerprint(name), "part-x", Artifact(table))
     other.partitions = ["part-x"]
     one.finish()
     other.finish()
@@ -84,9 +84,10 @@ def test_recordings_are_found_wherever_their_partition_begins(tmp_path: Path):
     def grouped(builder: Builder, groups: list[str]) -> None:
         for group in groups:
             for stage in ("recordings", "utterances", "consensus"):
-                tables = [builder.artifacts.table(stage, "1", f"part-{name}") for name in group]
+                under = fingerprint(stage)
+                tables = [builder.artifacts.table(stage, under, f"part-{name}") for name in group]
                 table = pa.concat_tables(tables)
-                builder.artifacts.write(stage, "1", f"of-{group}", Artifact(table))
+                builder.artifacts.write(stage, under, f"of-{group}", Artifact(table))
         builder.partitions = [f"of-{group}" for group in groups]
         builder.finish()
 
