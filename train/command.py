@@ -48,6 +48,7 @@ from gpa.train.trainer import (
     GPATrainer,
     check_identity,
     checkpoints,
+    last_checkpoint,
     make_trainer,
     read_place,
     read_step,
@@ -162,13 +163,7 @@ def prepare(
     if steps < 1:
         raise UserError(f"STEPS={steps} trains nothing; give at least 1.")
 
-    done = checkpoints(out)
-    if done and not resume:
-        raise UserError(
-            f"{out} already holds {done[-1].name} of a run; go on with RESUME=1, or choose "
-            "another OUT."
-        )
-    going_on = done[-1] if done else None
+    going_on = last_checkpoint(out, resume)
     holds = phase == "reinforce" and config.reinforce.kl > 0
     if phase != "pretrain" and checkpoint is None and (holds or going_on is None):
         raise UserError(f"PHASE={phase} starts from a checkpoint; name one with CHECKPOINT=...")

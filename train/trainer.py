@@ -150,6 +150,17 @@ def checkpoints(out: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name.split("-")[-1]))
 
 
+def last_checkpoint(out: Path, resume: bool) -> Path | None:
+    """Where a run goes on, None at its start; raises UserError where another's would be lost."""
+    done = checkpoints(out)
+    if done and not resume:
+        raise UserError(
+            f"{out} already holds {done[-1].name} of a run; go on with RESUME=1, or choose "
+            "another OUT."
+        )
+    return done[-1] if done else None
+
+
 class DataIdentity(TrainerCallback, ExportableState):
     """Writes what a model is trained on into its trainer_state.json."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -70,18 +70,6 @@ class Counts:
     seconds: float
     kept: int
     kept_seconds: float
-
-
-@dataclass(frozen=True)
-class Dispute:
-    """What one recogniser heard where another heard something else, and in how many utterances."""
-
-    first: str
-    second: str
-    heard_first: str
-    heard_second: str
-    count: int
-    utterances: list[str]  # the first that have it
 
 
 class Catalogue:
@@ -285,7 +273,7 @@ class Catalogue:
     def disputes(self, where: str, most: int = 200) -> list[dict[str, Any]]:
         """The most frequent words that two voters dispute, most frequent first.
 
-        Counted over the alignments on which pWER rests, as consensus wrote them down.
+        Each with its `count`, and the first `utterances` that have it. Counted over the alignments on which pWER rests, as consensus wrote them down.
         """
         words = "first, second, heard_first, heard_second"
         found = (
@@ -298,7 +286,7 @@ class Catalogue:
             .order(f"count DESC, {words}")
             .limit(most)
         )
-        return [asdict(Dispute(**row)) for row in fetch(found, where).to_pylist()]
+        return fetch(found, where).to_pylist()
 
 
 def _names(columns: list[str]) -> str:

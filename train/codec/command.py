@@ -14,7 +14,6 @@ from transformers import TrainingArguments
 from transformers.trainer_callback import ProgressCallback
 
 from gpa.runtime.config import Config, digest, parse, read_yaml
-from gpa.runtime.errors import UserError
 from gpa.tokenize.bicodec import BiCodec
 from gpa.tokenize.bicodec.config import read_config as read_codec_config
 from gpa.tokenize.bicodec.loading import find_parts
@@ -26,7 +25,7 @@ from gpa.train.codec.fresh import fresh_network
 from gpa.train.codec.objective import LossConfig
 from gpa.train.codec.trainer import CodecTrainer, complete
 from gpa.train.metrics import LossBar, MetricsFile, draw_losses
-from gpa.train.trainer import DataIdentity, check_identity, checkpoints, read_step, reports
+from gpa.train.trainer import DataIdentity, check_identity, last_checkpoint, read_step, reports
 
 # Instead of a checkpoint to start from: the small codec, its weights drawn from the seed.
 FRESH = "fresh"
@@ -77,13 +76,7 @@ def train_codec(
     is wrong, before a step is spent.
     """
     steps = steps or config.steps
-    done = checkpoints(out)
-    if done and not resume:
-        raise UserError(
-            f"{out} already holds {done[-1].name} of a run; go on with RESUME=1, or choose "
-            "another OUT."
-        )
-    going_on = done[-1] if done else None
+    going_on = last_checkpoint(out, resume)
     utterances, data = read_utterances(curated)
     parts = find_parts(SMALL_BICODEC if start == FRESH else find_bicodec(start))
     codec = begin(parts["bicodec"], config.seed, fresh=start == FRESH)
