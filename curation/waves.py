@@ -1,7 +1,8 @@
 """Waves: so much of a corpus goes through all steps, its shards included, before the rest begins.
 
 The first shards of a large corpus then appear early. What lies between the steps is of one wave,
-where audio that no later step needs is pruned: it can be made again of the recordings. Waves are a function of the partitions and the config, never of time: bytes stay the same.
+where audio that no later step needs is pruned: it can be made again of the recordings. Waves are a
+function of the partitions and the config, never of time: bytes stay the same.
 """
 
 from __future__ import annotations
