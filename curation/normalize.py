@@ -209,7 +209,7 @@ class NormalizeStage(Stage):
     """recordings -> normalized: one row and one FLAC a recording that has sound."""
 
     step: ClassVar[str] = "normalize"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     layers: ClassVar[int] = SOUND
     config: NormalizeConfig
 

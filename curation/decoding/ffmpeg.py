@@ -23,8 +23,6 @@ _SILENCE_SAMPLES = 1 << 16
 _AV_OPTIONS = {"protocol_whitelist": "none"}
 # FFmpeg's own errors, and what PyAV raises for a stream it can't describe.
 _AV_ERRORS = (av.error.FFmpegError, ValueError, IndexError)
-# Containers whose writer says how long the audio is; elsewhere FFmpeg guesses by the bit rate.
-_AV_PROMISING = ("matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2")
 
 
 @contextmanager
@@ -51,7 +49,7 @@ def by_ffmpeg(file: IO[bytes], part: Part, number: int) -> Iterator[Sound | None
             first.sample_rate,
             len(first.layout.channels),
             f"{container.format.name}/{stream.codec_context.name}",
-            _ffmpeg_blocks(first, frames),
+            _ffmpeg_blocks(first, frames, _start_s(container)),
             stream=number,
             streams=len(container.streams.audio),
             promised_s=_promised_s(container, stream, file, part),
@@ -65,7 +63,7 @@ def _promised_s(
     file: IO[bytes],
     part: Part,
 ) -> float:
-    """The seconds that whoever wrote the file says it has; 0 where nobody said."""
+    """The seconds that whoever wrote the file says it has; 0 where FFmpeg would guess them."""
     promised_s = 0.0
     position = file.tell()
     name = container.format.name
@@ -73,15 +71,24 @@ def _promised_s(
         promised_s = flac_samples(file) / max(1, stream.codec_context.sample_rate)
     elif name == "mp3" and _has_frame_count(file, part):
         promised_s = float(container.duration or 0) / av.time_base
-    elif name in _AV_PROMISING:
-        if stream.duration and stream.time_base:
-            promised_s = float(stream.duration * stream.time_base)
+    elif name == "mov,mp4,m4a,3gp,3g2,mj2" and stream.duration:
+        begins_s = float((stream.start_time or 0) * stream.time_base)
+        late_s = max(0.0, begins_s - _start_s(container))
+        promised_s = float(stream.duration * stream.time_base) + late_s
+    elif name == "matroska,webm":  # counts from its zero, whenever the first packet comes
+        if stream.duration:
+            promised_s = float(stream.duration * stream.time_base) - _start_s(container)
         elif len(container.streams) == 1:
-            promised_s = float(container.duration or 0) / av.time_base
+            promised_s = float(container.duration or 0) / av.time_base - _start_s(container)
     elif part.promised > 1 and container.duration:
         promised_s = float(container.duration) / av.time_base * part.promised
     file.seek(position)
     return promised_s if plausible(promised_s, part.end - part.start) else 0.0
+
+
+def _start_s(container: av.container.InputContainer) -> float:
+    """The stamp of the file's beginning: that of its earliest stream, which may be video."""
+    return float(container.start_time or 0) / av.time_base
 
 
 def _has_frame_count(file: IO[bytes], part: Part) -> bool:
@@ -134,13 +141,15 @@ def _frames(
                 yield frame
 
 
-def _ffmpeg_blocks(first: av.AudioFrame, rest: Iterator[av.AudioFrame]) -> Iterator[Waveform]:
-    """Samples as float, with silence where the time stamps leave a hole."""
+def _ffmpeg_blocks(
+    first: av.AudioFrame, rest: Iterator[av.AudioFrame], start_s: float
+) -> Iterator[Waveform]:
+    """Samples as float, with silence where the time stamps leave a hole, from `start_s` on."""
     # Rate and layout may change within a stream; the first ones hold for the whole.
     layout, rate, channels = first.layout.name, first.sample_rate, len(first.layout.channels)
     convert: av.AudioResampler | None = None
     source = None
-    clock = _Clock(rate)
+    clock = _Clock(rate, start_s)
     try:
         for frame, following in _pairs(first, rest):
             for samples in clock.holes(_stamp_s(frame), _stamp_s(following)):
@@ -161,10 +170,10 @@ def _ffmpeg_blocks(first: av.AudioFrame, rest: Iterator[av.AudioFrame]) -> Itera
 class _Clock:
     """Where a stream's samples stand against its time stamps."""
 
-    def __init__(self, rate: int):
+    def __init__(self, rate: int, start_s: float):
         self.samples = 0
         self._rate = rate
-        self._start_s: float | None = None  # the stamp that sample 0 would have
+        self._start_s = start_s  # the stamp that sample 0 would have
         self._left_s = MAX_HOLES_S
 
     def holes(self, stamp_s: float | None, following_s: float | None) -> Iterator[int]:
@@ -175,8 +184,6 @@ class _Clock:
         """
         if stamp_s is None:
             return
-        if self._start_s is None:
-            self._start_s = stamp_s
         hole_s = stamp_s - self._start_s - self.samples / self._rate
         if abs(hole_s) <= TOLERANCE_S:
             return

@@ -115,7 +115,7 @@ class ProbeStage(Stage):
     """Hash and probe the files of one chunk of the listing."""
 
     step = "ingest"
-    version = 3
+    version = 4
 
     def process(
         self, partition: str, inputs: Mapping[str, Artifact], attempts: Attempts

@@ -131,6 +131,28 @@ def test_a_hole_in_the_time_stamps_is_silence(tmp_path: Path):
     assert np.abs(waveform[0, round(12.1 * rate) :]).max() > 0.2
 
 
+def test_audio_that_begins_after_the_video_has_the_time_of_the_file(tmp_path: Path):
+    late_s = 5
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        video = container.add_stream("mpeg4", rate=10, width=32, height=32, pix_fmt="yuv420p")
+        sound = container.add_stream("pcm_s16le", rate=RATE, layout="mono")
+        for number in range(10 * (late_s + 2)):
+            image = av.VideoFrame(32, 32, "yuv420p")
+            image.pts = number
+            container.mux(video.encode(image))
+        container.mux(video.encode(None))
+        samples = (tone(2) * 32767).astype("<i2")[None]
+        frame = av.AudioFrame.from_ndarray(samples, "s16", "mono")
+        frame.rate, frame.time_base, frame.pts = RATE, Fraction(1, RATE), late_s * RATE
+        container.mux([*sound.encode(frame), *sound.encode(None)])
+    waveform, rate = audio.decode(str(tmp_path / "a.mkv"))
+    assert waveform.shape[1] / rate == pytest.approx(late_s + 2, abs=0.01)
+    assert not waveform[0, : round((late_s - 0.1) * rate)].any()
+    (row,), artifact = curated(tmp_path)
+    assert row["duration_s"] == pytest.approx(late_s + 2, abs=0.01)
+    assert not artifact.rejects
+
+
 def test_a_broken_stamp_of_hours_is_no_silence(tmp_path: Path):
     (tmp_path / "a").write_bytes(with_hole(ffmpeg.MAX_HOLES_S * 60))
     assert audio.probe(str(tmp_path / "a"))[0].duration_s == pytest.approx(4, abs=0.07)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -118,3 +121,27 @@ def test_verifying_what_is_no_run(monkeypatch, capsys, tmp_path: Path):
     code, error = gpa(monkeypatch, capsys, "verify", tmp_path)
     assert code == 2
     assert "holds no run" in error
+
+
+ABORTING = """
+import os, sys
+from gpa.runtime import cli
+
+class Thread:
+    def __del__(self, abort=os.abort):
+        abort()
+
+thread = Thread()
+sys.argv = ["gpa", "bench", "nothing"]
+"""
+
+
+@pytest.mark.parametrize(("end", "status"), [("command", 2), ("main", -signal.SIGABRT)])
+def test_only_ending_as_a_command_keeps_the_status_where_a_library_s_thread_would_abort(
+    end: str, status: int
+):
+    """`main` shows that the thread of this test does abort the interpreter as it is taken down."""
+    program = f"{ABORTING}cli.{end}()"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ended.returncode == status
+    assert "There is no bench 'nothing'" in ended.stderr
