@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import soundfile
+import webdataset
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -29,6 +32,8 @@ from gpa.curation.prepare.plan import (
     write_sample,
 )
 from gpa.runtime.errors import UserError
+from tests import in_process
+from tests.faults import light
 
 RATE = 8000
 
@@ -86,6 +91,25 @@ def test_a_survey_counts_the_recordings_that_ingest_makes(tmp_path: Path):
     )
     assert sorted(recordings.values()) == [2.0, 3.0, 3.0, 3.0, 7.0]
     assert total_s == pytest.approx(18.0)
+
+
+def test_a_plan_and_a_run_find_the_same_in_tars_and_parquet(tmp_path: Path):
+    clips, packed = tmp_path / "clips", tmp_path / "packed"
+    for folder in (clips, packed):
+        folder.mkdir()
+    light.write_corpus(clips, 3, seed=0)
+    first, second, third = (path.read_bytes() for path in sorted(clips.iterdir()))
+    with webdataset.TarWriter(str(packed / "shard.tar")) as tar:
+        for name, clip in (("first", first), ("second", second)):
+            tar.write({"__key__": name, "wav": clip, "json": {"language": "en"}})
+    struct = pa.array([{"bytes": third, "path": "third.wav"}])
+    pq.write_table(pa.table({"audio": struct}), packed / "train.parquet")
+    settings = in_process.settings(tmp_path)
+    found, planned_s = survey(corpus.find(str(packed)), settings.ingest)
+    summary = in_process.curate(packed, tmp_path / "out", settings)
+    assert len(found) == 3
+    assert planned_s == pytest.approx(summary["seconds"]["in"])
+    assert summary["seconds"]["kept"] > 0
 
 
 def test_where_not_all_headers_are_read_bytes_stand_in_for_seconds(
