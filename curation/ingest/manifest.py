@@ -104,7 +104,9 @@ def unread_columns(entries: list[Entry]) -> list[str]:
 
 def _entry(row: Mapping[str, Any], where: str, line: int) -> Entry:
     said = {name: value for name, value in row.items() if value is not None and value != ""}
-    path = next((said[column] for column in PATHS if column in said), None)
+    path, *others = [said[column] for column in PATHS if column in said] or [None]
+    if others not in ([], [path]):
+        raise UserError(f"{where}: `path` and `audio_filepath` name different files.")
     if not isinstance(path, str) or "\0" in path:
         raise UserError(f"{where}: no `path` that names an audio file.")
     if "shard_id" in said and "audio_filepath" in said:  # NeMo's tarred data
@@ -138,16 +140,17 @@ def _given(said: Mapping[str, Any], path: str, where: str) -> str:
 
 
 def _language(said: Mapping[str, Any], where: str) -> str | None:
-    code = next((said[column] for column in LANGUAGES if column in said), None)
-    if code is None:
-        return None
+    codes = [said[column] for column in LANGUAGES if column in said]
     try:
-        return folded(code)
-    except (ValueError, AttributeError):
-        shown = ascii(code)
+        languages = {folded(code) for code in codes}
+    except (ValueError, AttributeError, TypeError):
+        shown = " and ".join(map(ascii, codes))
         raise UserError(
             f'{where}: `language` must be a code such as "en" or "en-US", not {shown}.'
         ) from None
+    if len(languages) > 1:
+        raise UserError(f"{where}: `language` and `lang` name different languages.")
+    return languages.pop() if languages else None
 
 
 def _channel(said: Mapping[str, Any], where: str) -> int | None:
@@ -234,9 +237,17 @@ def _json_rows(text: str, name: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=_each_once)
         except (ValueError, RecursionError) as error:
             raise UserError(f"{name}, line {number} is not valid JSON: {error}.") from None
         if not isinstance(row, dict):
             raise UserError(f"{name}, line {number} must be a JSON object.")
         yield number, row
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; raises ValueError where it says something twice, of which one would be lost."""
+    said = dict(pairs)
+    if len(said) < len(pairs):
+        raise ValueError("a key stands in it twice")
+    return said

@@ -189,6 +189,10 @@ def test_an_archive_is_looked_at_as_one_file_and_never_unpacked(tmp_path: Path, 
         ('{"path": "a", "offset": 1, "start": 1}\n', "line 1: either `offset`"),
         ('{"path": "a", "start": 2, "end": 2}\n', "line 1: the segment ends where it begins"),
         ('{"path": "a", "channel": 0.5}\n', "line 1: `channel` must be a whole number"),
+        ('{"path": "a", "language": ["en"]}\n', "line 1: `language` must be a code such as"),
+        ('{"path": "a", "language": "en", "lang": "de"}\n', "line 1: `language` and `lang`"),
+        ('{"path": "a", "audio_filepath": "b"}\n', "line 1: `path` and `audio_filepath`"),
+        ('{"path": "a", "path": "b"}\n', "line 1 is not valid JSON: a key stands in it twice"),
     ],
 )
 def test_a_malformed_manifest_stops_the_run_at_its_line(tmp_path: Path, text: str, says: str):
