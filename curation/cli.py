@@ -175,6 +175,9 @@ def export(
         Path | None,
         typer.Option(help="Folder of a test set: what also stands there is left out."),
     ] = None,
+    without_repeats: Annotated[
+        bool, typer.Option("--without-repeats", help="Leave out what is heard a second time.")
+    ] = False,
 ) -> None:
     """Write curated utterances in the format of another trainer."""
     with _extra("export"):
@@ -183,7 +186,7 @@ def export(
         ends_s = [float(each) for each in buckets.split(",") if each.strip()]
     except ValueError:
         raise UserError(f"--buckets takes seconds, such as 5,10,20, not {buckets!r}.") from None
-    run_export(curated, to, out, where, console, ends_s, contamination)
+    run_export(curated, to, out, where, console, ends_s, contamination, without_repeats)
 
 
 @app.command()

@@ -84,14 +84,16 @@ class TestSet:
         if language not in self._grams:
             # What no manifest gives a language is read as the utterance is.
             self._grams[language] = {
-                gram: name for name, said in self.texts.items() for gram in _grams(said, language)
+                gram: name
+                for name, said in self.texts.items()
+                for gram in stretches(said, language)
             }
         known = self._grams[language]
-        return next((known[gram] for gram in _grams(text, language) if gram in known), None)
+        return next((known[gram] for gram in stretches(text, language) if gram in known), None)
 
 
-def _grams(text: str, language: str) -> Iterator[tuple[str, ...]]:
-    """What tells a text: stretches of its units, or all of them where they are few."""
+def stretches(text: str, language: str) -> Iterator[tuple[str, ...]]:
+    """What tells a text: eight of its words (sixteen characters) in a row, or all of five to seven."""
     said = units(text, language)
     if len(said) < _SHORTEST:
         return

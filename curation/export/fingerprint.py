@@ -29,6 +29,8 @@ _PAIRS, _AHEAD = 8, 63
 SPEEDS = (0.9, 0.95, 1.0, 1.05, 1.1)
 # Pairs at one offset that make a copy, and their least share of all pairs of the shorter clip.
 _LEAST, _LEAST_SHARE = 10, 0.05
+# A repeat has at least so much of what the other has, and not much more: neither is a part.
+_AS_LONG = 0.7
 
 Ints = NDArray[np.int64]
 
@@ -59,43 +61,64 @@ class Fingerprints:
     names: Sequence[str]
     numbers: Ints
     times: Ints
-    clips: Ints  # clip * len(SPEEDS) + speed
+    clips: Ints  # clip * len(speeds) + speed
     sizes: Ints  # landmarks by that
+    speeds: Sequence[float]
 
     @classmethod
-    def of(cls, clips: Iterable[tuple[str, Waveform, int]]) -> Fingerprints:
-        """Of clips by name, each of shape (samples,) at its rate, at all SPEEDS."""
+    def of(
+        cls, clips: Iterable[tuple[str, Waveform, int]], speeds: Sequence[float] = SPEEDS
+    ) -> Fingerprints:
+        """Of clips by name, each of shape (samples,) at its rate, at all speeds."""
         names, found = [], []
         for name, waveform, rate in clips:
             names.append(name)
-            found += [landmarks(waveform, round(rate * speed)) for speed in SPEEDS]
+            found += [landmarks(waveform, round(rate * speed)) for speed in speeds]
         sizes = np.array([len(numbers) for numbers, _ in found], np.int64)
         none = np.zeros(0, np.int64)
         numbers = np.concatenate([none, *(numbers for numbers, _ in found)])
         times = np.concatenate([none, *(times for _, times in found)])
         order = np.argsort(numbers, kind="stable")
         owner = np.repeat(np.arange(len(found)), sizes)
-        return cls(names, numbers[order], times[order], owner[order], sizes)
+        return cls(names, numbers[order], times[order], owner[order], sizes, speeds)
 
     def find(self, waveform: Waveform, sample_rate: int) -> str | None:
         """The name of the clip of which this is a copy, or a part, or which is a part of it."""
         numbers, times = landmarks(waveform, sample_rate)
+        best, votes = self._most_alike(numbers, times, len(self.sizes))
+        return self.names[best // len(self.speeds)] if votes else None
+
+    def repeats(self) -> dict[str, str]:
+        """Of clips at one speed: those that one before them already is, and which."""
+        order = np.argsort(self.clips, kind="stable")
+        of_clip = np.split(order, np.cumsum(self.sizes)[:-1])
+        found: dict[str, str] = {}
+        for clip, places in enumerate(of_clip):
+            first, votes = self._most_alike(self.numbers[places], self.times[places], clip)
+            shorter, longer = sorted((self.sizes[clip], self.sizes[first]))
+            if votes and shorter >= _AS_LONG * longer:
+                found[self.names[clip]] = self.names[first]
+        return found
+
+    def _most_alike(self, numbers: Ints, times: Ints, below: int) -> tuple[int, int]:
+        """Of `clips` below a number the likest, and the pairs by which it is a copy; 0 if not."""
         first = np.searchsorted(self.numbers, numbers, "left")
         counts = np.searchsorted(self.numbers, numbers, "right") - first
-        if not counts.sum():
-            return None
         # The places of all equal numbers, one after the other.
         ends = np.cumsum(counts)
-        places = np.arange(ends[-1]) - np.repeat(ends - counts, counts) + np.repeat(first, counts)
-        offset = self.times[places] - np.repeat(times, counts)
+        total = int(ends[-1]) if len(ends) else 0
+        places = np.arange(total) - np.repeat(ends - counts, counts) + np.repeat(first, counts)
+        earlier = self.clips[places] < below
+        places, here = places[earlier], np.repeat(times, counts)[earlier]
         # Two frames count as one offset, in either of the two ways to put them together.
         votes: dict[int, int] = {}
         for shift in (0, 1):
-            key = self.clips[places] * (1 << 24) + ((offset + shift) >> 1) + (1 << 23)
+            offset = (self.times[places] - here + shift) >> 1
+            key = self.clips[places] * (1 << 24) + offset + (1 << 23)
             for each, count in zip(*np.unique(key, return_counts=True), strict=True):
                 clip = int(each >> 24)
                 votes[clip] = max(votes.get(clip, 0), int(count))
-        best = max(votes, key=lambda clip: votes[clip])
-        shorter = min(len(numbers), int(self.sizes[best]))
-        copied = votes[best] >= max(_LEAST, _LEAST_SHARE * shorter)
-        return self.names[best // len(SPEEDS)] if copied else None
+        best = max(votes, key=lambda clip: votes[clip], default=0)
+        shorter = min(len(numbers), int(self.sizes[best])) if votes else 0
+        least = max(_LEAST, _LEAST_SHARE * shorter)
+        return best, votes[best] if votes and votes[best] >= least else 0

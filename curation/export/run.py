@@ -7,27 +7,30 @@ goes on from there, and a command with another selection makes only what it chan
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 
 from gpa.curation.curated import CuratedShards, CuratedUtterance, find_shards, read_shard
 from gpa.curation.export.contamination import Match, TestSet, read_test_set
 from gpa.curation.export.formats import FORMATS, Format, NeMo
+from gpa.curation.export.repeats import repeats, sharing_words
 from gpa.curation.selection import select
 from gpa.runtime.config import digest
 from gpa.runtime.errors import UserError
 from gpa.runtime.lock import only_run
+from gpa.runtime.stage import rows
 from gpa.runtime.storage import Store
 
 # In the folder of an export. Only DATA is the trainer's: readers of Shar take all that lies there.
 DATA, MARKS, BOOKS = "data", "marks", "export.json"
-# What stands in a test set and was left out: a line each.
-CONTAMINATED = "contaminated.jsonl"
+# What stands in a test set, or is heard again, and was left out: a line each.
+CONTAMINATED, REPEATED = "contaminated.jsonl", "repeated.jsonl"
 
 
 def export(
@@ -38,11 +41,12 @@ def export(
     console: Console,
     buckets: Sequence[float] = (),
     contamination: Path | None = None,
+    without_repeats: bool = False,
 ) -> dict[str, Any]:
     """Write the utterances for which `where` holds into `out`; returns the books (`export.json`).
 
     `buckets` are the seconds at which NeMo's buckets end but the last; what also stands in the test
-    set below `contamination` is left out and listed. Raises UserError where there are no shards or
+    set below `contamination`, or is heard again where `without_repeats`, is left out and listed. Raises UserError where there are no shards or
     no test set, the format is not known or has no buckets, or `where` is no condition.
     """
     if to not in FORMATS:
@@ -56,29 +60,43 @@ def export(
     test_set = read_test_set(contamination) if contamination else None
     store = Store(out)
     with only_run(store):
-        return _export(shards, to, form, store, where, test_set, console)
+        wanted = _selected(shards, where)
+        repeated = _repeats(shards, wanted) if without_repeats else {}
+        _list(store, REPEATED, [{"utterance_id": a, "repeats": b} for a, b in repeated.items()])
+        wanted = {shard: left for shard, keys in wanted.items() if (left := keys - repeated.keys())}
+        books = _export(shards, wanted, to, form, store, where, test_set)
+        books["repeated"] = len(repeated)
+        store.write(BOOKS, json.dumps(books, indent=1).encode())
+    of_which = f", {books['contaminated']:,} of them for the test set" if test_set else ""
+    of_which += f", {len(repeated):,} because they are heard before" if without_repeats else ""
+    console.print(
+        f"{books['utterances']:,} utterances, {books['seconds'] / 3600:.2f} h, in {store.url}; "
+        f"{books['left_out']:,} left out{of_which}.",
+        markup=False,
+        soft_wrap=True,
+    )
+    return books
 
 
 def _export(
     shards: CuratedShards,
+    wanted: dict[str, set[str]],
     to: str,
     form: Format,
     store: Store,
     where: str | None,
     test_set: TestSet | None,
-    console: Console,
 ) -> dict[str, Any]:
-    wanted = _selected(shards, where)
     data = Store(f"{store.url}/{DATA}")
     made_of = [to, form.version, *getattr(form, "ends_s", ()), test_set and test_set.identity]
     marks: list[str] = []
     about: list[dict[str, Any]] = []
     for number, (partition, keys) in enumerate(wanted.items()):
-        row = shards.partitions[partition].to_pylist()[0]
-        named = digest([*made_of, row["sha256"], sorted(keys)])
+        sha256 = shards.partitions[partition]["sha256"][0].as_py()
+        named = digest([*made_of, sha256, sorted(keys)])
         mark = f"{MARKS}/{number:06d}-{named}.json"
         if not _whole(store, mark):
-            taken, left = _taken(row, keys, test_set)
+            taken, left = _taken(shards.partitions[partition], keys, test_set)
             _forget(store, f"{MARKS}/{number:06d}-")
             files = form.files(number, taken)
             data.write_all(files)
@@ -97,14 +115,10 @@ def _export(
     if marks:
         data.write_all(form.close(data, len(marks)))
     contaminated = [each for shard in about for each in shard["contaminated"]]
-    if test_set:
-        lines = "".join(f"{json.dumps(each, ensure_ascii=False)}\n" for each in contaminated)
-        store.write(CONTAMINATED, lines.encode())
-    elif store.exists(CONTAMINATED):
-        store.remove(CONTAMINATED)
+    _list(store, CONTAMINATED, contaminated)
     exported = sum(shard["utterances"] for shard in about)
     seconds = sum(shard["seconds"] for shard in about)
-    books = {
+    return {
         "format": to,
         "where": where,
         "shards": len(marks),
@@ -113,23 +127,41 @@ def _export(
         "left_out": shards.manifest.num_rows - exported,
         "contaminated": len(contaminated),
     }
-    store.write(BOOKS, json.dumps(books, indent=1).encode())
-    of_which = f", {len(contaminated):,} of them for the test set" if test_set else ""
-    console.print(
-        f"{exported:,} utterances, {seconds / 3600:.2f} h, in {store.url}; "
-        f"{books['left_out']:,} left out{of_which}.",
-        markup=False,
-        soft_wrap=True,
+
+
+def _list(store: Store, name: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Write what was left out; without any, a list of before goes."""
+    if rows:
+        lines = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
+        store.write(name, lines.encode())
+    elif store.exists(name):
+        store.remove(name)
+
+
+def _repeats(shards: CuratedShards, wanted: dict[str, set[str]]) -> dict[str, str]:
+    """Of what is wanted: ids of utterances that are heard before, and of which they are copies."""
+    keys = set().union(*wanted.values())
+    columns = shards.manifest.select(["utterance_id", "text", "language"])
+    compared = sharing_words(row for row in rows(columns) if row["utterance_id"] in keys)
+    return repeats(
+        each
+        for partition in wanted
+        for each in _read(shards.partitions[partition])
+        if each.metadata["utterance_id"] in compared
     )
-    return books
+
+
+def _read(partition: pa.Table) -> Iterator[CuratedUtterance]:
+    (shard,) = partition.to_pylist()
+    return read_shard(shard["uri"], shard["sha256"])
 
 
 def _taken(
-    shard: dict[str, Any], keys: set[str], test_set: TestSet | None
+    partition: pa.Table, keys: set[str], test_set: TestSet | None
 ) -> tuple[list[CuratedUtterance], list[Match]]:
     """Of the utterances of a shard that are wanted: those that are exported, and the others."""
     taken, left = [], []
-    for each in read_shard(shard["uri"], shard["sha256"]):
+    for each in _read(partition):
         if each.metadata["utterance_id"] in keys:
             match = test_set.match(each) if test_set else None
             if match:
