@@ -88,8 +88,10 @@ def new_model(size: str, seed: int, **options: Any) -> Qwen3ForCausalLM:
     return Qwen3ForCausalLM._from_config(model_config(size), dtype=torch.float32, **options)
 
 
-def load_model(size: str, checkpoint: Path, **options: Any) -> Qwen3ForCausalLM:
-    """A model from a checkpoint of this size, in float32.
+def load_model(
+    size: str, checkpoint: Path, dtype: torch.dtype = torch.float32, **options: Any
+) -> Qwen3ForCausalLM:
+    """A model from a checkpoint of this size.
 
     Adapters are merged into the weights that they were trained beside. Raises UserError for a
     folder that is no checkpoint, and for one of another size.
@@ -98,7 +100,7 @@ def load_model(size: str, checkpoint: Path, **options: Any) -> Qwen3ForCausalLM:
     try:
         base = base_of(checkpoint)
         model = Qwen3ForCausalLM.from_pretrained(
-            str(base or checkpoint), dtype=torch.float32, local_files_only=True, **options
+            str(base or checkpoint), dtype=dtype, local_files_only=True, **options
         )
         if base:
             from peft import PeftModel

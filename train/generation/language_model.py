@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import torch
 from pydantic import Field
 
 from gpa.runtime.config import Config
@@ -35,6 +36,8 @@ class GenerationConfig(Config):
     seed: int = 0
     # What runs the model: "vllm" for throughput on a GPU (vllm.py).
     engine: Literal["transformers", "vllm"] = "transformers"
+    # Of the weights and the cache on the transformers engine; vLLM takes bfloat16.
+    dtype: Literal["float32", "bfloat16"] = "float32"
     # Bounds the KV cache: tokens of prompts and longest answers, padding included, in one batch.
     batch_tokens: int = Field(16_384, gt=0)
     # Semantic tokens, 50 a second, that a stream hands to the codec at a time.
@@ -77,7 +80,8 @@ class LanguageModel:
                 raise UserError(f"vLLM needs whole weights; merge {checkpoint} with `gpa merge`.")
             engine = VLLMEngine(checkpoint, model_config(size).max_position_embeddings)
         else:
-            model = load_model(size, checkpoint, attn_implementation="sdpa")
+            dtype = getattr(torch, config.dtype)
+            model = load_model(size, checkpoint, dtype, attn_implementation="sdpa")
             model.to(device)  # type: ignore[arg-type]  # transformers wraps it and hides `self`
             engine = TransformersEngine(model)
         return cls(engine, Vocabulary.beside(checkpoint), config)

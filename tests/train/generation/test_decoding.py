@@ -16,7 +16,7 @@ from gpa.tokenize.sequences import TASKS
 from gpa.tokenize.vocabulary import SEMANTIC, VOCABULARY_SIZE, Block, StructureTokens
 from gpa.train.generation.decoding import Legal, Token, TransformersEngine
 from gpa.train.generation.sampling import SamplingConfig
-from gpa.train.sizes import model_config
+from gpa.train.sizes import load_model, model_config
 
 STRUCTURE = StructureTokens(*range(151_669, 151_677), im_end=151_645)
 GREEDY = SamplingConfig(max_new_tokens=8)
@@ -90,6 +90,14 @@ def test_an_answer_holds_codes_of_its_block_only(engine, task):
     (row,) = answers(engine, [prompt(5)], legal, wild, [0])
     assert all(token.code is None or 0 <= token.code < legal.block.size for token in row)
     assert len(set(codes(row))) > 20
+
+
+def test_in_bfloat16_the_loop_is_the_same(tmp_path, tiny_model):
+    tiny_model.save_pretrained(tmp_path)
+    half = load_model("tiny", tmp_path, torch.bfloat16, attn_implementation="sdpa")
+    assert half.dtype == torch.bfloat16
+    (row,) = answers(TransformersEngine(half), [prompt(5)], SHORT_ANSWERS, DRAWN, [0])
+    assert len(row) == 8 or row[-1].code is None
 
 
 def test_a_seed_decides_what_is_drawn(engine):
