@@ -32,7 +32,7 @@ class Audit:
 def audit(run: Run, samples: int) -> Audit:
     """Read a run once, partition by partition; draws at most `samples` samples."""
     agreement = Agreement(run.voters, run.consensus_config, run.exact_to)
-    found = Audit(Funnel(), agreement, Speech(), Sampler(samples))
+    found = Audit(Funnel(), agreement, Speech(run.scorer), Sampler(samples))
     found.funnel.add_files(run)
     for partition in run.ahead(DROPPED, *READ):
         utterances = read_utterances(run, partition)
@@ -98,7 +98,7 @@ def figures(found: Audit, partial: bool, overlaps: Sequence[ErrorOverlap] = ()) 
         "speakers": agreement.speakers.count,
         "expected_wer": speech.mean_expected_wer,
         "expected_wer_s": round(speech.expected_s, 3),
-        "clipped": {"kept": speech.kept_clipped, "dropped": speech.dropped_clipped},
+        "clipped": dict(speech.clipped),
         "mos_before": _mean(speech.mos_sums[0], speech.mos_count),
         "mos_after": _mean(speech.mos_sums[1], speech.mos_count),
         "punctuation_edits": [
