@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gpa.curation.report.utterances import Utterances
+from gpa.curation.report.utterances import Floats, Utterances
 from gpa.curation.tables import DAMAGED
 
 PWER_STRATA = (0.0, 0.05, 0.10, 0.15, 0.20, 0.30, 0.50)
@@ -68,6 +68,26 @@ def pwer_stratum(pwer: float) -> str:
     return f"pWER {low * 100:.0f} to {PWER_STRATA[place] * 100:.0f} %"
 
 
+BY_PWER = [pwer_stratum(edge) for edge in (*PWER_STRATA, math.inf)]
+
+
+def utterance_strata(utterances: Utterances) -> np.ndarray:
+    """The stratum of each utterance, None where consensus has no row of it."""
+    reasons = pc.if_else(
+        # Where pWER alone does not decide on it, it would not pass the verifier either.
+        pc.equal(utterances.reasons, "disagreement"),
+        "disagreement, and unverified",
+        utterances.reasons,
+    )
+    dropped = pc.binary_join_element_wise("consensus", reasons, ": ").to_numpy()
+    labels = np.where(utterances.kept, "kept without pWER", dropped).astype(object)
+    labels[utterances.early_exit] = "consensus: disagreement, early exit"
+    by_pwer = utterances.eligible & ~np.isnan(utterances.pwer)
+    place = np.searchsorted(PWER_STRATA, utterances.pwer[by_pwer], side="left")
+    labels[by_pwer] = np.array(BY_PWER, object)[place]
+    return labels
+
+
 class Sampler:
     """Draws at most `size` samples from a run that is read once."""
 
@@ -88,12 +108,7 @@ class Sampler:
         spans = spans.filter(pc.not_equal(spans["reason"], DAMAGED))  # there is nothing to hear
         self._add_spans(partition, spans, chance.random(spans.num_rows))
 
-    def _add_utterances(self, partition: str, utterances: Utterances, chance: np.ndarray) -> None:
-        by_pwer = utterances.eligible & ~np.isnan(utterances.pwer)
-        place = np.where(by_pwer, np.searchsorted(PWER_STRATA, utterances.pwer, side="left"), -1)
-        # Of what is dropped for disagreement, what is here would not pass the verifier either.
-        reasons = np.array(utterances.reasons.to_pylist(), object)
-
+    def _add_utterances(self, partition: str, utterances: Utterances, chance: Floats) -> None:
         def drawn(row: int) -> Drawn:
             return Drawn(
                 chance=float(chance[row]),
@@ -106,24 +121,9 @@ class Sampler:
                 reason=utterances.reasons[row].as_py(),
             )
 
-        for stratum in np.unique(place[place >= 0]):
-            rows = np.flatnonzero(place == stratum)
-            self._draw(pwer_stratum(float(utterances.pwer[rows[0]])), rows, chance, drawn)
-        settled = np.flatnonzero(utterances.early_exit)
-        self._draw("consensus: disagreement, early exit", settled, chance, drawn)
-        rest = (place < 0) & ~utterances.early_exit
-        for reason in sorted({reason for reason in reasons[rest] if reason is not None}):
-            label = f"consensus: {reason}"
-            if reason == "disagreement":
-                label += ", and unverified"
-            self._draw(label, np.flatnonzero(rest & (reasons == reason)), chance, drawn)
-        lone = np.flatnonzero((place < 0) & utterances.kept)
-        self._draw("kept without pWER", lone, chance, drawn)
+        self._draw(utterance_strata(utterances), chance, drawn)
 
-    def _add_spans(self, partition: str, spans: pa.Table, chance: np.ndarray) -> None:
-        steps, reasons = spans["stage"].to_pylist(), spans["reason"].to_pylist()
-        labels = np.array([f"{s}: {r}" for s, r in zip(steps, reasons, strict=True)], object)
-
+    def _add_spans(self, partition: str, spans: pa.Table, chance: Floats) -> None:
         def drawn(row: int) -> Drawn:
             (span,) = spans.slice(row, 1).to_pylist()
             return Drawn(
@@ -137,23 +137,21 @@ class Sampler:
                 value=span["value"],
             )
 
-        for label in sorted(set(labels)):
-            self._draw(label, np.flatnonzero(labels == label), chance, drawn)
+        labels = pc.binary_join_element_wise(spans["stage"], spans["reason"], ": ")
+        self._draw(labels.to_numpy(), chance, drawn)
 
-    def _draw(
-        self, label: str, rows: np.ndarray, chance: np.ndarray, drawn: Callable[[int], Drawn]
-    ) -> None:
-        """Let the luckiest of `rows`, if there are any, into a stratum."""
-        if not len(rows):
-            return
-        stratum = self.strata.setdefault(label, Stratum(label))
-        stratum.population += len(rows)
-        worst = -stratum.heap[0][0] if len(stratum.heap) >= self._size else 1.0
-        lucky = rows[chance[rows] <= worst]
-        for row in lucky[np.argsort(chance[lucky], kind="stable")][: self._size]:
-            sample = drawn(int(row))
-            push = heapq.heappush if len(stratum.heap) < self._size else heapq.heappushpop
-            push(stratum.heap, (-sample.chance, sample))
+    def _draw(self, labels: np.ndarray, chance: Floats, drawn: Callable[[int], Drawn]) -> None:
+        """Let the luckiest of each stratum into it; rows without a label are of none."""
+        for label in {label for label in labels if label is not None}:
+            rows = np.flatnonzero(labels == label)
+            stratum = self.strata.setdefault(label, Stratum(label))
+            stratum.population += len(rows)
+            worst = -stratum.heap[0][0] if len(stratum.heap) >= self._size else 1.0
+            lucky = rows[chance[rows] <= worst]
+            for row in lucky[np.argsort(chance[lucky], kind="stable")][: self._size]:
+                sample = drawn(int(row))
+                push = heapq.heappush if len(stratum.heap) < self._size else heapq.heappushpop
+                push(stratum.heap, (-sample.chance, sample))
 
     def chosen(self, longest_total_s: float) -> list[tuple[Stratum, list[Drawn]]]:
         """Samples by stratum, evenly: what a small stratum lacks, the others have more of.
@@ -178,13 +176,9 @@ class Sampler:
         ]
 
 
-def _order(label: str) -> tuple[int, float, str]:
+def _order(label: str) -> tuple[int, str]:
     """By pWER, then by step."""
-    if label.startswith("pWER above"):
-        return (0, 100.0, label)
-    if label.startswith("pWER"):
-        return (0, float(label.split()[1]) + ("to" in label), label)
-    return (1, 0.0, label)
+    return (BY_PWER.index(label) if label in BY_PWER else len(BY_PWER), label)
 
 
 def even_shares(sizes: Sequence[int], total: int) -> list[int]:
