@@ -109,9 +109,6 @@ def _measure(shards: TokenShards, scratch: Path) -> list[Measurement]:
         phase="pretrain",
         tokens=shards.folder,
         out=scratch / "run",
-        steps=None,
-        checkpoint=None,
-        resume=False,
     )
     reading = _reading(_with(run.rows, 150, False))
     answers, pretraining = (_with(run.rows, ROWS, supervise_all) for supervise_all in (False, True))

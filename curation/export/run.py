@@ -56,7 +56,15 @@ def export(
     test_set = read_test_set(contamination) if contamination else None
     store = Store(out)
     with only_run(store):
-        return _export(shards, to, form, store, where, test_set, console)
+        books = _export(shards, to, form, store, where, test_set)
+    of_which = f", {books['contaminated']:,} of them for the test set" if test_set else ""
+    console.print(
+        f"{books['utterances']:,} utterances, {books['seconds'] / 3600:.2f} h, in {store.url}; "
+        f"{books['left_out']:,} left out{of_which}.",
+        markup=False,
+        soft_wrap=True,
+    )
+    return books
 
 
 def _export(
@@ -66,13 +74,11 @@ def _export(
     store: Store,
     where: str | None,
     test_set: TestSet | None,
-    console: Console,
 ) -> dict[str, Any]:
     wanted = _selected(shards, where)
     data = Store(f"{store.url}/{DATA}")
     made_of = [to, form.version, *getattr(form, "ends_s", ()), test_set and test_set.identity]
-    marks: list[str] = []
-    about: list[dict[str, Any]] = []
+    about: dict[str, dict[str, Any]] = {}
     for number, (partition, keys) in enumerate(wanted.items()):
         row = shards.partitions[partition].to_pylist()[0]
         named = digest([*made_of, row["sha256"], sorted(keys)])
@@ -89,38 +95,29 @@ def _export(
                 "contaminated": [asdict(each) for each in left],
             }
             store.write(mark, json.dumps(made).encode())
-        marks.append(mark)
-        about.append(json.loads(store.read(mark)))
+        about[mark] = json.loads(store.read(mark))
     for stale in store.names(MARKS):
-        if f"{MARKS}/{stale}" not in marks:
+        if f"{MARKS}/{stale}" not in about:
             _forget(store, f"{MARKS}/{stale}")
-    if marks:
-        data.write_all(form.close(data, len(marks)))
-    contaminated = [each for shard in about for each in shard["contaminated"]]
+    if about:
+        data.write_all(form.close(data, len(about)))
+    contaminated = [each for shard in about.values() for each in shard["contaminated"]]
     if test_set:
         lines = "".join(f"{json.dumps(each, ensure_ascii=False)}\n" for each in contaminated)
         store.write(CONTAMINATED, lines.encode())
     elif store.exists(CONTAMINATED):
         store.remove(CONTAMINATED)
-    exported = sum(shard["utterances"] for shard in about)
-    seconds = sum(shard["seconds"] for shard in about)
+    exported = sum(shard["utterances"] for shard in about.values())
     books = {
         "format": to,
         "where": where,
-        "shards": len(marks),
+        "shards": len(about),
         "utterances": exported,
-        "seconds": round(seconds, 3),
+        "seconds": round(sum(shard["seconds"] for shard in about.values()), 3),
         "left_out": shards.manifest.num_rows - exported,
         "contaminated": len(contaminated),
     }
     store.write(BOOKS, json.dumps(books, indent=1).encode())
-    of_which = f", {len(contaminated):,} of them for the test set" if test_set else ""
-    console.print(
-        f"{exported:,} utterances, {seconds / 3600:.2f} h, in {store.url}; "
-        f"{books['left_out']:,} left out{of_which}.",
-        markup=False,
-        soft_wrap=True,
-    )
     return books
 
 

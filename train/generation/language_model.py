@@ -42,7 +42,7 @@ class GenerationConfig(Config):
 
     def sampling(self, task: Task) -> SamplingConfig:
         """The settings of a task."""
-        return {"asr": self.asr, "tts": self.tts, "vc": self.vc}[task]
+        return getattr(self, task)
 
 
 @dataclass(frozen=True)
