@@ -224,11 +224,9 @@ class Stopwatch(TrainerCallback):
         self.seconds: list[float] = []
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Start."""
         self.last = time.process_time()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """One step more."""
         now = time.process_time()
         self.seconds.append(now - self.last)
         self.last = now

@@ -267,8 +267,8 @@ def describe(run: Run) -> list[str]:
         f"Held back    {catalogue.held_back:,} utterances of {catalogue.held_speakers:,} speakers, "
         f"{evaluated_on:,} of them for evaluation",
         f"A step       {step_tokens:,} tokens in {batch.rows_per_step} rows of "
-        f"{batch.row_tokens:,}, {efficiency.share:.1%} of them useful; in all "
-        f"{run.steps * step_tokens * efficiency.share / max(1, once):.1f} times the data",
+        f"{batch.row_tokens:,}, {efficiency:.1%} of them useful; in all "
+        f"{run.steps * step_tokens * efficiency / max(1, once):.1f} times the data",
         f"Memory       about {memory_bytes(run.size, run.config) / 2**30:.1f} GiB a process",
         f"Checkpoints  every {run.config.save_every_steps:,} steps to {run.out}, the last "
         f"{run.config.keep_checkpoints} kept, {parameters * CHECKPOINT_BYTES / 2**30:.1f} GiB each",

@@ -67,7 +67,6 @@ class HuggingFaceParquet(Format):
     )
 
     def files(self, number: int, utterances: Sequence[CuratedUtterance]) -> dict[str, bytes]:
-        """One Parquet file."""
         plain = [name for name in self.features if name != "audio"]
         table = [
             {name: each.metadata.get(name) for name in plain}

@@ -52,7 +52,6 @@ class Group:
 
     @property
     def mean_pwer(self) -> float | None:
-        """Mean pWER of the utterances that have one."""
         return self.pwer / self.voted if self.voted else None
 
 

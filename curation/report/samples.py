@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -101,46 +101,26 @@ class Sampler:
             return
         chance = np.random.default_rng([SEED, zlib.crc32(partition.encode())])
         if utterances is not None and utterances.decided:
-            self._add_utterances(partition, utterances, chance.random(len(utterances)))
+            found = {
+                "recording_id": utterances.recordings,
+                "start_s": utterances.start_s,
+                "end_s": utterances.end_s,
+                "utterance_id": utterances.ids,
+                "step": pa.repeat("consensus", len(utterances)),
+                "reason": utterances.reasons,
+            }
+            luck = chance.random(len(utterances))
+            self._draw(partition, pa.table(found), utterance_strata(utterances), luck)
         spans = dropped.filter(
             pc.and_(dropped["utterance_id"].is_null(), dropped["start_s"].is_valid())
         )
         spans = spans.filter(pc.not_equal(spans["reason"], DAMAGED))  # there is nothing to hear
-        self._add_spans(partition, spans, chance.random(spans.num_rows))
+        labels = pc.binary_join_element_wise(spans["stage"], spans["reason"], ": ").to_numpy()
+        columns = ("recording_id", "start_s", "end_s", "stage", "reason", "value")
+        spans = spans.select(columns).rename_columns({"stage": "step"})
+        self._draw(partition, spans, labels, chance.random(spans.num_rows))
 
-    def _add_utterances(self, partition: str, utterances: Utterances, chance: Floats) -> None:
-        def drawn(row: int) -> Drawn:
-            return Drawn(
-                chance=float(chance[row]),
-                partition=partition,
-                recording_id=utterances.recordings[row].as_py(),
-                start_s=float(utterances.start_s[row]),
-                end_s=float(utterances.end_s[row]),
-                utterance_id=utterances.ids[row].as_py(),
-                step="consensus",
-                reason=utterances.reasons[row].as_py(),
-            )
-
-        self._draw(utterance_strata(utterances), chance, drawn)
-
-    def _add_spans(self, partition: str, spans: pa.Table, chance: Floats) -> None:
-        def drawn(row: int) -> Drawn:
-            (span,) = spans.slice(row, 1).to_pylist()
-            return Drawn(
-                chance=float(chance[row]),
-                partition=partition,
-                recording_id=span["recording_id"],
-                start_s=span["start_s"],
-                end_s=span["end_s"],
-                step=span["stage"],
-                reason=span["reason"],
-                value=span["value"],
-            )
-
-        labels = pc.binary_join_element_wise(spans["stage"], spans["reason"], ": ")
-        self._draw(labels.to_numpy(), chance, drawn)
-
-    def _draw(self, labels: np.ndarray, chance: Floats, drawn: Callable[[int], Drawn]) -> None:
+    def _draw(self, partition: str, found: pa.Table, labels: np.ndarray, chance: Floats) -> None:
         """Let the luckiest of each stratum into it; rows without a label are of none."""
         for label in {label for label in labels if label is not None}:
             rows = np.flatnonzero(labels == label)
@@ -148,10 +128,12 @@ class Sampler:
             stratum.population += len(rows)
             worst = -stratum.heap[0][0] if len(stratum.heap) >= self._size else 1.0
             lucky = rows[chance[rows] <= worst]
-            for row in lucky[np.argsort(chance[lucky], kind="stable")][: self._size]:
-                sample = drawn(int(row))
+            lucky = lucky[np.argsort(chance[lucky], kind="stable")][: self._size]
+            for luck, row in zip(
+                chance[lucky].tolist(), found.take(lucky).to_pylist(), strict=True
+            ):
                 push = heapq.heappush if len(stratum.heap) < self._size else heapq.heappushpop
-                push(stratum.heap, (-sample.chance, sample))
+                push(stratum.heap, (-luck, Drawn(luck, partition, **row)))
 
     def chosen(self, longest_total_s: float) -> list[tuple[Stratum, list[Drawn]]]:
         """Samples by stratum, evenly: what a small stratum lacks, the others have more of.

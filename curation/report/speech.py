@@ -41,7 +41,6 @@ class Histogram:
         self._counts[series] += np.histogram(inside, self._edges)[0]
 
     def chart(self) -> Chart:
-        """As a drawing."""
         counts = [(name, values.tolist()) for name, values in self._counts.items()]
         return histogram(*self._labels, self._edges.tolist(), counts, self._ticks, self._stacked)
 

@@ -35,7 +35,6 @@ class Resynthesis:
     decoding_speed: float
 
     def lines(self) -> list[str]:
-        """For a person."""
         return [
             f"{self.utterances} utterances, {self.seconds / 60:.1f} min",
             f"WER of the original  {_percent(self.wer_original)}",

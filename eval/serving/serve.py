@@ -50,7 +50,6 @@ class _SpokenForm(_Form):
 
     @property
     def framing(self) -> Framing:
-        """How the speech is to be sent."""
         return WAV() if self.format == "wav" else PCM()
 
 

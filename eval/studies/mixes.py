@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,15 +42,8 @@ PEAK = 0.9
 SPEECH_POSITION = 0.35
 
 
-@dataclass(frozen=True)
-class Clip:
-    """One speaker's clip and what the manifest says of it."""
-
-    path: str
-    speaker: str
-    language: str
-    text: str
-    text_punct: str | None
+# One speaker's clip, as the manifest has it: `path`, `speaker`, `language`, `text`, `text_punct`.
+Clip = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -97,13 +90,7 @@ def usable(
 ) -> list[Clip]:
     """Clips of the folders whose text is known and right, in the order of their paths."""
     return [
-        Clip(
-            row["path"],
-            row.get("speaker") or Path(row["path"]).stem,
-            row["language"],
-            row["text"],
-            row.get("text_punct"),
-        )
+        {"text_punct": None, **row, "speaker": row.get("speaker") or Path(row["path"]).stem}
         for row in sorted(manifest, key=lambda row: row["path"])
         if row["path"].split("/")[0] in folders
         and row["path"] not in without
@@ -118,8 +105,8 @@ def share_out(
 ) -> list[list[Clip]]:
     """Clips of each mix in the order of its turns; none is used twice."""
     left = {
-        speaker: [clip for clip in clips if clip.speaker == speaker]
-        for speaker in sorted({clip.speaker for clip in clips})
+        speaker: [clip for clip in clips if clip["speaker"] == speaker]
+        for speaker in sorted({clip["speaker"] for clip in clips})
     }
     shared: list[list[Clip]] = []
     for _ in range(mixes):
@@ -138,7 +125,7 @@ def arrange(
     speech: Path, clips: Sequence[Clip], backgrounds: Sequence[str], generator: np.random.Generator
 ) -> Mix:
     """One mix of at least one clip."""
-    cut = [_speech_of(speech / clip.path) for clip in clips]
+    cut = [_speech_of(speech / clip["path"]) for clip in clips]
     breaks_in = _who_breaks_in(clips, cut, generator)
     starts: list[int] = []
     end = round(LEAD_IN_S * RATE)
@@ -157,11 +144,8 @@ def arrange(
             {
                 "start": round(start / RATE, 3),
                 "end": round((start + len(waveform)) / RATE, 3),
-                "speaker": clip.speaker,
-                "text": clip.text,
-                "text_punct": clip.text_punct,
-                "language": clip.language,
-                "source": clip.path,
+                **{name: clip[name] for name in ("speaker", "text", "text_punct", "language")},
+                "source": clip["path"],
             }
         )
     lead_in, noise = generator.choice(list(backgrounds), size=2, replace=False)
@@ -200,7 +184,7 @@ def _who_breaks_in(
     able = [
         number
         for number in range(1, len(clips))
-        if clips[number].speaker != clips[number - 1].speaker
+        if clips[number]["speaker"] != clips[number - 1]["speaker"]
         and min(len(cut[number - 1]), len(cut[number])) >= least
     ]
     return int(generator.choice(able)) if able else None

@@ -41,7 +41,6 @@ class GenerationConfig(Config):
     chunk_tokens: int = Field(25, gt=0)
 
     def sampling(self, task: Task) -> SamplingConfig:
-        """The settings of a task."""
         return getattr(self, task)
 
 

@@ -16,7 +16,13 @@ RATE = 16000
 
 
 def clip(speaker: str, number: int) -> Clip:
-    return Clip(f"talk/{speaker}{number}.wav", speaker, "en", f"{speaker} says {number}", None)
+    return {
+        "path": f"talk/{speaker}{number}.wav",
+        "speaker": speaker,
+        "language": "en",
+        "text": f"{speaker} says {number}",
+        "text_punct": None,
+    }
 
 
 CLIPS = [clip(speaker, number) for speaker in "abcde" for number in range(4)]
@@ -34,7 +40,7 @@ def speech(tmp_path: Path) -> Path:
         tone = (
             0.5 * np.sin(np.arange(5 * RATE) * 0.1) * (1 + 0.5 * np.sin(np.arange(5 * RATE) / 900))
         )
-        soundfile.write(folder / each.path, np.concatenate([silence, tone, silence]), RATE)
+        soundfile.write(folder / each["path"], np.concatenate([silence, tone, silence]), RATE)
     for name in ("one", "two"):
         soundfile.write(folder / "noise" / f"{name}.wav", generator.normal(0, 0.1, RATE), RATE)
     return folder
@@ -47,9 +53,9 @@ def arrange(speech: Path, seed: int = 0) -> mixes.Mix:
 
 def test_no_clip_is_used_twice_and_every_mix_has_several_speakers():
     shared = mixes.share_out(CLIPS, 2, np.random.default_rng(0))
-    used = [each.path for chosen in shared for each in chosen]
+    used = [each["path"] for chosen in shared for each in chosen]
     assert len(used) == len(set(used))
-    assert all(len({each.speaker for each in chosen}) > 1 for chosen in shared[:1])
+    assert all(len({each["speaker"] for each in chosen}) > 1 for chosen in shared[:1])
 
 
 def test_what_another_truth_was_made_from_is_left_out(tmp_path: Path):
@@ -61,7 +67,7 @@ def test_what_another_truth_was_made_from_is_left_out(tmp_path: Path):
     rows.append({"path": "talk/wrong.wav", "language": "en", "text": "x", "duration_s": 3.0,
                  "text_ok": False})  # fmt: skip
     left = mixes.usable(rows, ["talk"], mixes.sources(tmp_path))
-    assert [each.path for each in left] == ["talk/a1.wav"]
+    assert [each["path"] for each in left] == ["talk/a1.wav"]
 
 
 def test_turns_lie_where_the_speech_is_and_one_reader_breaks_in_on_another(speech: Path):
