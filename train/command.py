@@ -293,20 +293,18 @@ def build(run: Run) -> GPATrainer:
     mixture, structure = run.rows.mixture, run.vocabulary.structure
     positions = evaluated(mixture.catalogue)
     evaluation = {
-        str(task): rows
-        for task in mixture.tasks
-        if len(
-            rows := EvaluationRows(
-                task,
-                run.shards,
-                structure,
-                mixture.catalogue,
-                positions,
-                mixture.row_tokens,
-                run.config.seed,
-            )
+        str(task): EvaluationRows(
+            task,
+            run.shards,
+            structure,
+            mixture.catalogue,
+            positions,
+            mixture.row_tokens,
+            run.config.seed,
         )
+        for task in mixture.tasks
     }
+    evaluation = {task: rows for task, rows in evaluation.items() if len(rows)}
     shutil.rmtree(run.out / GPATrainer.UNFINISHED, ignore_errors=True)
     reinforced = run.phase == "reinforce"
     kind = partial(ReinforceTrainer, run.config, run.size, run.vocabulary, run.start)
@@ -335,13 +333,13 @@ def build(run: Run) -> GPATrainer:
     return trainer
 
 
-def memory_bytes(size: str, config: TrainConfig) -> int:
+def memory_bytes(size: Size, config: TrainConfig) -> int:
     """Roughly what training takes on one process without sharding.
 
     Weights, gradients and Adam's moments; activations kept for the backward pass; one chunk of
     logits and its gradient.
     """
-    shape, batch = SHAPES[cast(Size, size)], config.batches[cast(Size, size)]
+    shape, batch = SHAPES[size], config.batches[size]
     width, layers = shape["hidden_size"], shape["num_hidden_layers"]
     heads = shape["num_attention_heads"] + 2 * shape["num_key_value_heads"]
     layer = 8 * width + 4 * heads * shape["head_dim"] + 4 * shape["intermediate_size"]

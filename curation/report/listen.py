@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -110,23 +110,20 @@ def columns(
 def read_samples(run: Run, chosen: Sequence[tuple[Stratum, Sequence[Drawn]]]) -> list[Sample]:
     """All samples, stratum by stratum; each partition's files are opened once."""
     drawn = [
-        (number, stratum, len(of_stratum), one)
-        for number, (stratum, of_stratum, one) in enumerate(
-            (stratum, of_stratum, one) for stratum, of_stratum in chosen for one in of_stratum
-        )
+        (stratum, stratum.population / len(of_stratum), one)
+        for stratum, of_stratum in chosen
+        for one in of_stratum
     ]
-    seconds = sum(one.clip_s for *_, one in drawn)
-    bps = bits_per_second(seconds)
-    found: list[Sample] = []
-    for partition, group in groupby(
-        sorted(drawn, key=lambda entry: (entry[3].partition, entry[0])),
-        key=lambda entry: entry[3].partition,
-    ):
-        members = list(group)
-        reader = _Partition(run, partition, [one.utterance_id for *_, one in members])
-        for number, stratum, share, one in members:
-            found.append(reader.sample(number, stratum, stratum.population / share, one, bps))
-    return sorted(found, key=lambda sample: sample.number)
+    bps = bits_per_second(sum(one.clip_s for *_, one in drawn))
+    numbers_in: dict[str, list[int]] = defaultdict(list)
+    for number, (*_, one) in enumerate(drawn):
+        numbers_in[one.partition].append(number)
+    found: dict[int, Sample] = {}
+    for partition, numbers in numbers_in.items():
+        reader = _Partition(run, partition, [drawn[number][-1].utterance_id for number in numbers])
+        for number in numbers:
+            found[number] = reader.sample(number, *drawn[number], bps)
+    return [found[number] for number in range(len(drawn))]
 
 
 def read_sample(run: Run, drawn: Drawn) -> Sample:

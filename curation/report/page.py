@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,7 +55,7 @@ def render(
         charts=found.speech.charts(),
         recording_names=_paths(run, found.agreement),
         samples=samples,
-        strata=_strata(samples),
+        strata=list(Counter(sample.stratum for sample in samples).items()),
         stages=_stages(run),
         lineage=lineage(run.content.get("models", {})),
     )
@@ -154,13 +155,6 @@ def _paths(run: Run, agreement: Agreement) -> dict[str, str]:
     named = pa.array([name for name, _ in agreement.recordings.named()], pa.string())
     files = run.corpus.filter(pc.is_in(run.corpus["recording_id"], value_set=named))
     return dict(zip(files["recording_id"].to_pylist(), files["path"].to_pylist(), strict=True))
-
-
-def _strata(samples: Sequence[Sample]) -> list[tuple[str, int]]:
-    counts: dict[str, int] = {}
-    for sample in samples:
-        counts[sample.stratum] = counts.get(sample.stratum, 0) + 1
-    return list(counts.items())
 
 
 def _stages(run: Run) -> list[dict[str, Any]]:

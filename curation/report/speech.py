@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from gpa.curation.report.charts import Chart, histogram
 from gpa.curation.report.outputs import Run
+from gpa.curation.report.recognisers import ratio
 from gpa.curation.report.utterances import Floats, Utterances
 
 # Share of clipped samples above which an utterance counts as clipped.
@@ -135,7 +136,7 @@ class Speech:
     @property
     def mean_expected_wer(self) -> float | None:
         """Mean expected WER of what is kept, by seconds; None where no calibration was given."""
-        return self.expected_wer / self.expected_s if self.expected_s else None
+        return ratio(self.expected_wer, self.expected_s)
 
     def _add_expected(self, run: Run, partition: str) -> None:
         packaged = run.table("packaged", partition, ["duration_s", "expected_wer"])

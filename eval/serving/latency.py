@@ -160,10 +160,6 @@ class Load:
         audio_s = 0.0 if task == "asr" else received / BYTES_PER_SAMPLE / SAMPLE_RATE
         return Timing(task, first_s, total_s, audio_s, error)
 
-    async def at_once(self, task: Task, count: int) -> Row:
-        """`count` requests at the same moment."""
-        return await self.sustained(task, count, count)
-
     async def sustained(self, task: Task, at_once: int, count: int) -> Row:
         """`count` requests, of which `at_once` are under way until no more are left to send."""
         seeds = iter(range(count))
@@ -217,7 +213,7 @@ async def measure(
                 raise UserError(f"{server} can't be measured with this recording: {first.error}")
             at_once = []
             for count in config.at_once:
-                at_once.append(await load.at_once(task, count))
+                at_once.append(await load.sustained(task, count, count))
                 console.print(_progress(task, at_once[-1]), markup=False)
             sustained = await load.sustained(
                 task, config.sustained_at_once, config.sustained_requests
