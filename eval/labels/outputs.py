@@ -87,7 +87,7 @@ def read_output(out: str, names: Container[str] | None = None) -> Output:
     content = record.require(store)
     artifacts, named = ArtifactStore(store), content["fingerprints"]
     run = Run(artifacts, content, partial=False)
-    asrs = run.asrs
+    asrs = [name.removeprefix("hypotheses/") for name in named if name.startswith("hypotheses/")]
     utterances: list[Utterance] = []
     recordings: list[Recording] = []
     for partition in content["partitions"]:
