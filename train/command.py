@@ -307,8 +307,10 @@ def build(run: Run) -> GPATrainer:
     evaluation = {task: rows for task, rows in evaluation.items() if len(rows)}
     shutil.rmtree(run.out / GPATrainer.UNFINISHED, ignore_errors=True)
     reinforced = run.phase == "reinforce"
-    kind = partial(ReinforceTrainer, run.config, run.size, run.vocabulary, run.start)
-    trainer: GPATrainer = (kind if reinforced else GPATrainer)(
+    kind: Callable[..., GPATrainer] = GPATrainer
+    if reinforced:
+        kind = partial(ReinforceTrainer, run.config, run.size, run.vocabulary, run.start)
+    trainer = kind(
         run.rows,
         run.out,
         run.config.keep_checkpoints,

@@ -275,9 +275,12 @@ def training_arguments(
 class Paced(Protocol):
     """What configs of training have in common."""
 
-    seed: int
-    evaluate_every_steps: int
-    save_every_steps: int
+    @property
+    def seed(self) -> int: ...
+    @property
+    def evaluate_every_steps(self) -> int: ...
+    @property
+    def save_every_steps(self) -> int: ...
 
 
 def arguments(

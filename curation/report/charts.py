@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Bar:
@@ -63,9 +65,8 @@ def histogram(
     else:
         places = [100 * (edge - low) / span for edge in edges]
         labelled = [(100 * (tick - low) / span, tick) for tick in ticks]
-    height_of = sum if stacked else max
-    heights = [height_of(values[k] for _, values in series) for k in range(bins)]
-    steps = y_steps(max(heights, default=0))
+    counts = np.array([values for _, values in series])
+    steps = y_steps(float((counts.sum(axis=0) if stacked else counts.max(axis=0)).max()))
     top = steps[-1]
     bars, table = [], []
     for k in range(bins):
