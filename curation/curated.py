@@ -111,6 +111,13 @@ class CuratedUtterance:
         return samples.T, rate
 
 
+def read_curated(curated: str) -> Iterator[CuratedUtterance]:
+    """Utterances of all shards of a curated OUT, in their order; raises UserError."""
+    for table in find_shards(curated).partitions.values():
+        (shard,) = table.to_pylist()
+        yield from read_shard(shard["uri"], shard["sha256"])
+
+
 def read_shard(uri: str, sha256: str) -> Iterator[CuratedUtterance]:
     """Utterances of a shard, in its order.
 

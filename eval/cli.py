@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -133,6 +134,7 @@ def resynthesize(
     config: ConfigFile,
 ) -> None:
     """Measure a codec: what a judge understands of speech that became tokens and speech again."""
+    from gpa.curation.curated import read_curated
     from gpa.curation.models.quality.dnsmos import DNSMOS, DNSMOSConfig
     from gpa.eval.benchmarks import resynthesis
     from gpa.eval.config import read_config
@@ -145,7 +147,7 @@ def resynthesize(
     scorer = DNSMOS(DNSMOSConfig())
     scorer.load()
     by_language: dict[str, list] = {}
-    for utterance in resynthesis.read_set(curated, limit):
+    for utterance in islice(read_curated(curated), limit):
         by_language.setdefault(utterance.metadata["language"], []).append(utterance)
     judges = Judges.load(read_config(config), set(by_language), "eval").by_language
     for language, utterances in by_language.items():

@@ -109,9 +109,6 @@ def _measure(shards: TokenShards, scratch: Path) -> list[Measurement]:
         phase="pretrain",
         tokens=shards.folder,
         out=scratch / "run",
-        steps=None,
-        checkpoint=None,
-        resume=False,
     )
     reading = _reading(_with(run.rows, 150, False))
     answers, pretraining = (_with(run.rows, ROWS, supervise_all) for supervise_all in (False, True))
@@ -227,11 +224,9 @@ class Stopwatch(TrainerCallback):
         self.seconds: list[float] = []
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Start."""
         self.last = time.process_time()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """One step more."""
         now = time.process_time()
         self.seconds.append(now - self.last)
         self.last = now

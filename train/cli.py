@@ -44,14 +44,16 @@ def train(
 
     command.use_all_cores()
     command.train(
-        command.read_config(config),
-        model=model,
-        phase=phase,
-        tokens=tokens,
-        out=out or Path("checkpoints") / f"{model}-{phase}",
-        steps=steps,
-        checkpoint=checkpoint,
-        resume=resume,
+        command.prepare(
+            command.read_config(config),
+            model=model,
+            phase=phase,
+            tokens=tokens,
+            out=out or Path("checkpoints") / f"{model}-{phase}",
+            steps=steps,
+            checkpoint=checkpoint,
+            resume=resume,
+        )
     )
 
 

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import torch
+from transformers.trainer_callback import ProgressCallback
 
 from gpa.runtime.config import digest, parse, read_yaml
 from gpa.runtime.errors import UserError
@@ -29,10 +30,11 @@ from gpa.train.attention import best_attention
 from gpa.train.catalogue import Catalogue, Numbers, numbers_of
 from gpa.train.config import Phase, TrainConfig
 from gpa.train.data import EvaluationRows, PackedRows, evaluated, packing_efficiency
-from gpa.train.loss import CHUNK_TOKENS
-from gpa.train.metrics import draw_losses
+from gpa.train.loss import CHUNK_TOKENS, with_packed_loss
+from gpa.train.metrics import LossBar, MetricsFile, draw_losses
 from gpa.train.mixture import BEGINNING, Mixture
-from gpa.train.reinforce import PromptRows, reinforcing
+from gpa.train.packing import collate
+from gpa.train.reinforce import PromptRows, ReinforceTrainer
 from gpa.train.sizes import (
     SHAPES,
     Size,
@@ -45,13 +47,16 @@ from gpa.train.sizes import (
     parameter_count,
 )
 from gpa.train.trainer import (
+    DataIdentity,
+    DataPlace,
     GPATrainer,
     check_identity,
     checkpoints,
     last_checkpoint,
-    make_trainer,
     read_place,
     read_step,
+    token_mean,
+    training_arguments,
 )
 
 # float32 weights and Adam's two moments in a checkpoint; gradients besides in memory.
@@ -88,34 +93,8 @@ def use_all_cores() -> None:
     torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // processes))
 
 
-def train(
-    config: TrainConfig,
-    *,
-    model: str,
-    phase: str,
-    tokens: Path,
-    out: Path,
-    steps: int | None = None,
-    checkpoint: Path | None = None,
-    resume: bool = False,
-    say: Callable[[str], None] = print,
-) -> Path:
-    """Train one phase; returns the last checkpoint.
-
-    `tokens` is a folder of token shards, `steps` overrides the phase's own, `checkpoint` is what
-    to start from (fine-tuning needs one). With `resume` the run in `out` goes on where it
-    stopped. Raises UserError for whatever is wrong, before a step is spent where it can be known.
-    """
-    run = prepare(
-        config,
-        model=model,
-        phase=phase,
-        tokens=tokens,
-        out=out,
-        steps=steps,
-        checkpoint=checkpoint,
-        resume=resume,
-    )
+def train(run: Run, say: Callable[[str], None] = print) -> Path:
+    """Train one phase; returns the last checkpoint. Raises UserError where a disk is full."""
     first = int(os.environ.get("RANK", "0")) == 0
     if first:
         for line in describe(run):
@@ -124,12 +103,14 @@ def train(
         trainer = build(run)
         trainer.train(resume_from_checkpoint=str(run.resume) if run.resume else None)
         if trainer.is_world_process_zero():
-            draw_losses(out)
+            draw_losses(run.out)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
-        raise UserError(f"The disk of {out} is full; free some and go on with RESUME=1.") from error
-    last = checkpoints(out)[-1]
+        raise UserError(
+            f"The disk of {run.out} is full; free some and go on with RESUME=1."
+        ) from error
+    last = checkpoints(run.out)[-1]
     if first:
         say(f"Checkpoint   {last}")
     return last
@@ -142,11 +123,16 @@ def prepare(
     phase: str,
     tokens: Path,
     out: Path,
-    steps: int | None,
-    checkpoint: Path | None,
-    resume: bool,
+    steps: int | None = None,
+    checkpoint: Path | None = None,
+    resume: bool = False,
 ) -> Run:
-    """Check data, sizes, checkpoints and disk, and plan the rows."""
+    """Check data, sizes, checkpoints and disk, and plan the rows.
+
+    `tokens` is a folder of token shards, `steps` overrides the phase's own, `checkpoint` is what
+    to start from (fine-tuning needs one). With `resume` the run in `out` goes on where it
+    stopped. Raises UserError for whatever is wrong, before a step is spent where it can be known.
+    """
     model_config(model)
     size = cast(Size, model)
     if phase not in config.phases:
@@ -281,8 +267,8 @@ def describe(run: Run) -> list[str]:
         f"Held back    {catalogue.held_back:,} utterances of {catalogue.held_speakers:,} speakers, "
         f"{evaluated_on:,} of them for evaluation",
         f"A step       {step_tokens:,} tokens in {batch.rows_per_step} rows of "
-        f"{batch.row_tokens:,}, {efficiency.share:.1%} of them useful; in all "
-        f"{run.steps * step_tokens * efficiency.share / max(1, once):.1f} times the data",
+        f"{batch.row_tokens:,}, {efficiency:.1%} of them useful; in all "
+        f"{run.steps * step_tokens * efficiency / max(1, once):.1f} times the data",
         f"Memory       about {memory_bytes(run.size, run.config) / 2**30:.1f} GiB a process",
         f"Checkpoints  every {run.config.save_every_steps:,} steps to {run.out}, the last "
         f"{run.config.keep_checkpoints} kept, {parameters * CHECKPOINT_BYTES / 2**30:.1f} GiB each",
@@ -304,49 +290,58 @@ def build(run: Run) -> GPATrainer:
     )
     if lora and start:
         add_adapters(network, lora.rank, lora.layers, start, run.config.seed)
-    mixture = run.rows.mixture
+    mixture, structure = run.rows.mixture, run.vocabulary.structure
+    positions = evaluated(mixture.catalogue)
     evaluation = {
-        task: EvaluationRows(
+        str(task): EvaluationRows(
             task,
             run.shards,
-            run.vocabulary.structure,
+            structure,
             mixture.catalogue,
-            evaluated(mixture.catalogue),
+            positions,
             mixture.row_tokens,
             run.config.seed,
         )
         for task in mixture.tasks
     }
+    evaluation = {task: rows for task, rows in evaluation.items() if len(rows)}
     shutil.rmtree(run.out / GPATrainer.UNFINISHED, ignore_errors=True)
-    trainer = make_trainer(
-        network,
-        run.vocabulary.tokenizer,
+    reinforced = run.phase == "reinforce"
+    kind: Callable[..., GPATrainer] = GPATrainer
+    if reinforced:
+        kind = partial(ReinforceTrainer, run.config, run.size, run.vocabulary, run.start)
+    trainer = kind(
         run.rows,
-        {task: rows for task, rows in evaluation.items() if len(rows)},
-        config=run.config,
-        size=run.size,
-        phase=run.phase,
-        steps=run.steps,
-        out=run.out,
-        identity=run.identity,
-        kind=partial(reinforcing, run.config, run.size, run.vocabulary, run.start)
-        if run.phase == "reinforce"
-        else GPATrainer,
+        run.out,
+        run.config.keep_checkpoints,
+        model=with_packed_loss(network),
+        args=training_arguments(
+            run.config, run.size, run.phase, run.steps, run.out, bool(evaluation)
+        ),
+        eval_dataset=evaluation or None,
+        data_collator=collate,
+        compute_metrics=token_mean,
+        processing_class=run.vocabulary.tokenizer,
+        callbacks=[
+            DataIdentity(**run.identity),
+            DataPlace(run.rows, run.config.batches[run.size].rows_per_step),
+            MetricsFile(run.out),
+        ],
     )
+    trainer.remove_callback(ProgressCallback)
+    trainer.add_callback(LossBar)
     # Before the first step, and not again where a run goes on.
-    trainer.args.eval_on_start = (
-        run.phase == "reinforce" and not run.resume and trainer.eval_dataset is not None
-    )
+    trainer.args.eval_on_start = reinforced and not run.resume and bool(evaluation)
     return trainer
 
 
-def memory_bytes(size: str, config: TrainConfig) -> int:
+def memory_bytes(size: Size, config: TrainConfig) -> int:
     """Roughly what training takes on one process without sharding.
 
     Weights, gradients and Adam's moments; activations kept for the backward pass; one chunk of
     logits and its gradient.
     """
-    shape, batch = SHAPES[cast(Size, size)], config.batches[cast(Size, size)]
+    shape, batch = SHAPES[size], config.batches[size]
     width, layers = shape["hidden_size"], shape["num_hidden_layers"]
     heads = shape["num_attention_heads"] + 2 * shape["num_key_value_heads"]
     layer = 8 * width + 4 * heads * shape["head_dim"] + 4 * shape["intermediate_size"]

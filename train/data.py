@@ -8,7 +8,6 @@ the place of the window that a run stands in: going on plans that window and not
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -144,21 +143,8 @@ def evaluated(catalogue: Catalogue) -> Numbers:
     return np.linspace(0, catalogue.held_back, count, endpoint=False).astype(np.int64)
 
 
-@dataclass(frozen=True)
-class Efficiency:
-    """Tokens of sequences, and tokens computed for them."""
-
-    useful: int
-    computed: int
-
-    @property
-    def share(self) -> float:
-        """Useful tokens a computed one."""
-        return self.useful / self.computed
-
-
-def packing_efficiency(rows: PackedRows) -> Efficiency:
-    """Measured on the first window, without reading any."""
+def packing_efficiency(rows: PackedRows) -> float:
+    """Useful tokens a computed one, measured on the first window, without reading any."""
     _, planned = next(rows.mixture.rows(rows.start))
     useful = sum(draw.length for row in planned for draw in row)
-    return Efficiency(useful, len(planned) * rows.mixture.row_tokens)
+    return useful / (len(planned) * rows.mixture.row_tokens)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import LinearCrossEntropyOptions
-from torch.nn.functional import cross_entropy, linear_cross_entropy
+from torch.nn.functional import linear_cross_entropy
 from transformers import Qwen3ForCausalLM
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
@@ -66,14 +66,3 @@ def summed_loss(hidden: Tensor, head: Tensor, labels: Tensor) -> tuple[Tensor, T
         return states.sum() + 0.0 * head[0].sum(), supervised.sum()
     total = linear_cross_entropy(states, head, targets, reduction="sum", options=_CHUNKS)
     return total, supervised.sum()
-
-
-def token_losses(model: Qwen3ForCausalLM, inputs: dict[str, Tensor]) -> Tensor:
-    """Loss of each token, shape (rows, tokens), 0 where nothing is supervised; for analysis."""
-    labels = inputs["labels"]
-    others = {name: value for name, value in inputs.items() if name != "labels"}
-    logits = type(model).forward(model, use_cache=False, **others).logits[:, :-1]
-    losses = cross_entropy(
-        logits.float().transpose(1, 2), labels[:, 1:], ignore_index=IGNORED, reduction="none"
-    )
-    return torch.nn.functional.pad(losses, (1, 0))

@@ -72,17 +72,14 @@ class LossBar(ProgressCallback):
         self.peak = peak_flops()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Start the clock."""
         super().on_train_begin(args, state, control, **kwargs)
         self._start(state)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Start it again."""
         super().on_evaluate(args, state, control, **kwargs)
         self._start(state)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Start it again."""
         self._start(state)
 
     def on_log(
@@ -126,7 +123,6 @@ class MetricsFile(TrainerCallback):
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
     ) -> None:
-        """Append one line."""
         measured = {
             name: value
             for name, value in (logs or {}).items()

@@ -25,7 +25,7 @@ from transformers import Qwen3ForCausalLM
 
 from gpa.tokenize.sequences import IGNORED, Task, TaskSequence
 from gpa.tokenize.vocabulary import Vocabulary
-from gpa.train.config import ReinforceConfig, TrainConfig
+from gpa.train.config import TrainConfig
 from gpa.train.data import PackedRows, compose
 from gpa.train.generation.decoding import Legal, Token, TransformersEngine
 from gpa.train.generation.language_model import GenerationConfig, LanguageModel, Prompt, codes
@@ -68,26 +68,33 @@ class Answer:
 class ReinforceTrainer(GPATrainer):
     """The trainer of the other phases, whose rows are made of its own answers.
 
-    `measure` gives the reward of answers, and what it is made of; `start` is the model that
-    `config.kl` holds to.
+    The judges of what it says are loaded here, and the weights at `start` where it is held to them.
     """
 
     def __init__(
         self,
+        config: TrainConfig,
+        size: Size,
+        vocabulary: Vocabulary,
+        start: Path | None,
         rows: PackedRows,
         *args: Any,
-        config: ReinforceConfig,
-        rows_at_once: int,
-        vocabulary: Vocabulary,
-        measure: Measure,
-        start: Qwen3ForCausalLM | None,
         **options: Any,
     ):
         super().__init__(rows, *args, **options)
         self.data_collator = _together
-        self.config, self.vocabulary, self.measure = config, vocabulary, measure
-        self.rows_at_once = rows_at_once
-        self.start = start and start.to(self.args.device)  # type: ignore[arg-type] # as in load
+        self.config, self.vocabulary = config.reinforce, vocabulary
+        self.rows_at_once = config.batches[size].rows_at_once
+        rewards, ears = config.reinforce.rewards, None
+        if set(rows.mixture.tasks) != {"asr"}:
+            languages = rows.mixture.catalogue.languages
+            ears = Ears.load(rewards, rows.shards.provenance, languages)
+        self.measure: Measure = Rewards(rewards, rows.shards, vocabulary, ears)
+        self.start: Qwen3ForCausalLM | None = None
+        if self.config.kl and start:
+            attention = self.network.config._attn_implementation
+            held = load_model(size, start, attn_implementation=attention)
+            self.start = held.to(self.args.device)  # type: ignore[arg-type] # as in load
         self.measured: dict[str, float] = {}
 
     def training_step(
@@ -207,37 +214,6 @@ class ReinforceTrainer(GPATrainer):
             ratio = before - log_probability
             loss = loss + self.config.kl * (ratio.exp() - ratio - 1).sum()
         return loss
-
-
-def reinforcing(
-    config: TrainConfig,
-    size: Size,
-    vocabulary: Vocabulary,
-    start: Path | None,
-    rows: PackedRows,
-    *args: Any,
-    **options: Any,
-) -> ReinforceTrainer:
-    """A trainer with its rewards, whose judges are loaded here, and the start that it is held to."""
-    reinforce, shards = config.reinforce, rows.shards
-    ears = None
-    if set(rows.mixture.tasks) != {"asr"}:
-        languages = rows.mixture.catalogue.languages
-        ears = Ears.load(reinforce.rewards, shards.provenance, languages)
-    attention = options["model"].config._attn_implementation
-    held = None
-    if reinforce.kl and start:
-        held = load_model(size, start, attn_implementation=attention)
-    return ReinforceTrainer(
-        rows,
-        *args,
-        config=reinforce,
-        rows_at_once=config.batches[size].rows_at_once,
-        vocabulary=vocabulary,
-        measure=Rewards(reinforce.rewards, shards, vocabulary, ears),
-        start=held,
-        **options,
-    )
 
 
 def _together(batch: list[list[Draw]]) -> Any:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,8 +49,7 @@ class RewardsConfig(JudgesConfig):
 
     def weights(self, task: Task) -> Mapping[str, float]:
         """The weights of the measures of a task."""
-        weights: dict[Task, Mapping[Any, float]] = {"asr": self.asr, "tts": self.tts, "vc": self.vc}
-        return {name: weight for name, weight in weights[task].items() if weight}
+        return {name: weight for name, weight in getattr(self, task).items() if weight}
 
 
 @dataclass(frozen=True)

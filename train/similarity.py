@@ -70,7 +70,6 @@ class GE2EEncoder:
         self._network = load_voice("cpu")
 
     def embed(self, waveform: Waveform) -> NDArray[np.float32]:
-        """A vector of 256."""
         with torch.inference_mode():
             return self._network(torch.from_numpy(waveform)[None, None])[0].numpy()
 
@@ -101,7 +100,6 @@ class WavLMEncoder:
         self._network = network.eval().to(config.device)
 
     def embed(self, waveform: Waveform) -> NDArray[np.float32]:
-        """A vector as long as the checkpoint's head says."""
         inputs = self._features(waveform, sampling_rate=SAMPLE_RATE, return_tensors="pt")
         with torch.inference_mode():
             return self._network(**inputs.to(self._device)).embeddings[0].cpu().numpy()

@@ -7,31 +7,29 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import (
-    PreTrainedTokenizerFast,
     Qwen3ForCausalLM,
     Trainer,
     TrainerCallback,
     TrainingArguments,
 )
-from transformers.trainer_callback import ExportableState, ProgressCallback
+from transformers.integrations import is_tensorboard_available
+from transformers.trainer_callback import ExportableState
 
 from gpa.runtime.errors import UserError
-from gpa.tokenize.sequences import IGNORED, Composition
+from gpa.tokenize.sequences import IGNORED
 from gpa.train.config import Phase, TrainConfig
-from gpa.train.data import EvaluationRows, PackedRows
-from gpa.train.loss import with_packed_loss
-from gpa.train.metrics import LossBar, MetricsFile, model_flops
+from gpa.train.data import PackedRows
+from gpa.train.metrics import model_flops
 from gpa.train.mixture import Place
-from gpa.train.packing import collate
 from gpa.train.sizes import Size, base_of
 
 
@@ -225,42 +223,6 @@ def token_mean(prediction: Any) -> dict[str, float]:
     return {"loss": float(prediction.predictions.sum() / max(1, prediction.label_ids.sum()))}
 
 
-def make_trainer(
-    model: Qwen3ForCausalLM,
-    tokenizer: PreTrainedTokenizerFast,
-    rows: PackedRows,
-    evaluation: Mapping[Composition, EvaluationRows],
-    *,
-    config: TrainConfig,
-    size: Size,
-    phase: Phase,
-    steps: int,
-    out: Path,
-    identity: Mapping[str, str],
-    kind: Callable[..., GPATrainer] = GPATrainer,
-) -> GPATrainer:
-    """A trainer for `steps` optimizer steps over `rows`; raises UserError for a bad batch."""
-    trainer = kind(
-        rows,
-        out,
-        config.keep_checkpoints,
-        model=with_packed_loss(model),
-        args=training_arguments(config, size, phase, steps, out, bool(evaluation)),
-        eval_dataset={str(task): rows for task, rows in evaluation.items()} or None,
-        data_collator=collate,
-        compute_metrics=token_mean,
-        processing_class=tokenizer,
-        callbacks=[
-            DataIdentity(**identity),
-            DataPlace(rows, config.batches[size].rows_per_step),
-            MetricsFile(out),
-        ],
-    )
-    trainer.remove_callback(ProgressCallback)
-    trainer.add_callback(LossBar)
-    return trainer
-
-
 def training_arguments(
     config: TrainConfig, size: Size, phase: Phase, steps: int, out: Path, evaluate: bool
 ) -> TrainingArguments:
@@ -284,35 +246,23 @@ def training_arguments(
         and torch.cuda.is_available()
         and torch.cuda.is_bf16_supported(including_emulation=False)
     )
-    return TrainingArguments(
-        output_dir=str(out),
-        max_steps=steps,
+    return arguments(
+        config,
+        steps,
+        out,
+        settings.warmup_share,
+        evaluate,
         per_device_train_batch_size=rows_at_once,
         per_device_eval_batch_size=1,
         gradient_accumulation_steps=accumulate,
         learning_rate=settings.learning_rate[size],
-        lr_scheduler_type="cosine",
-        warmup_steps=math.ceil(settings.warmup_share * steps),
         weight_decay=settings.weight_decay,
         adam_beta2=settings.beta2,
-        seed=config.seed,
         use_cpu=not torch.accelerator.is_available(),
         bf16=bf16,
         torch_compile=config.compile,
         activation_checkpointing=batch.activation_checkpointing and config.sharding != "fsdp",
-        eval_strategy="steps" if evaluate else "no",
-        # A short run is evaluated at its end.
-        eval_steps=min(config.evaluate_every_steps, steps) if evaluate else None,
-        save_strategy="steps",
-        save_steps=config.save_every_steps,
-        # Every step, so that the curve of a resumed run has the very numbers of a whole one.
-        logging_steps=1,
-        logging_nan_inf_filter=False,
         include_num_input_tokens_seen="no" if phase == "reinforce" else "non_padding",
-        report_to=reports(),
-        # The rows know where to go on (InOrder); skipping those before would take ever longer.
-        ignore_data_skip=True,
-        remove_unused_columns=False,
         ddp_find_unused_parameters=False,
         label_names=["labels"],
         dataloader_pin_memory=torch.cuda.is_available(),
@@ -322,11 +272,41 @@ def training_arguments(
     )
 
 
-def reports() -> list[str]:
-    """TensorBoard, where it is installed."""
-    from transformers.integrations import is_tensorboard_available
+class Paced(Protocol):
+    """What configs of training have in common."""
 
-    return ["tensorboard"] if is_tensorboard_available() else []
+    @property
+    def seed(self) -> int: ...
+    @property
+    def evaluate_every_steps(self) -> int: ...
+    @property
+    def save_every_steps(self) -> int: ...
+
+
+def arguments(
+    config: Paced, steps: int, out: Path, warmup_share: float, evaluate: bool, **options: Any
+) -> TrainingArguments:
+    """What holds for every kind of training here, and the options of one kind."""
+    return TrainingArguments(
+        output_dir=str(out),
+        max_steps=steps,
+        lr_scheduler_type="cosine",
+        warmup_steps=math.ceil(warmup_share * steps),
+        seed=config.seed,
+        eval_strategy="steps" if evaluate else "no",
+        # A short run is evaluated at its end.
+        eval_steps=min(config.evaluate_every_steps, steps) if evaluate else None,
+        save_strategy="steps",
+        save_steps=config.save_every_steps,
+        # Every step, so that the curve of a resumed run has the very numbers of a whole one.
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        report_to=["tensorboard"] if is_tensorboard_available() else [],
+        # The rows know where to go on (InOrder); skipping those before would take ever longer.
+        ignore_data_skip=True,
+        remove_unused_columns=False,
+        **options,
+    )
 
 
 def _sharding(sharding: str, recompute: bool) -> dict[str, Any]:

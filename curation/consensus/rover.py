@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from operator import itemgetter
 from typing import Literal
 
@@ -178,7 +179,6 @@ class Voter:
 
     @property
     def units(self) -> list[str]:
-        """The units of all pieces in order."""
         return [unit for piece in self.pieces for unit in piece.units]
 
 
@@ -216,7 +216,11 @@ def rover(voters: Sequence[Voter], config: RoverConfig) -> str:
     elected = [
         (unit, slot) for unit, slot in zip(winners, network, strict=True) if unit is not None
     ]
-    starts = [_piece_starts(voter.pieces) for voter in voters]
+    # Pieces by the position of their first unit.
+    starts = [
+        dict(zip(accumulate((len(p.units) for p in v.pieces), initial=0), v.pieces, strict=False))
+        for v in voters
+    ]
     text = ""
     at = 0
     while at < len(elected):
@@ -230,16 +234,6 @@ def rover(voters: Sequence[Voter], config: RoverConfig) -> str:
         text += (" " if piece.space_before and text else "") + piece.written
         at += len(piece.units)
     return text
-
-
-def _piece_starts(pieces: Sequence[Piece]) -> dict[int, Piece]:
-    """Pieces by the position of their first unit."""
-    starts = {}
-    position = 0
-    for piece in pieces:
-        starts[position] = piece
-        position += len(piece.units)
-    return starts
 
 
 def _elected_of(

@@ -288,7 +288,6 @@ class ConsensusStage(Stage):
     def process(
         self, partition: str, inputs: Mapping[str, Artifact], attempts: Attempts
     ) -> Artifact:
-        """Decide on every utterance of the partition."""
         by_asr = {
             asr: read_hypotheses(inputs[f"hypotheses/{asr}"].table) for asr in self.config.asrs()
         }

@@ -14,7 +14,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import datasets
 import pyarrow as pa
@@ -31,22 +31,23 @@ from gpa.runtime.storage import Store
 PARQUET_GROUP = 100
 
 
-class Format(Protocol):
+class Format:
     """One format; `version` is raised when the same utterances give other bytes."""
 
-    version: int
+    version = 1
 
     def files(self, number: int, utterances: Sequence[CuratedUtterance]) -> dict[str, bytes]:
         """The files of shard `number`, which counts from 0 without gaps, by name."""
+        raise NotImplementedError
 
     def close(self, store: Store, shards: int) -> dict[str, bytes]:
-        """The files over all `shards`."""
+        """The files over all `shards`, where the format has any."""
+        return {}
 
 
-class HuggingFaceParquet:
+class HuggingFaceParquet(Format):
     """Parquet with a playable `audio` column, as `datasets` and the hub's viewer read it."""
 
-    version = 1
     features = datasets.Features(
         {
             "utterance_id": datasets.Value("string"),
@@ -66,7 +67,6 @@ class HuggingFaceParquet:
     )
 
     def files(self, number: int, utterances: Sequence[CuratedUtterance]) -> dict[str, bytes]:
-        """One Parquet file."""
         plain = [name for name in self.features if name != "audio"]
         table = [
             {name: each.metadata.get(name) for name in plain}
@@ -81,15 +81,9 @@ class HuggingFaceParquet:
         )
         return {f"train-{number:06d}.parquet": buffer.getvalue()}
 
-    def close(self, store: Store, shards: int) -> dict[str, bytes]:
-        """Nothing: a loader takes all files of the folder."""
-        return {}
 
-
-class LhotseShar:
+class LhotseShar(Format):
     """Lhotse Shar: cuts as JSON lines, their FLACs in a tar of the same order."""
-
-    version = 1
 
     def files(self, number: int, utterances: Sequence[CuratedUtterance]) -> dict[str, bytes]:
         """`cuts.NNNNNN.jsonl.gz` and `recording.NNNNNN.tar`, which `CutSet.from_shar` reads."""
@@ -106,10 +100,6 @@ class LhotseShar:
             f"cuts.{number:06d}.jsonl.gz": lines,
             f"recording.{number:06d}.tar": tar_bytes(audio),
         }
-
-    def close(self, store: Store, shards: int) -> dict[str, bytes]:
-        """Nothing: a folder of Shar is its files."""
-        return {}
 
 
 def _cut(utterance: CuratedUtterance) -> dict[str, Any]:
@@ -141,7 +131,7 @@ def _cut(utterance: CuratedUtterance) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class NeMo:
+class NeMo(Format):
     """NeMo's tarred audio: one tar a shard, a manifest of all, and one for each shard.
 
     With `ends_s` all that in a folder for each bucket: `bucket1` has what is shorter than the first
@@ -149,7 +139,6 @@ class NeMo:
     """
 
     ends_s: tuple[float, ...] = ()
-    version = 1
 
     @property
     def _folders(self) -> list[str]:
@@ -198,14 +187,13 @@ class NeMo:
         return made
 
 
-class Kaldi:
+class Kaldi(Format):
     """A Kaldi data folder over WAV files, sorted as Kaldi's checks demand.
 
     Kaldi wants utterances and speakers in the same order: the utterance's name begins with the
     speaker's, which holds nothing that sorts before the hyphen between them.
     """
 
-    version = 1
     tables = ("text", "utt2spk", "utt2dur", "utt2lang", "wav.scp")
 
     def files(self, number: int, utterances: Sequence[CuratedUtterance]) -> dict[str, bytes]:
@@ -248,10 +236,8 @@ class Kaldi:
         return heapq.merge(*parts, key=str.encode)
 
 
-class Emilia:
+class Emilia(Format):
     """WebDataset tars with the fields of the Emilia data set."""
-
-    version = 1
 
     def files(self, number: int, utterances: Sequence[CuratedUtterance]) -> dict[str, bytes]:
         """`NNNNNN.tar` of `KEY.flac` beside `KEY.json`."""
@@ -272,10 +258,6 @@ class Emilia:
             members[f"{key}.flac"] = each.flac
             members[f"{key}.json"] = json.dumps(fields, ensure_ascii=False).encode()
         return {f"{number:06d}.tar": tar_bytes(members)}
-
-    def close(self, store: Store, shards: int) -> dict[str, bytes]:
-        """Nothing: the tars are all there is."""
-        return {}
 
 
 FORMATS: Mapping[str, Format] = {

@@ -89,8 +89,7 @@ def _export(
 ) -> dict[str, Any]:
     data = Store(f"{store.url}/{DATA}")
     made_of = [to, form.version, *getattr(form, "ends_s", ()), test_set and test_set.identity]
-    marks: list[str] = []
-    about: list[dict[str, Any]] = []
+    about: dict[str, dict[str, Any]] = {}
     for number, (partition, keys) in enumerate(wanted.items()):
         sha256 = shards.partitions[partition]["sha256"][0].as_py()
         named = digest([*made_of, sha256, sorted(keys)])
@@ -107,23 +106,21 @@ def _export(
                 "contaminated": [asdict(each) for each in left],
             }
             store.write(mark, json.dumps(made).encode())
-        marks.append(mark)
-        about.append(json.loads(store.read(mark)))
+        about[mark] = json.loads(store.read(mark))
     for stale in store.names(MARKS):
-        if f"{MARKS}/{stale}" not in marks:
+        if f"{MARKS}/{stale}" not in about:
             _forget(store, f"{MARKS}/{stale}")
-    if marks:
-        data.write_all(form.close(data, len(marks)))
-    contaminated = [each for shard in about for each in shard["contaminated"]]
+    if about:
+        data.write_all(form.close(data, len(about)))
+    contaminated = [each for shard in about.values() for each in shard["contaminated"]]
     _list(store, CONTAMINATED, contaminated)
-    exported = sum(shard["utterances"] for shard in about)
-    seconds = sum(shard["seconds"] for shard in about)
+    exported = sum(shard["utterances"] for shard in about.values())
     return {
         "format": to,
         "where": where,
-        "shards": len(marks),
+        "shards": len(about),
         "utterances": exported,
-        "seconds": round(seconds, 3),
+        "seconds": round(sum(shard["seconds"] for shard in about.values()), 3),
         "left_out": shards.manifest.num_rows - exported,
         "contaminated": len(contaminated),
     }

@@ -80,51 +80,35 @@ class StagePlan:
     """What one stage will spend on the audio that it has not done yet."""
 
     rate: Rate
-    hours: float  # of audio in the corpus
-    cached_hours: float  # of those, done already
+    cached_hours: float  # of audio in the corpus, done already
     workers: int
-    gpus: float  # that each worker holds
+    audio_hours: float  # that the stage will work on
+    worker_hours: float  # of all its workers together, models loaded
+    cpu_hours: float  # of cores
+    gpu_hours: float  # for which GPUs are held
+    finish_hours: float  # by the clock, the work shared evenly among the workers
+    disk_gb: float  # that it writes
+    audio_gb: float  # of these, what `resources.keep: tables` prunes
 
-    @property
-    def _to_do_s(self) -> float:
-        return (self.hours - self.cached_hours) * 3600
-
-    @property
-    def audio_hours(self) -> float:
-        """Audio that the stage will work on."""
-        return self._to_do_s * self.rate.audio_s / 3600
-
-    @property
-    def worker_hours(self) -> float:
-        """Time of all its workers together, models loaded."""
-        return self._to_do_s * self.rate.worker_s / 3600
-
-    @property
-    def cpu_hours(self) -> float:
-        """Time of CPU cores."""
-        return self._to_do_s * self.rate.cpu_s / 3600
-
-    @property
-    def gpu_hours(self) -> float:
-        """Time for which GPUs are held."""
-        return self.worker_hours * self.gpus
-
-    @property
-    def disk_gb(self) -> float:
-        """What it writes."""
-        return self._to_do_s * self.rate.disk_bytes / 1e9
-
-    @property
-    def audio_gb(self) -> float:
-        """What it writes and `resources.keep: tables` prunes."""
-        return self._to_do_s * self.rate.audio_bytes / 1e9
-
-    @property
-    def finish_hours(self) -> float:
-        """By the clock, the work shared evenly among the workers."""
-        if not self._to_do_s:
-            return 0.0
-        return self.rate.start_s / 3600 + self.worker_hours / self.workers
+    @classmethod
+    def of(
+        cls, rate: Rate, hours: float, cached_hours: float, workers: int, gpus: float
+    ) -> StagePlan:
+        """By the rate of a sample, over `hours` of audio; each worker holds so many GPUs."""
+        to_do = hours - cached_hours
+        worker_hours = to_do * rate.worker_s
+        return cls(
+            rate,
+            cached_hours,
+            workers,
+            audio_hours=to_do * rate.audio_s,
+            worker_hours=worker_hours,
+            cpu_hours=to_do * rate.cpu_s,
+            gpu_hours=worker_hours * gpus,
+            finish_hours=rate.start_s / 3600 + worker_hours / workers if to_do else 0.0,
+            disk_gb=to_do * 3600 * rate.disk_bytes / 1e9,
+            audio_gb=to_do * 3600 * rate.audio_bytes / 1e9,
+        )
 
 
 @dataclass(frozen=True)
@@ -195,7 +179,7 @@ def plan(
                 pool = config.resources.pool(rate.step)
                 cached_hours = min(cached_s.get(rate.name, 0.0), total_s) / 3600
                 workers = engine.workers(pool, partitions)
-                stages.append(StagePlan(rate, total_s / 3600, cached_hours, workers, pool.gpus))
+                stages.append(StagePlan.of(rate, total_s / 3600, cached_hours, workers, pool.gpus))
         return Plan(
             hours=total_s / 3600,
             sample_s=sample_s,

@@ -11,7 +11,7 @@ from typing import Any
 from gpa.curation.report.funnel import Funnel
 from gpa.curation.report.outputs import DROPPED, Run
 from gpa.curation.report.overlap import ErrorOverlap
-from gpa.curation.report.recognisers import LENGTHS_S, MOS_STEPS, Agreement, Group
+from gpa.curation.report.recognisers import LENGTHS_S, MOS_STEPS, Agreement, Group, ratio
 from gpa.curation.report.samples import Sampler
 from gpa.curation.report.speech import Speech
 from gpa.curation.report.utterances import read_utterances
@@ -32,7 +32,7 @@ class Audit:
 def audit(run: Run, samples: int) -> Audit:
     """Read a run once, partition by partition; draws at most `samples` samples."""
     agreement = Agreement(run.voters, run.consensus_config, run.exact_to)
-    found = Audit(Funnel(), agreement, Speech(), Sampler(samples))
+    found = Audit(Funnel(), agreement, Speech(run.scorer), Sampler(samples))
     found.funnel.add_files(run)
     for partition in run.ahead(DROPPED, *READ):
         utterances = read_utterances(run, partition)
@@ -98,9 +98,9 @@ def figures(found: Audit, partial: bool, overlaps: Sequence[ErrorOverlap] = ()) 
         "speakers": agreement.speakers.count,
         "expected_wer": speech.mean_expected_wer,
         "expected_wer_s": round(speech.expected_s, 3),
-        "clipped": {"kept": speech.kept_clipped, "dropped": speech.dropped_clipped},
-        "mos_before": _mean(speech.mos_sums[0], speech.mos_count),
-        "mos_after": _mean(speech.mos_sums[1], speech.mos_count),
+        "clipped": dict(speech.clipped),
+        "mos_before": ratio(speech.mos_sums[0], speech.mos_count),
+        "mos_after": ratio(speech.mos_sums[1], speech.mos_count),
         "punctuation_edits": [
             {"action": action, "mark": mark, "edits": count}
             for (action, mark), count in sorted(speech.marks.items())
@@ -129,7 +129,3 @@ def group_figures(group: Group) -> dict[str, Any]:
 def as_json(content: dict[str, Any]) -> bytes:
     """The bytes of `report/summary.json`."""
     return json.dumps(content, indent=1, ensure_ascii=False).encode()
-
-
-def _mean(total: float, count: int) -> float | None:
-    return float(total / count) if count else None

@@ -169,13 +169,13 @@ def keep(
         books.dropped_by_step_s[row["stage"], row["reason"]] += row["seconds_sum"]
         if row["utterance_id_count"]:
             books.dropped_utterances[row["reason"]] += row["utterance_id_count"]
-    lost_s = _sums(rejected["recording_id"], rejected["seconds"])
+    lost_s = sums(rejected["recording_id"], rejected["seconds"])
     damaged = rejected.filter(pc.equal(rejected["reason"], DAMAGED))
-    damaged_s = _sums(damaged["recording_id"], damaged["seconds"])
-    kept_s = _sums(manifest["recording_id"], manifest["duration_s"])
+    damaged_s = sums(damaged["recording_id"], damaged["seconds"])
+    kept_s = sums(manifest["recording_id"], manifest["duration_s"])
     books.kept_s = sum(kept_s.values())
     # Recordings that were dropped as a whole.
-    whole = _pairs(
+    whole = pairs(
         rejected.filter(pc.and_(rejected["utterance_id"].is_null(), rejected["start_s"].is_null())),
         "recording_id",
         "reason",
@@ -184,7 +184,7 @@ def keep(
     decoded_s = {
         key: seconds + damaged_s.get(key, 0.0)
         for table in normalized
-        for key, seconds in _pairs(table, *DECODED).items()
+        for key, seconds in pairs(table, *DECODED).items()
     }
     cut = list(
         artifacts.tables("utterances", fingerprints["utterances"], partitions, ["utterance_id"])
@@ -233,14 +233,15 @@ def _misplaced(cut: Sequence[pa.Table], manifest: pa.Table, rejected: pa.Table) 
             yield f"utterance {key} is in curated but was never cut"
 
 
-def _pairs(table: pa.Table, key: str, value: str) -> dict:
+def pairs(table: pa.Table, key: str, value: str) -> dict:
+    """The values of one column by those of another."""
     return dict(zip(table[key].to_pylist(), table[value].to_pylist(), strict=True))
 
 
-def _sums(keys: pa.ChunkedArray, seconds: pa.ChunkedArray) -> dict[str, float]:
+def sums(keys: pa.ChunkedArray, seconds: pa.ChunkedArray) -> dict[str, float]:
     """Seconds by key."""
     table = pa.table({"key": keys, "seconds": seconds})
-    return _pairs(table.group_by("key").aggregate([("seconds", "sum")]), "key", "seconds_sum")
+    return pairs(table.group_by("key").aggregate([("seconds", "sum")]), "key", "seconds_sum")
 
 
 def _count_recordings(

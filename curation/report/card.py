@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gpa.curation.report.audit import Audit
 from gpa.curation.report.licences import lineage
+from gpa.curation.report.page import templates
 
 NAME = "curated/README.md"
 # The hub's classes of size, by the number of utterances from which each begins.
@@ -40,14 +40,7 @@ def dataset_card(content: Mapping[str, Any], found: Audit) -> str:
         "tags": ["webdataset", "speech"],
         "configs": [{"config_name": "default", "data_files": "shard-*.tar"}],
     }
-    environment = Environment(
-        loader=PackageLoader("gpa.curation.report", "."),
-        undefined=StrictUndefined,
-        autoescape=False,  # Markdown
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = templates().overlay(autoescape=False, keep_trailing_newline=True)  # Markdown
     environment.filters["cell"] = _cell
     return environment.get_template("card.md.j2").render(
         front=yaml.safe_dump(front, sort_keys=False, allow_unicode=True),

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Bar:
@@ -47,30 +49,24 @@ def histogram(
     y_label: str,
     edges: Sequence[float],
     series: Sequence[tuple[str, Sequence[float]]],
-    stacked: bool = True,
-    even: bool = False,
     ticks: Sequence[float] | None = None,
+    stacked: bool = True,
 ) -> Chart:
     """Bars over bins, stacked or side by side.
 
-    `even` gives every bin the same width whatever it spans, for edges that grow by factors; then
-    every edge has its tick. `ticks` are the places that are labelled where not all edges are.
+    `ticks` are the places that are labelled. Without them every edge is, and every bin has the same
+    width whatever it spans, for edges that grow by factors.
     """
     bins = len(edges) - 1
     low, span = edges[0], edges[-1] - edges[0]
-    places = [100 * (k / bins if even else (edges[k] - low) / span) for k in range(bins + 1)]
-    labelled = (
-        list(zip(places, edges, strict=True))
-        if ticks is None
-        else [(100 * (tick - low) / span, tick) for tick in ticks]
-    )
-    heights = [
-        sum(values[k] for _, values in series)
-        if stacked
-        else max(values[k] for _, values in series)
-        for k in range(bins)
-    ]
-    steps = y_steps(max(heights, default=0))
+    if ticks is None:
+        places = [100 * k / bins for k in range(bins + 1)]
+        labelled = list(zip(places, edges, strict=True))
+    else:
+        places = [100 * (edge - low) / span for edge in edges]
+        labelled = [(100 * (tick - low) / span, tick) for tick in ticks]
+    counts = np.array([values for _, values in series])
+    steps = y_steps(float((counts.sum(axis=0) if stacked else counts.max(axis=0)).max()))
     top = steps[-1]
     bars, table = [], []
     for k in range(bins):

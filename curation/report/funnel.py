@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gpa.curation.report.books import NON_SPEECH, QUARANTINED, TOLERANCE_S
+from gpa.curation.report.books import DECODED, NON_SPEECH, QUARANTINED, TOLERANCE_S, pairs, sums
 from gpa.curation.report.outputs import Run
 from gpa.curation.report.utterances import Utterances
 from gpa.curation.tables import DAMAGED
@@ -85,25 +85,17 @@ class Funnel:
         parts = list(run.dropped(partition))
         dropped = pa.concat_tables(parts) if parts else run.dropped_at_ingest().slice(0, 0)
         self._drop(dropped)
-        out_s: dict[str, float] = defaultdict(float)
-        for recording, seconds in _sums(dropped["recording_id"], dropped["seconds"]):
-            out_s[recording] += seconds
+        out_s = defaultdict(float, sums(dropped["recording_id"], dropped["seconds"]))
         damaged = dropped.filter(pc.equal(dropped["reason"], DAMAGED))
-        damaged_s = dict(_sums(damaged["recording_id"], damaged["seconds"]))
+        damaged_s = sums(damaged["recording_id"], damaged["seconds"])
         in_s = self._went_in(run, partition, out_s, damaged_s)
-        packaged = run.table("packaged", partition, ["recording_id", "duration_s"])
-        if packaged is not None:
-            self.kept_utterances += packaged.num_rows
-            for recording, seconds in _sums(packaged["recording_id"], packaged["duration_s"]):
-                out_s[recording] += seconds
-                self.kept_s += seconds
-        elif utterances is not None and utterances.decided:
-            kept = pa.array(utterances.kept)
-            durations = pa.chunked_array([utterances.duration_s])
-            self.kept_utterances += int(utterances.kept.sum())
-            for recording, seconds in _sums(
-                utterances.recordings.filter(kept), durations.filter(kept)
-            ):
+        kept = packaged = run.table("packaged", partition, DECODED)
+        if packaged is None and utterances is not None and utterances.decided:
+            cuts = pa.table([utterances.recordings, utterances.duration_s], DECODED)
+            kept = cuts.filter(pa.array(utterances.kept))
+        if kept is not None:
+            self.kept_utterances += kept.num_rows
+            for recording, seconds in sums(kept["recording_id"], kept["duration_s"]).items():
                 out_s[recording] += seconds
                 self.kept_s += seconds
         for recording in sorted(in_s.keys() | out_s.keys()):
@@ -128,14 +120,14 @@ class Funnel:
         As in the books, a recording that a stage dropped before it was decoded counts with what
         that stage says it lost. Seconds that a header promised and the file did not hold count, too.
         """
-        listed = run.table("recordings", partition, ["recording_id", "duration_s"])
-        in_s = dict(_pairs(listed, "recording_id", "duration_s")) if listed is not None else {}
+        listed = run.table("recordings", partition, DECODED)
+        in_s = pairs(listed, *DECODED) if listed is not None else {}
         in_s |= {recording: lost_s[recording] for recording in in_s if recording in lost_s}
-        decoded = run.table("normalized", partition, ["recording_id", "duration_s"])
+        decoded = run.table("normalized", partition, DECODED)
         if decoded is not None:
             in_s |= {
                 recording: seconds + damaged_s.get(recording, 0.0)
-                for recording, seconds in _pairs(decoded, "recording_id", "duration_s")
+                for recording, seconds in pairs(decoded, *DECODED).items()
             }
         self.in_s += sum(in_s.values())
         return in_s
@@ -164,13 +156,3 @@ class Funnel:
             named = dropped.filter(pc.and_(in_trouble, dropped["start_s"].is_null()))
             columns = ["path", "stage", "reason", "detail"]
             self.trouble += named.select(columns).slice(0, NAMED - len(self.trouble)).to_pylist()
-
-
-def _pairs(table: pa.Table, key: str, value: str):
-    return zip(table[key].to_pylist(), table[value].to_pylist(), strict=True)
-
-
-def _sums(keys: pa.ChunkedArray, values: pa.ChunkedArray):
-    """Sums of `values` by key."""
-    summed = pa.table({"key": keys, "value": values}).group_by("key").aggregate([("value", "sum")])
-    return _pairs(summed, "key", "value_sum")

@@ -13,8 +13,8 @@ from typing import Any
 
 # What supplies, votes on or punctuates the text.
 TEXT_STEPS = ("transcribe", "punctuate")
-# From the least to the most restrictive; the first pattern that fits a licence's name counts,
-# so that "CC-BY-NC-SA" is found before "CC-BY".
+# From the least to the most restrictive; the last pattern that fits a licence's name counts: of
+# "CC-BY-NC-SA" it is "NC".
 RANKS = (
     ("public domain", r"cc0|public domain|unlicense|0bsd"),
     ("permissive", r"\b(mit|bsd|apache|isc|zlib|python)\b"),
@@ -24,7 +24,6 @@ RANKS = (
     ("non-commercial", r"\bnc\b|non.?commercial|research only|academic"),
 )
 UNKNOWN = "unknown: read it"
-_ORDER = (5, 4, 3, 2, 1, 0)
 
 
 @dataclass(frozen=True)
@@ -55,10 +54,8 @@ def rank(licence: str) -> tuple[int, str]:
 
 
 def _rank_one(licence: str) -> int:
-    for place in _ORDER:
-        if re.search(RANKS[place][1], licence, re.IGNORECASE):
-            return place
-    return len(RANKS)
+    fits = [place for place, (_, name) in enumerate(RANKS) if re.search(name, licence, re.I)]
+    return max(fits, default=len(RANKS))
 
 
 def lineage(models: Mapping[str, Mapping[str, Any]]) -> list[Lineage]:

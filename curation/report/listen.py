@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import soundfile
 
 from gpa.curation.audio import Waveform
 from gpa.curation.consensus.rover import align
+from gpa.curation.consensus.stage import ConsensusRow
 from gpa.curation.report.clips import BEST_BPS, bits_per_second, mp3_data_uri, outline
 from gpa.curation.report.outputs import Run
 from gpa.curation.report.samples import Drawn, Stratum
@@ -45,7 +46,10 @@ class Pause:
 
 @dataclass(frozen=True)
 class Sample:
-    """One sample of the page. `rows` are (recogniser, cells, text), the chosen one first."""
+    """One sample of the page. `rows` are (recogniser, cells, text), the chosen one first.
+
+    `consensus` has the fields of ConsensusRow, all empty where nothing was decided.
+    """
 
     number: int
     key: str  # of the label that is judged: changes with the text
@@ -61,10 +65,9 @@ class Sample:
     start_s: float
     end_s: float
     kept: bool
-    step: str
     reason: str | None
     value: float | None
-    language: str
+    consensus: Mapping[str, Any]
     speaker: str
     snr_db: float | None
     mos: float | None
@@ -78,17 +81,7 @@ class Sample:
     edits: tuple[Pause, ...]
     words: tuple[tuple[str, float, float], ...]  # word, start and end in [0, 1]
     words_from: str
-    columns: int
     rows: tuple[tuple[str, tuple[Cell, ...], str], ...]
-    voters: tuple[str, ...]
-    chosen_asr: str
-    matrix: tuple[tuple[float, ...], ...]
-    pwer: float | None
-    early_exit: bool  # pwer is a lower bound
-    pwer_without: tuple[float, ...]
-    struck: tuple[str, ...]
-    verifier: str | None
-    verifier_distance: float | None
 
 
 def columns(
@@ -117,23 +110,20 @@ def columns(
 def read_samples(run: Run, chosen: Sequence[tuple[Stratum, Sequence[Drawn]]]) -> list[Sample]:
     """All samples, stratum by stratum; each partition's files are opened once."""
     drawn = [
-        (number, stratum, len(of_stratum), one)
-        for number, (stratum, of_stratum, one) in enumerate(
-            (stratum, of_stratum, one) for stratum, of_stratum in chosen for one in of_stratum
-        )
+        (stratum, stratum.population / len(of_stratum), one)
+        for stratum, of_stratum in chosen
+        for one in of_stratum
     ]
-    seconds = sum(one.clip_s for *_, one in drawn)
-    bps = bits_per_second(seconds)
-    found: list[Sample] = []
-    for partition, group in groupby(
-        sorted(drawn, key=lambda entry: (entry[3].partition, entry[0])),
-        key=lambda entry: entry[3].partition,
-    ):
-        members = list(group)
-        reader = _Partition(run, partition, [one.utterance_id for *_, one in members])
-        for number, stratum, share, one in members:
-            found.append(reader.sample(number, stratum, stratum.population / share, one, bps))
-    return sorted(found, key=lambda sample: sample.number)
+    bps = bits_per_second(sum(one.clip_s for *_, one in drawn))
+    numbers_in: dict[str, list[int]] = defaultdict(list)
+    for number, (*_, one) in enumerate(drawn):
+        numbers_in[one.partition].append(number)
+    found: dict[int, Sample] = {}
+    for partition, numbers in numbers_in.items():
+        reader = _Partition(run, partition, [drawn[number][-1].utterance_id for number in numbers])
+        for number in numbers:
+            found[number] = reader.sample(number, *drawn[number], bps)
+    return [found[number] for number in range(len(drawn))]
 
 
 def read_sample(run: Run, drawn: Drawn) -> Sample:
@@ -183,12 +173,12 @@ class _Partition:
     def sample(
         self, number: int, stratum: Stratum, stands_for: float, drawn: Drawn, bps: int
     ) -> Sample:
-        """Read one."""
         key = drawn.utterance_id or ""
         cut, quality, consensus, aligned = (
             self._tables[part].get(key, {})
             for part in ("utterances", "quality", "consensus", "alignment")
         )
+        consensus = vars(ConsensusRow("", kept=False)) | consensus
         recording = self._recordings.get(
             drawn.recording_id, {"path": drawn.recording_id, "start_s": 0.0}
         )
@@ -196,17 +186,16 @@ class _Partition:
         waveform, sample_rate = self.sound(drawn)
         clip_s = len(waveform) / sample_rate if sample_rate else 0.0
         words = aligned.get("words") or []
-        language = consensus.get("language", "")
         heard = {
             asr: rows[key]["text"]
             for asr, rows in self._hypotheses.items()
             if key in rows and rows[key]["error"] is None
         }
-        chosen = consensus.get("chosen_asr") or ""
         # Where nobody had a vote, the others are compared with the first.
+        chosen = consensus["chosen_asr"]
         base = chosen if chosen in heard else next(iter(heard), None)
-        table = columns(heard, base, language) if base is not None else []
-        text = aligned.get("text") or consensus.get("text") or ""
+        table = columns(heard, base, consensus["language"]) if base is not None else []
+        text = aligned.get("text") or consensus["text"] or ""
         mos = quality.get(f"{kept_version}_mos")
         place = f"{drawn.recording_id}-{round(drawn.start_s * 1000):09d}"
         return Sample(
@@ -223,11 +212,10 @@ class _Partition:
             partition=self._name,
             start_s=recording["start_s"] + drawn.start_s,  # in the file, as people find it
             end_s=recording["start_s"] + drawn.end_s,
-            kept=bool(consensus.get("kept", False)),
-            step=drawn.step,
+            kept=consensus["kept"],
             reason=drawn.reason,
             value=drawn.value,
-            language=language,
+            consensus=consensus,
             speaker=cut.get("speaker", ""),
             snr_db=cut.get("snr_db"),
             mos=mos["overall"] if mos else None,
@@ -242,19 +230,7 @@ class _Partition:
                 if clip_s
             ),
             words_from=aligned.get("aligner", ""),
-            columns=len(table[0][1]) if table else 0,
             rows=tuple((asr, tuple(cells), heard[asr]) for asr, cells in table),
-            voters=tuple(consensus.get("voters") or ()),
-            chosen_asr=chosen,
-            matrix=tuple(map(tuple, consensus.get("wer_matrix") or ())),
-            pwer=consensus.get("pwer"),
-            early_exit=bool(consensus.get("early_exit")),
-            pwer_without=tuple(consensus.get("pwer_without") or ()),
-            struck=tuple(
-                f"{struck['asr']}: {struck['reason']}" for struck in consensus.get("struck") or ()
-            ),
-            verifier=consensus.get("verifier"),
-            verifier_distance=consensus.get("verifier_distance"),
         )
 
     def sound(self, drawn: Drawn) -> tuple[Waveform, int]:

@@ -8,7 +8,7 @@ worth less than it seems.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import combinations
 
 from rapidfuzz.distance import Levenshtein
@@ -89,13 +89,5 @@ def overlaps(
 
 def total(of_utterances: Sequence[ErrorOverlap]) -> ErrorOverlap:
     """The sum over utterances of one pair, of which there is at least one."""
-    first = of_utterances[0]
-    return ErrorOverlap(
-        first.first,
-        first.second,
-        sum(each.reference_units for each in of_utterances),
-        sum(each.first_wrong for each in of_utterances),
-        sum(each.second_wrong for each in of_utterances),
-        sum(each.both_wrong for each in of_utterances),
-        sum(each.same_wrong for each in of_utterances),
-    )
+    first, second, *counts = zip(*map(astuple, of_utterances), strict=True)
+    return ErrorOverlap(first[0], second[0], *map(sum, counts))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from gpa.curation.report import speech as speech_edges
 from gpa.curation.report.audit import Audit, bin_labels
 from gpa.curation.report.charts import Chart, histogram
 from gpa.curation.report.funnel import STEPS
@@ -25,7 +25,6 @@ from gpa.curation.report.listen import Sample
 from gpa.curation.report.outputs import Run
 from gpa.curation.report.overlap import ErrorOverlap
 from gpa.curation.report.recognisers import LENGTHS_S, MOS_STEPS, Agreement
-from gpa.curation.report.speech import Speech
 
 PACKAGE = "gpa.curation.report"
 
@@ -53,10 +52,10 @@ def render(
         histogram=_pwer_chart(found.agreement),
         slider=_slider(found, in_hours),
         groups=_groups(found.agreement, run.scorer),
-        charts=_charts(found.speech, run.scorer),
+        charts=found.speech.charts(),
         recording_names=_paths(run, found.agreement),
         samples=samples,
-        strata=_strata(samples),
+        strata=list(Counter(sample.stratum for sample in samples).items()),
         stages=_stages(run),
         lineage=lineage(run.content.get("models", {})),
     )
@@ -116,7 +115,7 @@ def _pwer_chart(agreement: Agreement) -> Chart:
         "utterances",
         edges,
         [("utterances", agreement.histogram.tolist())],
-        ticks=range(0, int(edges[-2]) + 1, 10),
+        range(0, int(edges[-2]) + 1, 10),
     )
 
 
@@ -151,86 +150,11 @@ def _groups(agreement: Agreement, scorer: str) -> list[tuple[str, list[tuple[str
     ]
 
 
-def _charts(speech: Speech, scorer: str) -> list[Chart]:
-    return [
-        histogram(
-            "Length of utterances",
-            "seconds",
-            "utterances",
-            speech_edges.DURATION_EDGES_S.tolist(),
-            [
-                ("kept", speech.kept_duration.tolist()),
-                ("dropped", speech.dropped_duration.tolist()),
-            ],
-            ticks=range(0, 31, 5),
-        ),
-        histogram(
-            "Signal-to-noise ratio",
-            "dB",
-            "utterances",
-            speech_edges.SNR_EDGES_DB.tolist(),
-            [("kept", speech.kept_snr.tolist()), ("dropped", speech.dropped_snr.tolist())],
-            ticks=range(-10, 61, 10),
-        ),
-        histogram(
-            "Bandwidth",
-            "kHz",
-            "utterances",
-            speech_edges.BANDWIDTH_EDGES_KHZ.tolist(),
-            [
-                ("kept", speech.kept_bandwidth.tolist()),
-                ("dropped", speech.dropped_bandwidth.tolist()),
-            ],
-            ticks=range(0, 25, 4),
-        ),
-        histogram(
-            "Noise floor",
-            "dB of full scale",
-            "utterances",
-            speech_edges.FLOOR_EDGES_DBFS.tolist(),
-            [("kept", speech.kept_floor.tolist()), ("dropped", speech.dropped_floor.tolist())],
-            ticks=range(-100, -19, 20),
-        ),
-        histogram(
-            f"{scorer} before and after denoising",
-            "overall quality, 1 to 5",
-            "utterances",
-            speech_edges.MOS_EDGES.tolist(),
-            [("before", speech.mos_before.tolist()), ("after", speech.mos_after.tolist())],
-            stacked=False,
-            ticks=range(1, 6),
-        ),
-        histogram(
-            "Kept speech of a speaker",
-            "minutes",
-            "speakers",
-            speech_edges.SPEAKER_EDGES_MIN.tolist(),
-            [("speakers", speech.speaker_min.tolist())],
-            even=True,
-        ),
-        histogram(
-            "Pauses at which a mark was inserted",
-            "milliseconds",
-            "marks",
-            speech_edges.PAUSE_EDGES_MS.tolist(),
-            [("marks", speech.comma_pauses.tolist())],
-            ticks=range(0, 1501, 300),
-        ),
-    ]
-
-
 def _paths(run: Run, agreement: Agreement) -> dict[str, str]:
     """Paths of the recordings that the page names."""
     named = pa.array([name for name, _ in agreement.recordings.named()], pa.string())
     files = run.corpus.filter(pc.is_in(run.corpus["recording_id"], value_set=named))
     return dict(zip(files["recording_id"].to_pylist(), files["path"].to_pylist(), strict=True))
-
-
-def _strata(samples: Sequence[Sample]) -> list[tuple[str, int]]:
-    counts: dict[str, int] = {}
-    for sample in samples:
-        counts[sample.stratum] = counts.get(sample.stratum, 0) + 1
-    return list(counts.items())
 
 
 def _stages(run: Run) -> list[dict[str, Any]]:

@@ -52,8 +52,7 @@ class Group:
 
     @property
     def mean_pwer(self) -> float | None:
-        """Mean pWER of the utterances that have one."""
-        return self.pwer / self.voted if self.voted else None
+        return ratio(self.pwer, self.voted)
 
 
 @dataclass
@@ -249,7 +248,7 @@ class Agreement:
                 "threshold": float(edge),
                 "kept_utterances": int(kept[k]) + self.kept_unvoted,
                 "kept_s": round(float(kept_s[k]) + self.kept_unvoted_s, 3),
-                "mean_pwer": float(pwer[k] / kept[k]) if kept[k] else None,
+                "mean_pwer": ratio(pwer[k], kept[k]),
                 "change_sides": int(abs(kept[k] - now)),
             }
             for k, edge in enumerate(self.edges)
@@ -259,7 +258,7 @@ class Agreement:
         """How the texts that a manifest gives compare with what the panel heard."""
         return {
             "utterances": self.given,
-            "mean_pwer": _ratio(self.given_pwer, self.given),
+            "mean_pwer": ratio(self.given_pwer, self.given),
             "of_other_audio": self.given_other,
         }
 
@@ -271,13 +270,8 @@ class Agreement:
     def pairwise(self) -> list[list[float | None]]:
         """Mean WER, [i][j] with i as the reference; None on the diagonal and where none voted."""
         return [
-            [
-                float(self.pair_wer[i, j] / self.pair_count[i, j])
-                if self.pair_count[i, j]
-                else None
-                for j in range(len(self.asrs))
-            ]
-            for i in range(len(self.asrs))
+            [ratio(wer, count) for wer, count in zip(*row, strict=True)]
+            for row in zip(self.pair_wer, self.pair_count, strict=True)
         ]
 
     def leave_one_out(self) -> list[dict[str, Any]]:
@@ -286,8 +280,8 @@ class Agreement:
             {
                 "asr": asr,
                 "voted": int(self.voted[k]),
-                "pwer_with": _ratio(self.with_all[k], self.left_out[k]),
-                "pwer_without": _ratio(self.without[k], self.left_out[k]),
+                "pwer_with": ratio(self.with_all[k], self.left_out[k]),
+                "pwer_without": ratio(self.without[k], self.left_out[k]),
                 "vetoes": int(self.vetoes[k]),
                 "vetoes_s": round(float(self.vetoes_s[k]), 3),
             }
@@ -296,7 +290,8 @@ class Agreement:
         ]
 
 
-def _ratio(total: float, count: int) -> float | None:
+def ratio(total: float, count: float) -> float | None:
+    """A mean; None of nothing."""
     return float(total / count) if count else None
 
 

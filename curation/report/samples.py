@@ -10,14 +10,14 @@ from __future__ import annotations
 import heapq
 import math
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gpa.curation.report.utterances import Utterances
+from gpa.curation.report.utterances import Floats, Utterances
 from gpa.curation.tables import DAMAGED
 
 PWER_STRATA = (0.0, 0.05, 0.10, 0.15, 0.20, 0.30, 0.50)
@@ -68,6 +68,26 @@ def pwer_stratum(pwer: float) -> str:
     return f"pWER {low * 100:.0f} to {PWER_STRATA[place] * 100:.0f} %"
 
 
+BY_PWER = [pwer_stratum(edge) for edge in (*PWER_STRATA, math.inf)]
+
+
+def utterance_strata(utterances: Utterances) -> np.ndarray:
+    """The stratum of each utterance, None where consensus has no row of it."""
+    reasons = pc.if_else(
+        # Where pWER alone does not decide on it, it would not pass the verifier either.
+        pc.equal(utterances.reasons, "disagreement"),
+        "disagreement, and unverified",
+        utterances.reasons,
+    )
+    dropped = pc.binary_join_element_wise("consensus", reasons, ": ").to_numpy()
+    labels = np.where(utterances.kept, "kept without pWER", dropped).astype(object)
+    labels[utterances.early_exit] = "consensus: disagreement, early exit"
+    by_pwer = utterances.eligible & ~np.isnan(utterances.pwer)
+    place = np.searchsorted(PWER_STRATA, utterances.pwer[by_pwer], side="left")
+    labels[by_pwer] = np.array(BY_PWER, object)[place]
+    return labels
+
+
 class Sampler:
     """Draws at most `size` samples from a run that is read once."""
 
@@ -81,79 +101,39 @@ class Sampler:
             return
         chance = np.random.default_rng([SEED, zlib.crc32(partition.encode())])
         if utterances is not None and utterances.decided:
-            self._add_utterances(partition, utterances, chance.random(len(utterances)))
+            found = {
+                "recording_id": utterances.recordings,
+                "start_s": utterances.start_s,
+                "end_s": utterances.end_s,
+                "utterance_id": utterances.ids,
+                "step": pa.repeat("consensus", len(utterances)),
+                "reason": utterances.reasons,
+            }
+            luck = chance.random(len(utterances))
+            self._draw(partition, pa.table(found), utterance_strata(utterances), luck)
         spans = dropped.filter(
             pc.and_(dropped["utterance_id"].is_null(), dropped["start_s"].is_valid())
         )
         spans = spans.filter(pc.not_equal(spans["reason"], DAMAGED))  # there is nothing to hear
-        self._add_spans(partition, spans, chance.random(spans.num_rows))
+        labels = pc.binary_join_element_wise(spans["stage"], spans["reason"], ": ").to_numpy()
+        columns = ("recording_id", "start_s", "end_s", "stage", "reason", "value")
+        spans = spans.select(columns).rename_columns({"stage": "step"})
+        self._draw(partition, spans, labels, chance.random(spans.num_rows))
 
-    def _add_utterances(self, partition: str, utterances: Utterances, chance: np.ndarray) -> None:
-        by_pwer = utterances.eligible & ~np.isnan(utterances.pwer)
-        place = np.where(by_pwer, np.searchsorted(PWER_STRATA, utterances.pwer, side="left"), -1)
-        # Of what is dropped for disagreement, what is here would not pass the verifier either.
-        reasons = np.array(utterances.reasons.to_pylist(), object)
-
-        def drawn(row: int) -> Drawn:
-            return Drawn(
-                chance=float(chance[row]),
-                partition=partition,
-                recording_id=utterances.recordings[row].as_py(),
-                start_s=float(utterances.start_s[row]),
-                end_s=float(utterances.end_s[row]),
-                utterance_id=utterances.ids[row].as_py(),
-                step="consensus",
-                reason=utterances.reasons[row].as_py(),
-            )
-
-        for stratum in np.unique(place[place >= 0]):
-            rows = np.flatnonzero(place == stratum)
-            self._draw(pwer_stratum(float(utterances.pwer[rows[0]])), rows, chance, drawn)
-        settled = np.flatnonzero(utterances.early_exit)
-        self._draw("consensus: disagreement, early exit", settled, chance, drawn)
-        rest = (place < 0) & ~utterances.early_exit
-        for reason in sorted({reason for reason in reasons[rest] if reason is not None}):
-            label = f"consensus: {reason}"
-            if reason == "disagreement":
-                label += ", and unverified"
-            self._draw(label, np.flatnonzero(rest & (reasons == reason)), chance, drawn)
-        lone = np.flatnonzero((place < 0) & utterances.kept)
-        self._draw("kept without pWER", lone, chance, drawn)
-
-    def _add_spans(self, partition: str, spans: pa.Table, chance: np.ndarray) -> None:
-        steps, reasons = spans["stage"].to_pylist(), spans["reason"].to_pylist()
-        labels = np.array([f"{s}: {r}" for s, r in zip(steps, reasons, strict=True)], object)
-
-        def drawn(row: int) -> Drawn:
-            (span,) = spans.slice(row, 1).to_pylist()
-            return Drawn(
-                chance=float(chance[row]),
-                partition=partition,
-                recording_id=span["recording_id"],
-                start_s=span["start_s"],
-                end_s=span["end_s"],
-                step=span["stage"],
-                reason=span["reason"],
-                value=span["value"],
-            )
-
-        for label in sorted(set(labels)):
-            self._draw(label, np.flatnonzero(labels == label), chance, drawn)
-
-    def _draw(
-        self, label: str, rows: np.ndarray, chance: np.ndarray, drawn: Callable[[int], Drawn]
-    ) -> None:
-        """Let the luckiest of `rows`, if there are any, into a stratum."""
-        if not len(rows):
-            return
-        stratum = self.strata.setdefault(label, Stratum(label))
-        stratum.population += len(rows)
-        worst = -stratum.heap[0][0] if len(stratum.heap) >= self._size else 1.0
-        lucky = rows[chance[rows] <= worst]
-        for row in lucky[np.argsort(chance[lucky], kind="stable")][: self._size]:
-            sample = drawn(int(row))
-            push = heapq.heappush if len(stratum.heap) < self._size else heapq.heappushpop
-            push(stratum.heap, (-sample.chance, sample))
+    def _draw(self, partition: str, found: pa.Table, labels: np.ndarray, chance: Floats) -> None:
+        """Let the luckiest of each stratum into it; rows without a label are of none."""
+        for label in {label for label in labels if label is not None}:
+            rows = np.flatnonzero(labels == label)
+            stratum = self.strata.setdefault(label, Stratum(label))
+            stratum.population += len(rows)
+            worst = -stratum.heap[0][0] if len(stratum.heap) >= self._size else 1.0
+            lucky = rows[chance[rows] <= worst]
+            lucky = lucky[np.argsort(chance[lucky], kind="stable")][: self._size]
+            for luck, row in zip(
+                chance[lucky].tolist(), found.take(lucky).to_pylist(), strict=True
+            ):
+                push = heapq.heappush if len(stratum.heap) < self._size else heapq.heappushpop
+                push(stratum.heap, (-luck, Drawn(luck, partition, **row)))
 
     def chosen(self, longest_total_s: float) -> list[tuple[Stratum, list[Drawn]]]:
         """Samples by stratum, evenly: what a small stratum lacks, the others have more of.
@@ -178,13 +158,9 @@ class Sampler:
         ]
 
 
-def _order(label: str) -> tuple[int, float, str]:
+def _order(label: str) -> tuple[int, str]:
     """By pWER, then by step."""
-    if label.startswith("pWER above"):
-        return (0, 100.0, label)
-    if label.startswith("pWER"):
-        return (0, float(label.split()[1]) + ("to" in label), label)
-    return (1, 0.0, label)
+    return (BY_PWER.index(label) if label in BY_PWER else len(BY_PWER), label)
 
 
 def even_shares(sizes: Sequence[int], total: int) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from gpa.curation.report.outputs import Run
-from gpa.curation.tables import MEASURES
+from gpa.curation.tables import CONSENSUS, MEASURES, QUALITY
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -22,6 +22,7 @@ CONSENSUS_COLUMNS = (
     "utterance_id", "language", "voters", "struck", "wer_matrix", "pwer", "pwer_other_rule",
     "pwer_without", "verifier", "verifier_distance", "kept", "reason", "early_exit", "given_pwer",
 )  # fmt: skip
+QUALITY_COLUMNS = ("utterance_id", "kept_version", "normalized_mos", "denoised_mos", *MEASURES)
 
 
 @dataclass(frozen=True)
@@ -88,64 +89,39 @@ def read_utterances(run: Run, partition: str) -> Utterances | None:
         return None
     ids = cuts["utterance_id"]
     consensus = run.table("consensus", partition, CONSENSUS_COLUMNS)
-    columns = ["utterance_id", "kept_version", "normalized_mos", "denoised_mos", *MEASURES]
-    quality = run.table("quality", partition, columns)
-    empty = pa.nulls(len(ids))
-    pwer = given_pwer = other_rule = np.full(len(ids), np.nan)
-    eligible = None
-    kept = early_exit = np.zeros(len(ids), bool)
-    languages = reasons = pa.chunked_array([empty.cast(pa.string())])
-    votes: tuple[Votes, ...] = ()
-    struck: dict[tuple[str, str], tuple[int, float]] = {}
-    if consensus is not None:
-        consensus = _in_order(consensus, ids)
-        pwer, given_pwer, languages, reasons = (
-            _floats(consensus["pwer"]),
-            _floats(consensus["given_pwer"]),
-            consensus["language"],
-            consensus["reason"],
-        )
-        other_rule = _floats(pc.coalesce(consensus["pwer_other_rule"], consensus["pwer"]))
-        kept, early_exit = (
-            pc.fill_null(consensus[name], False).to_numpy() for name in ("kept", "early_exit")
-        )
-        eligible = _eligible(run, consensus, kept)
-        votes = tuple(_read_votes(consensus, run.voters))
-        struck = _struck(consensus["struck"], cuts["duration_s"])
-    normalized = denoised = mos = np.full(len(ids), np.nan)
-    measures = dict.fromkeys(MEASURES, mos)
-    if quality is not None:
-        quality = _in_order(quality, ids)
-        normalized, denoised = (
-            _floats(pc.struct_field(quality[f"{version}_mos"], "overall"))
-            for version in ("normalized", "denoised")
-        )
-        is_denoised = pc.equal(quality["kept_version"], "denoised").fill_null(False).to_numpy()
-        mos = np.where(is_denoised, denoised, normalized)
-        measures = {name: _floats(quality[name]) for name in MEASURES}
+    decided = consensus is not None
+    consensus = _beside(consensus, CONSENSUS, CONSENSUS_COLUMNS, ids)
+    kept, early_exit = (_truth(consensus[name]) for name in ("kept", "early_exit"))
+    quality = run.table("quality", partition, QUALITY_COLUMNS)
+    quality = _beside(quality, QUALITY, QUALITY_COLUMNS, ids)
+    normalized, denoised = (
+        _floats(pc.struct_field(quality[f"{version}_mos"], "overall"))
+        for version in ("normalized", "denoised")
+    )
+    is_denoised = _truth(pc.equal(quality["kept_version"], "denoised"))
     return Utterances(
         ids=ids,
         recordings=cuts["recording_id"],
         speakers=cuts["speaker"],
-        languages=languages,
-        reasons=reasons,
+        languages=consensus["language"],
+        reasons=consensus["reason"],
         **{
             name: _floats(cuts[name])
             for name in ("duration_s", "speech_s", "snr_db", "start_s", "end_s")
         },
         mos_normalized=normalized,
         mos_denoised=denoised,
-        mos=mos,
-        **measures,
-        pwer=pwer,
-        given_pwer=given_pwer,
-        pwer_other_rule=other_rule,
+        mos=np.where(is_denoised, denoised, normalized),
+        **{name: _floats(quality[name]) for name in MEASURES},
+        pwer=_floats(consensus["pwer"]),
+        given_pwer=_floats(consensus["given_pwer"]),
+        pwer_other_rule=_floats(pc.coalesce(consensus["pwer_other_rule"], consensus["pwer"])),
         early_exit=early_exit,
         kept=kept,
-        eligible=eligible if eligible is not None else kept,
-        votes=votes,
-        struck=struck,
-        decided=consensus is not None,
+        eligible=_eligible(run, consensus, kept, early_exit),
+        votes=tuple(_read_votes(consensus, run.voters)),
+        struck=_struck(consensus["struck"], cuts["duration_s"]),
+        decided=decided,
     )
 
 
@@ -153,15 +129,22 @@ def _floats(column: pa.ChunkedArray) -> Floats:
     return column.cast(pa.float64()).to_numpy()
 
 
-def _in_order(table: pa.Table, ids: pa.ChunkedArray) -> pa.Table:
-    """The rows of `table` in the order of `ids`; a row of nulls where it has none."""
-    if table["utterance_id"].equals(ids):
-        return table.combine_chunks()
-    places = pc.index_in(ids, value_set=table["utterance_id"])
-    return table.take(places).combine_chunks()
+def _truth(column: pa.ChunkedArray) -> Bools:
+    return pc.fill_null(column, False).to_numpy()
 
 
-def _eligible(run: Run, consensus: pa.Table, kept: Bools) -> Bools:
+def _beside(
+    table: pa.Table | None, schema: pa.Schema, columns: Sequence[str], ids: pa.ChunkedArray
+) -> pa.Table:
+    """The rows of `table` in the order of `ids`; a row of nulls where it has none, or is not yet."""
+    if table is None:
+        table = schema.empty_table().select(columns)
+    if not table["utterance_id"].equals(ids):
+        table = table.take(pc.index_in(ids, value_set=table["utterance_id"]))
+    return table.combine_chunks()
+
+
+def _eligible(run: Run, consensus: pa.Table, kept: Bools, early_exit: Bools) -> Bools:
     """What was kept, or fell for disagreement although its verifier would let it through.
 
     Not what early exit settled: at the thresholds that can be tried it is dropped whatever the
@@ -173,11 +156,10 @@ def _eligible(run: Run, consensus: pa.Table, kept: Bools) -> Bools:
     most = np.full(len(kept), default.get("max_verifier_distance", np.inf))
     for language, panel in panels.items():
         if language != "default":
-            spoken = pc.equal(consensus["language"], language).fill_null(False).to_numpy()
+            spoken = _truth(pc.equal(consensus["language"], language))
             most[spoken] = panel.get("max_verifier_distance", np.inf)
     unasked = pc.is_null(consensus["verifier"]).to_numpy()
-    disagreed = pc.equal(consensus["reason"], "disagreement").fill_null(False).to_numpy()
-    disagreed &= ~pc.fill_null(consensus["early_exit"], False).to_numpy()
+    disagreed = _truth(pc.equal(consensus["reason"], "disagreement")) & ~early_exit
     # NaN, a verifier that heard nothing usable, is not within any distance.
     return kept | (disagreed & (unasked | (distance <= most)))
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from gpa.curation.audio import Waveform
-from gpa.curation.curated import CuratedUtterance, find_shards, read_shard
+from gpa.curation.curated import CuratedUtterance, read_curated
 from gpa.eval.benchmarks.recognition import Units
 from gpa.eval.benchmarks.seed_tts import SPOKEN_LANGUAGES
 from gpa.eval.generation.commands import read_speech
@@ -160,12 +160,9 @@ def curated(folder: str, seed: int) -> list[TestSet]:
     there is no other), conversion that of another speaker; with one speaker there is none. Both
     are measured in the languages that there are rules for (`seed_tts.py`).
     """
-    shards = find_shards(folder)
     by_language: dict[str, list[CuratedUtterance]] = {}
-    for table in shards.partitions.values():
-        (shard,) = table.to_pylist()
-        for utterance in read_shard(shard["uri"], shard["sha256"]):
-            by_language.setdefault(utterance.metadata["language"], []).append(utterance)
+    for utterance in read_curated(folder):
+        by_language.setdefault(utterance.metadata["language"], []).append(utterance)
     sets: list[TestSet] = []
     for language, utterances in sorted(by_language.items()):
         speakers = [each.metadata["speaker"] for each in utterances]

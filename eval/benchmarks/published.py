@@ -1,14 +1,14 @@
-"""Published figures (`published.yaml`), which the tables of an evaluation set ours beside."""
+"""Published figures (`published.yaml`), and tables in the columns that they stand in."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Literal
-
-from pydantic import model_validator
+from typing import Any, Literal
 
 from gpa.runtime.config import Config, parse, read_yaml
+from gpa.tokenize.sequences import Task
 
 FILE = Path(__file__).with_name("published.yaml")
 
@@ -40,13 +40,6 @@ class QualityTable(Config):
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
 
-    @model_validator(mode="after")
-    def _rows_fill_the_columns(self) -> QualityTable:
-        for row in self.rows:
-            if len(row.figures) != len(self.columns):
-                raise ValueError(f"{row.model} has {len(row.figures)} figures")
-        return self
-
 
 class LatencyTable(Config):
     """Times and real-time factors under load, a row a number of concurrent requests."""
@@ -55,13 +48,6 @@ class LatencyTable(Config):
     source: str
     columns: tuple[str, ...]
     rows: tuple[tuple[float, ...], ...]
-
-    @model_validator(mode="after")
-    def _rows_fill_the_columns(self) -> LatencyTable:
-        for row in self.rows:
-            if len(row) != len(self.columns):
-                raise ValueError(f"the row of {row[0]} requests has {len(row)} figures")
-        return self
 
 
 class Published(Config):
@@ -79,3 +65,25 @@ class Published(Config):
 def published() -> Published:
     """All that was published, read once."""
     return parse(Published, read_yaml(FILE), str(FILE))
+
+
+def latency_cells(task: Task, row: Mapping[str, Any]) -> list[str]:
+    """Cells of a row of `latency.json`, in the order of the published columns."""
+    cells = [f"{row['at_once']}", *_spread(row["first_s"], 1000, 1)]
+    if task == "asr":
+        return [*cells, _spread(row["total_s"], 1000, 1)[0]]
+    return [*cells, *_spread(row["rtf"], 1, 3), f"{row['audio_s']:.2f}"]
+
+
+def _spread(spread: Mapping[str, float] | None, factor: float, digits: int) -> list[str]:
+    if spread is None:
+        return ["-", "-", "-"]
+    return [f"{factor * spread[name]:,.{digits}f}" for name in ("mean", "p50", "p99")]
+
+
+def markdown(
+    heads: Sequence[str], rows: Iterable[Sequence[str]], texts: Sequence[int] = (0,)
+) -> list[str]:
+    """A table whose columns `texts` are to the left and figures to the right."""
+    rule = ["---" if number in texts else "---:" for number in range(len(heads))]
+    return [f"| {' | '.join(cells)} |" for cells in (heads, rule, *rows)]

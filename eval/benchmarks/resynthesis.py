@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from gpa.curation.audio import Waveform
-from gpa.curation.curated import CuratedUtterance, find_shards, read_shard
+from gpa.curation.curated import CuratedUtterance
 from gpa.curation.intervals import Estimate
 from gpa.curation.models.protocols import ASR, QualityScorer
 from gpa.curation.text.units import units
@@ -35,7 +35,6 @@ class Resynthesis:
     decoding_speed: float
 
     def lines(self) -> list[str]:
-        """For a person."""
         return [
             f"{self.utterances} utterances, {self.seconds / 60:.1f} min",
             f"WER of the original  {_percent(self.wer_original)}",
@@ -80,22 +79,6 @@ def measure(
         wer(originals), wer(spoken), mos(originals), mos(spoken),
         seconds / (encoded - started), seconds / (decoded - encoded),
     )  # fmt: skip
-
-
-def read_set(curated: str, limit: int | None) -> list[CuratedUtterance]:
-    """The first utterances of a curated OUT, in the order of its shards; raises UserError."""
-    found: list[CuratedUtterance] = []
-    for utterance in _utterances(curated):
-        if limit is not None and len(found) == limit:
-            break
-        found.append(utterance)
-    return found
-
-
-def _utterances(curated: str) -> Iterator[CuratedUtterance]:
-    for table in find_shards(curated).partitions.values():
-        (shard,) = table.to_pylist()
-        yield from read_shard(shard["uri"], shard["sha256"])
 
 
 def _units(text: str, language: str) -> Sequence[str]:

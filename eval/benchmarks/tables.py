@@ -7,12 +7,18 @@ it stands in; the list below each table says why, and how each of ours came abou
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gpa.eval.benchmarks.datasets import TestSet
-from gpa.eval.benchmarks.published import LatencyTable, QualityTable, published
+from gpa.eval.benchmarks.published import (
+    LatencyTable,
+    QualityTable,
+    latency_cells,
+    markdown,
+    published,
+)
 from gpa.eval.benchmarks.scoring import Figure
 from gpa.tokenize.sequences import Task
 
@@ -22,7 +28,6 @@ UNTRAINED = (
     "recognition can only know what was learnt by heart."
 )
 _METRICS = {"WER": "WER", "CER": "CER", "SIM": "similarity"}
-MILLISECONDS = 1000
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ def _quality(system: System, table: QualityTable, measured: Sequence[Measured]) 
         rows.append([row.model, row.size or "-", *figures, *("-" for _ in extra)])
     own = [ours.get(key, "-") for key in [*known, *extra]]
     rows.append([f"**{system.name}** (this run)", _size(system.parameters), *own])
-    return _markdown(heads, rows)
+    return markdown(heads, rows)
 
 
 def _account(measured: Sequence[Measured]) -> list[str]:
@@ -114,7 +119,7 @@ def _account(measured: Sequence[Measured]) -> list[str]:
             label += ", weighted as the authors do" if figure.weighted else ""
             rows.append([label, _percent(figure.estimate.value), _interval(figure), count, how])
     heads = ["figure of this run", "%", "95 % interval", "n", f"how; {DAGGER} why not to compare"]
-    return ["", *_markdown(heads, rows, texts=(0, 4))] if rows else []
+    return ["", *markdown(heads, rows, texts=(0, 4))] if rows else []
 
 
 def _cell(figure: Figure) -> str:
@@ -148,34 +153,12 @@ def _latency(
     rows = [["GPA-0.3B-preview", *(f"{value:,g}" for value in row)] for row in table.rows]
     if latency is not None:
         for row in latency["tasks"][task]["at_once"]:
-            rows.append([f"**{system.name}** (this machine)", *_times(row, task)])
+            rows.append([f"**{system.name}** (this machine)", *latency_cells(task, row)])
     note = "It does not name the GPU."
     if latency is None:
         note += " Ours was not measured: `gpa latency` does that, against a running `gpa serve`."
-    return [*_markdown(["model", *table.columns], rows), "", _sources(table.source, note)]
-
-
-def _times(row: Mapping[str, Any], task: Task) -> list[str]:
-    """Cells of a row of `latency.json`, in the order of the published columns."""
-    cells = [f"{row['at_once']}", *_spread(row["first_s"], MILLISECONDS, 1)]
-    if task == "asr":
-        return [*cells, _spread(row["total_s"], MILLISECONDS, 1)[0]]
-    return [*cells, *_spread(row["rtf"], 1, 3), f"{row['audio_s']:.2f}"]
-
-
-def _spread(spread: Mapping[str, float] | None, factor: float, digits: int) -> list[str]:
-    if spread is None:
-        return ["-", "-", "-"]
-    return [f"{factor * spread[name]:,.{digits}f}" for name in ("mean", "p50", "p99")]
+    return [*markdown(["model", *table.columns], rows), "", _sources(table.source, note)]
 
 
 def _sources(source: str | None, note: str) -> str:
     return f"Published rows: <{source}>. {note}" if source else note
-
-
-def _markdown(
-    heads: Sequence[str], rows: Iterable[Sequence[str]], texts: Sequence[int] = (0,)
-) -> list[str]:
-    """A table whose columns `texts` are to the left and figures to the right."""
-    rule = ["---" if number in texts else "---:" for number in range(len(heads))]
-    return [f"| {' | '.join(cells)} |" for cells in (heads, rule, *rows)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,22 +82,24 @@ class Prompter:
         return ids
 
     def _semantic_tokens(self, audio: Waveform) -> Tokens:
-        try:
+        with _tokenizing("audio"):
             return self._bicodec.encode([audio], SAMPLE_RATE)[0].semantic_tokens
-        except ClipError as error:
-            raise UserError(f"The audio can't be tokenized: {error.reason}.") from None
 
     def _global_tokens(self, voice: Waveform) -> Tokens:
-        try:
+        with _tokenizing("voice"):
             return self._bicodec.encode_global([voice], SAMPLE_RATE)[0]
-        except ClipError as error:
-            raise UserError(f"The voice can't be tokenized: {error.reason}.") from None
 
     def _glm_tokens(self, audio: Waveform) -> Tokens:
-        try:
+        with _tokenizing("audio"):
             return self._glm.encode([audio], SAMPLE_RATE)[0]
-        except ClipError as error:
-            raise UserError(f"The audio can't be tokenized: {error.reason}.") from None
+
+
+@contextmanager
+def _tokenizing(name: str) -> Iterator[None]:
+    try:
+        yield
+    except ClipError as error:
+        raise UserError(f"The {name} can't be tokenized: {error.reason}.") from None
 
 
 def _speech(name: str, waveform: Waveform | None) -> Waveform:

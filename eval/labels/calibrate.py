@@ -22,7 +22,7 @@ from gpa.curation.intervals import Estimate, ratio
 from gpa.curation.package import verdicts
 from gpa.curation.package.expected import Cell
 from gpa.curation.report.samples import PWER_STRATA
-from gpa.eval.labels.decisions import Decided, Decisions, read_decisions
+from gpa.eval.labels.decisions import Decision, Decisions, read_decisions
 from gpa.eval.labels.judged import LABEL, JudgedText, judge_texts, match
 from gpa.eval.labels.outputs import read_output
 from gpa.eval.labels.truth import read_truth
@@ -53,7 +53,7 @@ class Point:
     error: Estimate  # of the labels that were judged
 
 
-def admitted(utterance: Decided, threshold: float, config: ConsensusConfig) -> bool:
+def admitted(utterance: Decision, threshold: float, config: ConsensusConfig) -> bool:
     """Whether consensus would keep an utterance under another `max_pwer`.
 
     What fell for another reason stays out, as does what early exit settled; what fell for
@@ -73,7 +73,7 @@ def admitted(utterance: Decided, threshold: float, config: ConsensusConfig) -> b
 
 
 def curve(
-    utterances: Iterable[Decided],
+    utterances: Iterable[Decision],
     judged: Mapping[str, Judged],
     config: ConsensusConfig,
     thresholds: Sequence[float] = THRESHOLDS,
@@ -110,7 +110,7 @@ def curve(
 
 
 def expected_wer(
-    utterances: Iterable[Decided], judged: Mapping[str, Judged], config: ConsensusConfig
+    utterances: Iterable[Decision], judged: Mapping[str, Judged], config: ConsensusConfig
 ) -> list[Cell]:
     """WER of the labels that were judged, by stratum of pWER and by length.
 
@@ -180,7 +180,7 @@ def from_texts(judged: Sequence[JudgedText]) -> dict[str, Judged]:
 
 
 def from_verdicts(
-    verdicts: Mapping[str, str], utterances: Iterable[Decided], config: ConsensusConfig
+    verdicts: Mapping[str, str], utterances: Iterable[Decision], config: ConsensusConfig
 ) -> dict[str, Judged]:
     """Labels that people found right or wrong; those they were unsure of say nothing.
 
@@ -267,7 +267,7 @@ def run(
     if (truth is None) == (verdicts is None):
         raise UserError("gpa calibrate needs either a verdicts.jsonl or --truth DIR.")
     decisions = read_decisions(out)
-    utterances: Iterable[Decided] = decisions
+    utterances: Iterable[Decision] = decisions
     if truth is not None:
         truths = read_truth(truth)
         output = read_output(out, {PurePosixPath(name).name for name in truths})

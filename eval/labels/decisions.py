@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import pyarrow.compute as pc
 
@@ -20,39 +19,17 @@ COLUMNS = (
 )  # fmt: skip
 
 
-class Decided(Protocol):
-    """An utterance as far as consensus decided on it; `Utterance` is one, too."""
-
-    @property
-    def utterance_id(self) -> str: ...
-    @property
-    def seconds(self) -> float: ...
-    @property
-    def kept(self) -> bool: ...
-    @property
-    def reason(self) -> str | None: ...
-    @property
-    def language(self) -> str: ...
-    @property
-    def pwer(self) -> float | None: ...
-    @property
-    def verifier_distance(self) -> float | None: ...
-    @property
-    def skipped(self) -> Collection[str] | bool:
-        """Whether early exit spared it any ASR."""
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Decision:
-    """One row of the table `consensus`, with its seconds."""
+    """What consensus decided on an utterance, and its length."""
 
     utterance_id: str
     kept: bool
-    reason: str | None
+    reason: str | None  # why consensus dropped it
     language: str
     pwer: float | None
     verifier_distance: float | None
-    skipped: bool
+    skipped: Collection[str] | bool  # whether early exit spared it any ASR
     seconds: float
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gpa.curation.intervals import Estimate, ratio, relative
-from gpa.curation.report.overlap import ErrorOverlap, overlaps, total
+from gpa.curation.report.overlap import ErrorOverlap, overlaps
 from gpa.curation.text.units import units
 from gpa.eval.labels.judged import JudgedText
 
@@ -25,11 +25,6 @@ def error_overlaps(judged: Sequence[JudgedText]) -> dict[tuple[str, str], list[E
             for item in judged
         ],
     )
-
-
-def totals(judged: Sequence[JudgedText]) -> list[ErrorOverlap]:
-    """By pair of ASRs, summed over the utterances that both heard."""
-    return [total(pair) for pair in error_overlaps(judged).values()]
 
 
 def figures(judged: Sequence[JudgedText]) -> dict[str, Estimate]:

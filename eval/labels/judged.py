@@ -62,7 +62,6 @@ class Matched:
 
     @property
     def kept(self) -> list[Utterance]:
-        """Its utterances that were kept."""
         return [utterance for utterance in self.utterances if utterance.kept]
 
 

@@ -12,6 +12,7 @@ from gpa.curation.models.protocols import MOS
 from gpa.curation.report.outputs import Run
 from gpa.curation.segment.stage import SegmentConfig
 from gpa.curation.transcribe.stage import TranscribeConfig
+from gpa.eval.labels.decisions import Decision
 from gpa.eval.labels.truth import stem
 from gpa.runtime import record
 from gpa.runtime.artifacts import ArtifactStore
@@ -21,34 +22,22 @@ from gpa.runtime.storage import Store
 
 
 @dataclass(frozen=True)
-class Utterance:
+class Utterance(Decision):
     """One cut. `label` is the text it has, or would have if it were kept."""
 
-    utterance_id: str
+    skipped: Collection[str]  # the ASRs that early exit spared this utterance
     recording_id: str
-    recording: str  # `truth.stem` of the recording's file
     partition: str
     start_s: float
     end_s: float
     speaker: str
-    kept: bool
-    reason: str | None  # why consensus dropped it
-    language: str
-    pwer: float | None
-    verifier_distance: float | None
     label: str | None
     hypotheses: Mapping[str, str]  # ASR -> text, of all that did not fail
-    skipped: Collection[str]  # the ASRs that early exit spared this utterance
     text_before: str | None  # before and after the pause rule; None where consensus dropped it
     text_after: str | None
     kept_version: str | None
     normalized_mos: MOS | None
     denoised_mos: MOS | None
-
-    @property
-    def seconds(self) -> float:
-        """Its length."""
-        return self.end_s - self.start_s
 
 
 @dataclass(frozen=True)
@@ -98,7 +87,7 @@ def read_output(out: str, names: Container[str] | None = None) -> Output:
     content = record.require(store)
     artifacts, named = ArtifactStore(store), content["fingerprints"]
     run = Run(artifacts, content, partial=False)
-    heard = [name for name in named if name.startswith("hypotheses/")]
+    asrs = [name.removeprefix("hypotheses/") for name in named if name.startswith("hypotheses/")]
     utterances: list[Utterance] = []
     recordings: list[Recording] = []
     for partition in content["partitions"]:
@@ -118,29 +107,35 @@ def read_output(out: str, names: Container[str] | None = None) -> Output:
         if names is not None and not any(stem(path) in names for path in paths.values()):
             continue
         consensus, alignment, quality = table("consensus"), table("alignment"), table("quality")
-        said = {name.removeprefix("hypotheses/"): table(name) for name in heard}
+        said = {asr: table(f"hypotheses/{asr}") for asr in asrs}
         for key, cut in table("utterances").items():
             if names is not None and stem(paths[cut["recording_id"]]) not in names:
                 continue
+            decided, aligned = consensus[key], alignment.get(key, {})
+            scored = quality.get(key, {})
+            heard = {asr: by_key[key] for asr, by_key in said.items() if key in by_key}
             utterances.append(
-                _utterance(
-                    cut,
-                    paths[cut["recording_id"]],
-                    partition,
-                    key in alignment,
-                    consensus[key],
-                    alignment.get(key, {}),
-                    quality.get(key, {}),
-                    {
-                        asr: by_key[key]["text"]
-                        for asr, by_key in said.items()
-                        if key in by_key and by_key[key]["error"] is None
-                    },
-                    [
-                        asr
-                        for asr, by_key in said.items()
-                        if key in by_key and by_key[key]["pwer_at_least"] is not None
-                    ],
+                Utterance(
+                    utterance_id=key,
+                    recording_id=cut["recording_id"],
+                    partition=partition,
+                    start_s=cut["start_s"],
+                    end_s=cut["end_s"],
+                    seconds=cut["end_s"] - cut["start_s"],
+                    speaker=cut["speaker"],
+                    kept=key in alignment,
+                    reason=decided["reason"],
+                    language=decided["language"],
+                    pwer=decided["pwer"],
+                    verifier_distance=decided["verifier_distance"],
+                    label=aligned.get("text", decided["text"]),
+                    hypotheses={a: row["text"] for a, row in heard.items() if row["error"] is None},
+                    skipped=[a for a, row in heard.items() if row["pwer_at_least"] is not None],
+                    text_before=aligned.get("text_before"),
+                    text_after=aligned.get("text"),
+                    kept_version=scored.get("kept_version"),
+                    normalized_mos=_mos(scored.get("normalized_mos")),
+                    denoised_mos=_mos(scored.get("denoised_mos")),
                 )
             )
 
@@ -153,7 +148,7 @@ def read_output(out: str, names: Container[str] | None = None) -> Output:
     return Output(
         utterances=tuple(utterances),
         recordings=tuple(recordings),
-        asrs=tuple(name.removeprefix("hypotheses/") for name in heard),
+        asrs=tuple(asrs),
         exact_to=run.exact_to,
         scorer=run.scorer,
         consensus=parse(ConsensusConfig, content["config"]["consensus"], f"{out}/run.json"),
@@ -163,40 +158,5 @@ def read_output(out: str, names: Container[str] | None = None) -> Output:
     )
 
 
-def _utterance(
-    cut: Mapping,
-    path: str,
-    partition: str,
-    kept: bool,
-    consensus: Mapping,
-    aligned: Mapping,
-    quality: Mapping,
-    hypotheses: Mapping[str, str],
-    skipped: Collection[str],
-) -> Utterance:
-    def mos(version: str) -> MOS | None:
-        found = quality.get(f"{version}_mos")
-        return MOS(**found) if found else None
-
-    return Utterance(
-        utterance_id=cut["utterance_id"],
-        recording_id=cut["recording_id"],
-        recording=stem(path),
-        partition=partition,
-        start_s=cut["start_s"],
-        end_s=cut["end_s"],
-        speaker=cut["speaker"],
-        kept=kept,
-        reason=consensus["reason"],
-        language=consensus["language"],
-        pwer=consensus["pwer"],
-        verifier_distance=consensus["verifier_distance"],
-        label=aligned.get("text", consensus["text"]),
-        hypotheses=hypotheses,
-        skipped=skipped,
-        text_before=aligned.get("text_before"),
-        text_after=aligned.get("text"),
-        kept_version=quality.get("kept_version"),
-        normalized_mos=mos("normalized"),
-        denoised_mos=mos("denoised"),
-    )
+def _mos(scores: Mapping[str, float | None] | None) -> MOS | None:
+    return MOS(**scores) if scores else None

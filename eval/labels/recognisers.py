@@ -51,7 +51,6 @@ class Clip:
 
     @property
     def seconds(self) -> float:
-        """How long it is."""
         return len(self.waveform) / SAMPLE_RATE
 
 

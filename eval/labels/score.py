@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gpa.curation.intervals import CONFIDENCE, Estimate, mean, ratio, relative, share
-from gpa.curation.report.overlap import ErrorOverlap
+from gpa.curation.report.overlap import ErrorOverlap, total
 from gpa.eval.labels import cuts, independence, punctuation, reference, speakers, versions
 from gpa.eval.labels.judged import LABEL, JudgedText, Matched, judge_texts, match
 from gpa.eval.labels.outputs import Output, Utterance, read_output
@@ -323,7 +323,8 @@ def as_json(result: Score) -> str:
 def error_overlaps(out: str, truth: Path) -> list[ErrorOverlap]:
     """How often each two ASRs of a run err together, for its report."""
     output = read_output(out)
-    return independence.totals(judge_texts(match(output, read_truth(truth)), output.asrs))
+    judged = judge_texts(match(output, read_truth(truth)), output.asrs)
+    return [total(pair) for pair in independence.error_overlaps(judged).values()]
 
 
 def run(

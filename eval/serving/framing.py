@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Protocol
 
 import numpy as np
 
@@ -22,38 +21,32 @@ _UNKNOWN_SIZE = 0xFFFFFFFF
 _PCM = 1
 
 
-class Framing(Protocol):
+class Framing:
     """How the pieces of one answer become bytes; one object an answer."""
 
     media_type: str
 
     def begin(self) -> bytes:
         """What goes before the first piece."""
-        ...
+        return b""
 
     def frame(self, piece: Waveform | str) -> bytes:
         """One piece."""
-        ...
+        raise NotImplementedError
 
     def end(self) -> bytes:
         """What goes after the last piece."""
-        ...
+        return b""
 
 
-class PCM:
+class PCM(Framing):
     """Speech without a header."""
 
     media_type = f"audio/pcm;rate={SAMPLE_RATE}"
 
-    def begin(self) -> bytes:
-        return b""
-
     def frame(self, piece: Waveform | str) -> bytes:
         assert not isinstance(piece, str)
         return pcm16(piece)
-
-    def end(self) -> bytes:
-        return b""
 
 
 class WAV(PCM):
@@ -65,16 +58,13 @@ class WAV(PCM):
         return wav_header()
 
 
-class Events:
+class Events(Framing):
     """Text as events: `data: {"text": ...}` a piece, then `event: done` with the whole text."""
 
     media_type = "text/event-stream"
 
     def __init__(self) -> None:
         self._whole = ""
-
-    def begin(self) -> bytes:
-        return b""
 
     def frame(self, piece: Waveform | str) -> bytes:
         assert isinstance(piece, str)

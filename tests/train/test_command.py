@@ -31,7 +31,7 @@ def shards(make_shards, tmp_path_factory):
 def whole_run(shards, tmp_path_factory) -> Path:
     """Four steps of `pretrain`, never stopped."""
     out = tmp_path_factory.mktemp("runs") / "whole"
-    train(small(), model="tiny", phase="pretrain", tokens=shards.folder, out=out)
+    train(prepare(small(), model="tiny", phase="pretrain", tokens=shards.folder, out=out))
     return out
 
 
@@ -80,7 +80,7 @@ def test_a_run_that_was_stopped_ends_like_one_that_was_not(shards, whole_run, tm
     trainer.train()
     assert [path.name for path in checkpoints(out)] == ["checkpoint-2"]
 
-    last = train(small(), **where, resume=True)
+    last = train(prepare(small(), **where, resume=True))
     assert read_metrics(out / "metrics.jsonl") == read_metrics(whole_run / "metrics.jsonl")
     weights, expected = (
         load_file(folder / "checkpoint-4" / "model.safetensors") for folder in (out, whole_run)
@@ -92,7 +92,7 @@ def test_a_run_that_was_stopped_ends_like_one_that_was_not(shards, whole_run, tm
 def test_resuming_a_finished_run_changes_nothing(shards, whole_run):
     before = read_metrics(whole_run / "metrics.jsonl")
     where = {"model": "tiny", "phase": "pretrain", "tokens": shards.folder, "out": whole_run}
-    assert train(small(), **where, resume=True) == whole_run / "checkpoint-4"
+    assert train(prepare(small(), **where, resume=True)) == whole_run / "checkpoint-4"
     assert read_metrics(whole_run / "metrics.jsonl") == before
 
 
@@ -112,12 +112,14 @@ def test_options_that_only_cost_or_save_time_do_not_change_the_loss(
     if "activation_checkpointing" in option:
         option = {"batches": {"tiny": batch | option}}
     train(
-        small(**option),
-        model="tiny",
-        phase="pretrain",
-        tokens=shards.folder,
-        out=tmp_path,
-        steps=1,
+        prepare(
+            small(**option),
+            model="tiny",
+            phase="pretrain",
+            tokens=shards.folder,
+            out=tmp_path,
+            steps=1,
+        )
     )
     first, expected = (read_metrics(run / "metrics.jsonl")[0] for run in (tmp_path, whole_run))
     assert first["loss"] == pytest.approx(expected["loss"], abs=within)
@@ -135,7 +137,7 @@ def test_a_run_writes_its_curves_and_names_its_data(shards, whole_run):
 
 def test_losses_are_those_of_before_there_were_other_phases(shards, whole_run, tmp_path):
     where = {"model": "tiny", "phase": "sft", "tokens": shards.folder, "out": tmp_path}
-    train(small(), **where, steps=1, checkpoint=whole_run / "checkpoint-4")
+    train(prepare(small(), **where, steps=1, checkpoint=whole_run / "checkpoint-4"))
     pretrain, sft = (
         [line["loss"] for line in read_metrics(out / "metrics.jsonl") if "loss" in line]
         for out in (whole_run, tmp_path)
@@ -197,7 +199,7 @@ def test_fine_tuning_starts_from_a_checkpoint(shards, whole_run, tmp_path):
     checkpoint = whole_run / "checkpoint-4"
     where = {"model": "tiny", "phase": "sft", "tokens": shards.folder, "out": tmp_path / "sft"}
     with pytest.raises(UserError, match="starts from a checkpoint"):
-        train(small(), **where)
+        train(prepare(small(), **where))
     run = prepare(small(), **where, steps=1, checkpoint=checkpoint, resume=False)
     weights = build(run).model.state_dict()
     saved = load_file(checkpoint / "model.safetensors")
@@ -221,7 +223,7 @@ def refused(tmp_path, shards, config=None, **changes) -> str:
         "out": tmp_path / "out",
     }
     with pytest.raises(UserError) as raised:
-        train(config or small(), **(where | changes))
+        train(prepare(config or small(), **(where | changes)))
     assert not checkpoints(tmp_path / "out")
     message = str(raised.value)
     assert message.endswith(".")
@@ -268,7 +270,7 @@ def test_a_run_is_not_resumed_with_other_data(make_shards, whole_run, tmp_path):
     other = make_shards(tmp_path / "tokens", 20)
     where = {"model": "tiny", "phase": "pretrain", "tokens": other.folder, "out": whole_run}
     with pytest.raises(UserError, match="trained with another data"):
-        train(small(), **where, resume=True)
+        train(prepare(small(), **where, resume=True))
 
 
 def test_what_was_being_written_is_not_taken_for_a_checkpoint(whole_run):
@@ -284,10 +286,10 @@ sys.path.insert(0, {tests!r})
 from pathlib import Path
 from test_command import small
 from gpa.runtime.errors import UserError
-from gpa.train.command import train
+from gpa.train.command import prepare, train
 resource.setrlimit(resource.RLIMIT_FSIZE, (30_000_000, 30_000_000))
 try:
-    train(small(), model="tiny", phase="pretrain", tokens=Path({tokens!r}), out=Path({out!r}))
+    train(prepare(small(), model="tiny", phase="pretrain", tokens=Path({tokens!r}), out=Path({out!r})))
 except UserError as error:
     print("REFUSED", error)
 """

@@ -71,7 +71,7 @@ def test_worker_processes_read_the_same_rows(rows):
 
 
 def test_rows_are_nearly_full(rows):
-    assert packing_efficiency(rows).share > 0.97
+    assert packing_efficiency(rows) > 0.97
 
 
 def test_rows_end_where_training_does(rows):

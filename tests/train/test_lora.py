@@ -44,7 +44,7 @@ def lora(phase: str = "sft") -> TrainConfig:
 @pytest.fixture(scope="module")
 def whole_run(where, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("runs")
-    train(lora(), **where, out=out)
+    train(prepare(lora(), **where, out=out))
     return out
 
 
@@ -62,7 +62,7 @@ def test_a_stopped_run_ends_like_one_that_was_not(where, whole_run, tmp_path):
     trainer.add_callback(StopAfter(1))
     trainer.train()
     assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-1"]
-    train(lora(), **(where | {"checkpoint": None}), out=tmp_path, resume=True)
+    train(prepare(lora(), **(where | {"checkpoint": None}), out=tmp_path, resume=True))
     assert read_metrics(tmp_path / "metrics.jsonl") == read_metrics(whole_run / "metrics.jsonl")
     found, expected = (
         load_file(run / "checkpoint-2" / "adapter_model.safetensors")
@@ -89,6 +89,6 @@ def test_merged_it_is_the_same_model(where, whole_run, tmp_path, monkeypatch):
 
 def test_adapters_are_for_fine_tuning_whole_weights(where, whole_run, tmp_path):
     with pytest.raises(UserError, match="adapters of `sft`"):
-        train(lora("pretrain"), **(where | {"phase": "pretrain"}), out=tmp_path)
+        train(prepare(lora("pretrain"), **(where | {"phase": "pretrain"}), out=tmp_path))
     with pytest.raises(UserError, match="merge the checkpoint first"):
-        train(lora(), **(where | {"checkpoint": whole_run / "checkpoint-2"}), out=tmp_path)
+        train(prepare(lora(), **(where | {"checkpoint": whole_run / "checkpoint-2"}), out=tmp_path))

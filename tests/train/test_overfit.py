@@ -11,7 +11,7 @@ from transformers import Qwen3ForCausalLM
 
 from gpa.tokenize.sequences import asr_prompt
 from gpa.train.catalogue import Catalogue
-from gpa.train.command import train
+from gpa.train.command import prepare, train
 from gpa.train.config import TrainConfig
 from gpa.train.data import EvaluationRows
 from gpa.train.loss import with_packed_loss
@@ -42,7 +42,7 @@ def test_a_tiny_model_learns_sixteen_utterances_by_heart(speech_shards, vocabula
     recipe["phases"]["pretrain"]["mixture"]["tasks"] = {"asr": 0.84, "tts": 0.08, "vc": 0.08}
     config = TrainConfig.model_validate(recipe)
     where = {"tokens": shards.folder, "out": tmp_path / "out"}
-    checkpoint = train(config, model="tiny", phase="pretrain", steps=STEPS, **where)
+    checkpoint = train(prepare(config, model="tiny", phase="pretrain", steps=STEPS, **where))
 
     model = Qwen3ForCausalLM.from_pretrained(checkpoint).eval()
     structure = vocabulary.structure

@@ -7,14 +7,26 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn.functional import cross_entropy
 
 from gpa.tokenize.sequences import IGNORED, TaskSequence
 from gpa.train.attention import BY_SEQUENCE
-from gpa.train.loss import token_losses, with_packed_loss
+from gpa.train.loss import with_packed_loss
 from gpa.train.packing import collate, fill_row, pack
 from gpa.train.sizes import new_model
 
 ATTENTIONS = (BY_SEQUENCE, "sdpa")
+
+
+def token_losses(model, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Loss of each token, shape (rows, tokens), 0 where nothing is supervised."""
+    others = {name: value for name, value in inputs.items() if name != "labels"}
+    logits = type(model).forward(model, use_cache=False, **others).logits[:, :-1]
+    targets = inputs["labels"][:, 1:]
+    losses = cross_entropy(
+        logits.float().transpose(1, 2), targets, ignore_index=IGNORED, reduction="none"
+    )
+    return torch.nn.functional.pad(losses, (1, 0))
 
 
 def sequences(*lengths: int, seed: int = 0) -> list[TaskSequence]:

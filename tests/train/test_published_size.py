@@ -49,7 +49,7 @@ def test_two_steps_of_0_3b_with_a_resume_between_them(make_shards, tmp_path):
     del trainer
 
     start = time.perf_counter()
-    last = train(config, **where, resume=True)
+    last = train(prepare(config, **where, resume=True))
     second_s = time.perf_counter() - start
     assert last.name == "checkpoint-2"
     losses = [line["loss"] for line in read_metrics(out / "metrics.jsonl")]

@@ -80,7 +80,7 @@ def made(shards, start, out, steps=2, **reinforce):
 @pytest.fixture(scope="module")
 def whole_run(shards, start, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "whole"
-    train(config(), **where(shards, start, out))
+    train(prepare(config(), **where(shards, start, out)))
     return out
 
 
@@ -90,7 +90,7 @@ def test_a_stopped_run_ends_like_one_that_was_not(shards, start, whole_run, tmp_
     trainer.add_callback(StopAfter(1))
     trainer.train()
     assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-1"]
-    train(config(), **where(shards, start, tmp_path), resume=True)
+    train(prepare(config(), **where(shards, start, tmp_path), resume=True))
     assert read_metrics(tmp_path / "metrics.jsonl") == read_metrics(whole_run / "metrics.jsonl")
     weights, expected = (
         load_file(folder / "checkpoint-2" / "model.safetensors") for folder in (tmp_path, whole_run)
@@ -184,7 +184,7 @@ def test_the_divergence_from_the_start_is_part_of_the_loss(shards, start, tmp_pa
 
 def test_it_starts_from_a_checkpoint_in_one_process(shards, start, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="PHASE=reinforce starts from a checkpoint"):
-        train(config(), **where(shards, None, tmp_path))
+        train(prepare(config(), **where(shards, None, tmp_path)))
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="runs in one process"):
         made(shards, start, tmp_path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,7 +9,6 @@ from pathlib import Path
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from safetensors.torch import save_file
 from torch import nn
-from transformers import TrainingArguments
 from transformers.trainer_callback import ProgressCallback
 
 from gpa.runtime.config import Config, digest, parse, read_yaml
@@ -25,7 +23,7 @@ from gpa.train.codec.fresh import fresh_network
 from gpa.train.codec.objective import LossConfig
 from gpa.train.codec.trainer import CodecTrainer, complete
 from gpa.train.metrics import LossBar, MetricsFile, draw_losses
-from gpa.train.trainer import DataIdentity, check_identity, last_checkpoint, read_step, reports
+from gpa.train.trainer import DataIdentity, arguments, check_identity, last_checkpoint, read_step
 
 # Instead of a checkpoint to start from: the small codec, its weights drawn from the seed.
 FRESH = "fresh"
@@ -118,7 +116,20 @@ def train_codec(
         config.keep_checkpoints,
         fresh=start == FRESH,
         parts=parts,
-        args=_arguments(config, steps, out, bool(len(held))),
+        args=arguments(
+            config,
+            steps,
+            out,
+            config.warmup_share,
+            bool(len(held)),
+            per_device_train_batch_size=config.pieces,
+            learning_rate=config.learning_rate,
+            optim="adamw_torch_fused",
+            adam_beta2=0.99,
+            weight_decay=0.01,
+            dataloader_num_workers=0,
+            dataloader_pin_memory=False,
+        ),
         data_collator=collate,
         callbacks=[DataIdentity(**identity), MetricsFile(out)],
     )
@@ -148,30 +159,3 @@ def export(network: nn.Module, out: Path, parts: Mapping[str, Path]) -> None:
     halves = {key: tensor.half().contiguous() for key, tensor in network.state_dict().items()}
     save_file(halves, out / "model.safetensors", metadata={"format": "pt"})
     complete(out, parts)
-
-
-def _arguments(config: CodecConfig, steps: int, out: Path, evaluate: bool) -> TrainingArguments:
-    return TrainingArguments(
-        output_dir=str(out),
-        max_steps=steps,
-        per_device_train_batch_size=config.pieces,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=math.ceil(config.warmup_share * steps),
-        optim="adamw_torch_fused",
-        adam_beta2=0.99,
-        weight_decay=0.01,
-        seed=config.seed,
-        eval_strategy="steps" if evaluate else "no",
-        # A short run is evaluated at its end.
-        eval_steps=min(config.evaluate_every_steps, steps) if evaluate else None,
-        save_strategy="steps",
-        save_steps=config.save_every_steps,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        report_to=reports(),
-        ignore_data_skip=True,
-        remove_unused_columns=False,
-        dataloader_num_workers=0,
-        dataloader_pin_memory=False,
-    )

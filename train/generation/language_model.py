@@ -44,8 +44,7 @@ class GenerationConfig(Config):
     chunk_tokens: int = Field(25, gt=0)
 
     def sampling(self, task: Task) -> SamplingConfig:
-        """The settings of a task."""
-        return {"asr": self.asr, "tts": self.tts, "vc": self.vc}[task]
+        return getattr(self, task)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from gpa.curation.consensus.rover import RoverConfig, Voter, align, rover, unit_confidences, vote
 from gpa.curation.models.protocols import Hypothesis
 from gpa.curation.text.units import pieces, units
-from gpa.eval.studies.heard import hear
-from gpa.eval.studies.panel import SYSTEMS
+from gpa.eval.studies.heard import SYSTEMS, hear
 
 HEADS = RoverConfig(alpha=1.0)
 

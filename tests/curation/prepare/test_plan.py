@@ -142,12 +142,12 @@ def test_a_sample_is_what_lies_at_its_place_in_the_recording(tmp_path: Path):
 def test_what_is_cached_is_not_paid_for_again():
     rate = Rate("normalized", "normalize", start_s=36.0, audio_s=1.0, left_s=0.9, worker_s=0.5,
                 cpu_s=0.4, disk_bytes=1e6)  # fmt: skip
-    stage = StagePlan(rate, hours=10.0, cached_hours=6.0, workers=2, gpus=0.5)
+    stage = StagePlan.of(rate, hours=10.0, cached_hours=6.0, workers=2, gpus=0.5)
     assert (stage.audio_hours, stage.worker_hours, stage.gpu_hours) == (4.0, 2.0, 1.0)
     assert stage.cpu_hours == pytest.approx(1.6)
     assert stage.disk_gb == pytest.approx(14.4)
     assert stage.finish_hours == pytest.approx(0.01 + 1.0)
-    done = StagePlan(rate, hours=10.0, cached_hours=10.0, workers=2, gpus=0.0)
+    done = StagePlan.of(rate, hours=10.0, cached_hours=10.0, workers=2, gpus=0.0)
     both = Plan(10.0, 60.0, Estimate(0.5, 0.4, 0.6, 3), (stage, done), ())
     assert both.total("finish_hours") == stage.finish_hours
     assert both.total("disk_gb") == stage.disk_gb

@@ -15,7 +15,7 @@ from gpa.runtime.errors import UserError
 from gpa.runtime.execution import Resources
 from gpa.tokenize.run import tokenize
 from gpa.tokenize.weights import TokenizerConfig
-from gpa.train.command import read_config, train
+from gpa.train.command import prepare, read_config, train
 from tests.curation.curated_out import entry, write_curated
 from tests.curation.models.asr.samples import sample_clip, sample_text
 from tests.runs import ROOT, gpa, short_answers
@@ -40,7 +40,9 @@ def curated(folder: Path) -> Path:
 def learn_by_heart(tokens: Path, out: Path) -> Path:
     """A tiny model that recognises all that is in the shards."""
     config = read_config(ROOT / "train" / "by_heart.yaml")
-    return train(config, model="tiny", phase="pretrain", tokens=tokens, out=out, steps=STEPS)
+    return train(
+        prepare(config, model="tiny", phase="pretrain", tokens=tokens, out=out, steps=STEPS)
+    )
 
 
 @pytest.mark.slow

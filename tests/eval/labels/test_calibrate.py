@@ -38,8 +38,8 @@ VERIFIED = ConsensusConfig(
 
 def utterance(key: str, pwer: float | None, reason: str | None, **other) -> Utterance:
     blank = Utterance(
-        utterance_id=key, recording_id="r", recording="mix", partition="p",
-        start_s=0.0, end_s=10.0, speaker="s", kept=reason is None, reason=reason,
+        utterance_id=key, recording_id="r", partition="p",
+        start_s=0.0, end_s=10.0, seconds=10.0, speaker="s", kept=reason is None, reason=reason,
         language="en", pwer=pwer, verifier_distance=None, label="text", hypotheses={}, skipped=(),
         text_before=None, text_after=None, kept_version=None, normalized_mos=None, denoised_mos=None,
     )  # fmt: skip

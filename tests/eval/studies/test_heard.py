@@ -1,4 +1,4 @@
-"""Medoid or ROVER: which text each way writes, and differences between texts of one utterance."""
+"""What systems heard is kept, and two rules are compared over the same utterances."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import soundfile
 
 from gpa.curation.models.asr.whisper import WhisperConfig
 from gpa.curation.models.protocols import Hypothesis
-from gpa.eval.studies.combining import MEDOID, WAYS, combinations, combined, difference
 from gpa.eval.studies.heard import Utterance, hear
+from gpa.eval.studies.outlier import difference
 from tests.curation.models.asr.samples import sample_clip
 
 VOTERS = ("one", "two", "three")
@@ -28,14 +28,6 @@ ONE_ERROR_EACH = utterance(
 ALL_RIGHT = utterance("we go home", "we go home", "We go home.", "we go home")
 
 
-@pytest.mark.parametrize("way", [way for way in WAYS if way != MEDOID])
-def test_rover_repairs_what_the_medoid_must_take_whole(way: str):
-    (chosen,) = combined([ONE_ERROR_EACH], VOTERS, MEDOID)
-    (elected,) = combined([ONE_ERROR_EACH], VOTERS, way)
-    assert ONE_ERROR_EACH.errors(chosen.text or "").edits == 1
-    assert ONE_ERROR_EACH.errors(elected.text or "").edits == 0
-
-
 def test_two_texts_of_the_same_utterances_are_drawn_together():
     counted = [ONE_ERROR_EACH.errors("the bat sat"), ALL_RIGHT.errors("we went home")] * 20
     same = difference(counted, counted)
@@ -44,15 +36,6 @@ def test_two_texts_of_the_same_utterances_are_drawn_together():
         [each.errors(each.text) for each in (ONE_ERROR_EACH, ALL_RIGHT)], counted[:2]
     )
     assert better.value == -5 / 9
-
-
-def test_the_table_has_every_text_of_all_utterances_and_of_the_kept_ones():
-    table = combinations([ONE_ERROR_EACH, ALL_RIGHT], (VOTERS,))[2:]
-    names = [*VOTERS, *WAYS]
-    assert [row.split(" | ")[1:3] for row in table] == [
-        *(["all, 2", name] for name in names),
-        *(["kept, 1", name] for name in names),
-    ]
 
 
 def test_what_was_heard_once_is_not_heard_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
