@@ -7,7 +7,7 @@ reads them there, so that all agree on their number.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -184,6 +184,17 @@ def resample(waveform: Waveform, from_rate: int, to_rate: int) -> Waveform:
     return soxr.resample(waveform, from_rate, to_rate, quality="HQ").astype(np.float32, copy=False)
 
 
+def at_rate(
+    rate: int, work: Callable[[Waveform], Waveform], waveform: Waveform, sample_rate: int
+) -> Waveform:
+    """`work` done at a `rate` of its own: the same rate, length and alignment out as in."""
+    if not len(waveform):
+        return waveform
+    done = work(resample(waveform, sample_rate, rate))
+    restored = resample(done, rate, sample_rate)[: len(waveform)]
+    return np.pad(restored, (0, len(waveform) - len(restored)))
+
+
 def encode_flac(waveform: Waveform, sample_rate: int) -> bytes:
     """Mono 16-bit FLAC; the same samples always give the same bytes."""
     buffer = io.BytesIO()
@@ -217,33 +228,19 @@ def opened(uri: str) -> Iterator[IO[bytes]]:
                 raise NotReadError({uri: one_line(watched.failure)}) from watched.failure
 
 
-class _Watched(io.RawIOBase):
+class _Watched:
     """A file that remembers a failure of its storage."""
 
     def __init__(self, file: IO[bytes]):
-        self._file = file
+        self._read, self.seek, self.tell = file.read, file.seek, file.tell
         self.failure: Exception | None = None
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def readinto(self, buffer) -> int:
+    def read(self, size: int = -1) -> bytes:
         try:
-            data = self._file.read(len(buffer))
+            return self._read(size)
         except Exception as error:
             self.failure = error
             raise
-        buffer[: len(data)] = data
-        return len(data)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
 
 
 def _measured(sound: Sound) -> Channels:
@@ -309,7 +306,6 @@ class _Mix:
         return block[:, max(0, self._first - place) : last]
 
     def add(self, block: Waveform, place: int) -> None:
-        """The next block."""
         block, repaired = repair(self.part(block, place)[self._chosen])
         if not block.size:
             return
@@ -322,7 +318,6 @@ class _Mix:
         self._samples.add(block[0] if len(block) == 1 else block.mean(axis=0))
 
     def finish(self) -> None:
-        """There are no more blocks."""
         self.waveform = self._samples.finished()
         samples = max(1, len(self.waveform))
         # A single channel's mean is numpy's own, so that nothing depends on the blocks.
@@ -364,7 +359,6 @@ class _Growing:
         self._array, self._length = np.zeros(0, np.float32), 0
 
     def add(self, block: Waveform) -> None:
-        """Samples behind those before."""
         length = self._length + len(block)
         if length > len(self._array):
             self._array.resize(length * 9 // 8, refcheck=False)
@@ -372,7 +366,6 @@ class _Growing:
         self._length = length
 
     def finished(self) -> Waveform:
-        """All of them; it takes no more."""
         array, self._array = self._array, np.zeros(0, np.float32)
         array.resize(self._length, refcheck=False)
         return array

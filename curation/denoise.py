@@ -18,11 +18,10 @@ from gpa.curation import audio
 from gpa.curation.audio import Waveform
 from gpa.curation.models.denoise.deepfilternet import DeepFilterNet, DeepFilterNetConfig
 from gpa.curation.models.denoise.mossformer2 import MossFormer2, MossFormer2Config
-from gpa.curation.models.protocols import Adapter, Denoiser
+from gpa.curation.models.protocols import Denoiser
 from gpa.curation.tables import DENOISED
-from gpa.runtime.errors import NOBODYS_FAULT
-from gpa.runtime.models import ModelConfig
-from gpa.runtime.stage import Artifact, Attempts, Reject, Stage, rows
+from gpa.runtime.models import Adapter, ModelConfig
+from gpa.runtime.stage import Artifact, Attempts, Reject, Stage, rows, survivors
 
 
 class NoDenoiser(ModelConfig):
@@ -55,32 +54,23 @@ class DenoiseStage(Stage):
         )
 
     def adapters(self) -> Mapping[str, Adapter]:
-        """The denoiser."""
         return {self.config.model: self._denoiser}
 
     def process(
         self, partition: str, inputs: Mapping[str, Artifact], attempts: Attempts
     ) -> Artifact:
-        """Denoise every normalised recording of the partition."""
         normalized = inputs["normalized"]
-        table, files, rejects, audio_s = [], {}, [], 0.0
-        for recording in rows(normalized.table.select(["recording_id", "duration_s"])):
-            recording_id, seconds = recording["recording_id"], recording["duration_s"]
-            if recording_id in attempts.quarantined:
-                rejects.append(Reject(recording_id, "quarantined", seconds))
-                continue
-            name = f"{recording_id}.flac"
-            try:
-                with attempts.on([recording_id]):
-                    noisy, sample_rate = audio.decode_flac(normalized.files[name])
-                    clean = self._denoiser.denoise(noisy, sample_rate)
-            except NOBODYS_FAULT:
-                raise
-            except Exception as error:  # one recording's fault is its reject, not the run's end
-                detail = f"{type(error).__name__}: {error}"
-                rejects.append(Reject(recording_id, "failed", seconds, detail=detail))
-                continue
-            files[name] = audio.encode_flac(clean, sample_rate)
+        table, files, audio_s = [], {}, 0.0
+        rejects: list[Reject] = []
+
+        def denoised(recording_id: str) -> tuple[Waveform, Waveform, int]:
+            noisy, sample_rate = audio.decode_flac(normalized.files[f"{recording_id}.flac"])
+            return noisy, self._denoiser.denoise(noisy, sample_rate), sample_rate
+
+        recordings = rows(normalized.table.select(["recording_id", "duration_s"]))
+        for recording_id, seconds, made in survivors(recordings, attempts, rejects, denoised):
+            noisy, clean, sample_rate = made
+            files[f"{recording_id}.flac"] = audio.encode_flac(clean, sample_rate)
             table.append(
                 {
                     "recording_id": recording_id,

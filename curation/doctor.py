@@ -153,7 +153,7 @@ def _model(stage: Stage, adapter: Adapter, resources: Resources) -> str:
     if absent:
         raise UserError(" ".join(missing(source, resources.offline) for source in absent))
     facts = interpreter.facts_of(adapter)
-    if facts.gpu_share and resources.pool(stage.step).gpus == 0:
+    if facts.on_gpu and resources.pool(stage.step).gpus == 0:
         raise UserError(
             f"{facts.model} is to run on a GPU, and its workers get none; set "
             f"resources.steps.{stage.step}.gpus, or its device to cpu."
@@ -217,7 +217,7 @@ def refusal(source: Source) -> str | None:
 
 def describe(facts: Facts) -> str:
     """A model that is ready, in one line."""
-    device = "GPU" if facts.gpu_share else "CPU"
+    device = "GPU" if facts.on_gpu else "CPU"
     where = f", in {facts.environment}" if facts.environment else ""
     trust = "; loading them can run code of theirs: trust their authors" if facts.runs_code else ""
     return (

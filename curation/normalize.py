@@ -26,7 +26,7 @@ from gpa.curation import audio
 from gpa.curation.audio import MixedDown, Span, Waveform
 from gpa.curation.tables import DAMAGED, NORMALIZED, SOUND, known
 from gpa.runtime.config import Config
-from gpa.runtime.errors import NOBODYS_FAULT, NotReadError
+from gpa.runtime.errors import NotReadError, fault
 from gpa.runtime.stage import Artifact, Attempts, Reject, Stage
 
 BLOCK_MS = 2.0
@@ -223,11 +223,10 @@ class NormalizeStage(Stage):
         table, files, rejects = [], {}, []
         not_read: dict[str, str] = {}
         for recording, outcome, lost in self._normalized(inputs, attempts, not_read):
-            recording_id = recording["recording_id"]
             rejects += lost
             if outcome is None:
                 continue
-            sample_rate = self.config.sample_rate
+            recording_id, sample_rate = recording["recording_id"], self.config.sample_rate
             files[f"{recording_id}.flac"] = audio.encode_flac(outcome.waveform, sample_rate)
             table.append(
                 {
@@ -262,11 +261,8 @@ class NormalizeStage(Stage):
         for recording in known(inputs["recordings"].table, self.layers):
             recording_id = recording["recording_id"]
             if recording_id in attempts.quarantined:
-                yield (
-                    recording,
-                    None,
-                    [Reject(recording_id, "quarantined", recording["duration_s"])],
-                )
+                reject = Reject(recording_id, "quarantined", recording["duration_s"])
+                yield recording, None, [reject]
                 continue
             # A worker's death is to be pinned on one.
             alone = recording_id if attempts.careful else None
@@ -280,8 +276,6 @@ class NormalizeStage(Stage):
                 except NotReadError as error:
                     not_read |= error.why
                     continue
-                except NOBODYS_FAULT:
-                    raise
                 except Exception as error:  # one file's fault is its rejects, not the run's end
                     reason, detail = _fault(error)
                     for recording in recordings:
@@ -305,8 +299,6 @@ class NormalizeStage(Stage):
                 recording_id, reason, seconds, value=unusable.value, detail=str(unusable)
             )
             return None, [reject, *_damage(recording_id, unusable)]
-        except NOBODYS_FAULT:
-            raise
         except Exception as error:  # one recording's fault is its reject, not the run's end
             reason, detail = _fault(error)
             return None, [Reject(recording_id, reason, recording["duration_s"], detail=detail)]
@@ -318,7 +310,7 @@ def _fault(error: Exception) -> tuple[str, str]:
         return "empty", str(error)
     if isinstance(error, audio.DecodeError):
         return "unreadable", str(error)
-    return "failed", f"{type(error).__name__}: {error}"
+    return "failed", fault(error)
 
 
 def _damage(recording_id: str, found: Normalized | Unusable) -> Iterator[Reject]:

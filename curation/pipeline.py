@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +20,7 @@ from gpa.curation.quality import QualityConfig, QualityStage
 from gpa.curation.segment.stage import SegmentConfig, SegmentStage
 from gpa.curation.transcribe.early_exit import early_exits
 from gpa.curation.transcribe.stage import TranscribeConfig, transcribe_stages
-from gpa.runtime.config import Config, parse, read_yaml
+from gpa.runtime.config import Config, did_you_mean, parse, read_yaml
 from gpa.runtime.errors import UserError
 from gpa.runtime.execution import Resources
 from gpa.runtime.models import Facts
@@ -79,8 +78,7 @@ def read_pipeline(file: Path, name: str) -> PipelineConfig:
         raise UserError(f"{file} has no section `pipelines`.")
     if name not in pipelines:
         known = [str(each) for each in pipelines]  # YAML reads some words as numbers
-        nearest = difflib.get_close_matches(name, known, n=1)
-        advice = f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(known)}."
+        advice = did_you_mean(name, known, f"known are {', '.join(known)}.")
         raise UserError(f"{file} has no pipeline {name!r}; {advice}")
     config = parse(PipelineConfig, pipelines[name], f"{file}, pipeline {name}")
     check(config, f"{file}, pipeline {name}")
@@ -101,10 +99,7 @@ def check(config: PipelineConfig, where: str) -> None:
     for language, panel in config.consensus.panels.items():
         for asr in [*panel.voters, *([panel.verifier] if panel.verifier else [])]:
             if asr not in asrs:
-                nearest = difflib.get_close_matches(asr, asrs, n=1)
-                advice = (
-                    f"did you mean {nearest[0]!r}?" if nearest else "transcribe.asr has it not."
-                )
+                advice = did_you_mean(asr, list(asrs), "transcribe.asr has it not.")
                 raise UserError(
                     f"{where}: consensus.panels.{language} names the ASR {asr!r}; {advice}"
                 )

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
+from operator import itemgetter
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -20,13 +21,14 @@ from scipy.signal import stft
 
 from gpa.curation import audio
 from gpa.curation.audio import Waveform
-from gpa.curation.models.protocols import MOS, Adapter, QualityScorer
+from gpa.curation.models.protocols import MOS, QualityScorer
 from gpa.curation.models.quality.distillmos import DistillMOS, DistillMOSConfig
 from gpa.curation.models.quality.dnsmos import DNSMOS, DNSMOSConfig
 from gpa.curation.segment.boundaries import levels_db, loudness
 from gpa.curation.tables import QUALITY
 from gpa.runtime.config import Config
-from gpa.runtime.errors import NOBODYS_FAULT
+from gpa.runtime.errors import fault
+from gpa.runtime.models import Adapter
 from gpa.runtime.stage import Artifact, Attempts, Stage, rows
 
 Keep = Literal["always", "never", "where_better"]
@@ -141,7 +143,6 @@ class QualityStage(Stage):
         )
 
     def adapters(self) -> Mapping[str, Adapter]:
-        """The scorer."""
         return {self.config.scorer.model: self._scorer}
 
     def process(
@@ -155,7 +156,7 @@ class QualityStage(Stage):
         utterances = inputs["utterances"]
         columns = ["utterance_id", "recording_id", "duration_s"]
         table, audio_s = [], 0.0
-        by_recording = groupby(rows(utterances.table.select(columns)), _recording_id)
+        by_recording = groupby(rows(utterances.table.select(columns)), itemgetter("recording_id"))
         for recording_id, of_recording in by_recording:
             if recording_id in attempts.quarantined:
                 error = f"quarantined: recording {recording_id} killed two workers"
@@ -174,10 +175,8 @@ class QualityStage(Stage):
             measures = measure(waveform, sample_rate)
             normalized = self._score(waveform, sample_rate)
             denoised = self._score(*audio.decode_flac(files[name])) if name in files else None
-        except NOBODYS_FAULT:
-            raise
         except Exception as error:  # one utterance's fault is its row's
-            return _unscored(utterance_id, f"{type(error).__name__}: {error}")
+            return _unscored(utterance_id, fault(error))
         return {
             "utterance_id": utterance_id,
             "kept_version": kept_version(
@@ -193,13 +192,5 @@ class QualityStage(Stage):
         return self._scorer.score([waveform], sample_rate)[0]
 
 
-def _recording_id(utterance: dict) -> str:
-    return utterance["recording_id"]
-
-
 def _unscored(utterance_id: str, error: str) -> dict:
-    return {
-        "utterance_id": utterance_id,
-        "kept_version": "normalized",
-        "error": error,
-    }
+    return {"utterance_id": utterance_id, "kept_version": "normalized", "error": error}

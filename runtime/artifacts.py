@@ -24,8 +24,9 @@ from gpa.runtime.storage import Store
 
 CHANGED = "has other bytes than were written"
 REJECTS = ".rejects.parquet"
-# Where the table of an artifact says which bytes its tar has.
+# Where the table of an artifact says which bytes its other files have.
 TAR_SHA256 = b"gpa.tar_sha256"
+SHA256 = {".tar": TAR_SHA256, ".arrow": b"gpa.arrow_sha256", REJECTS: b"gpa.rejects_sha256"}
 # Tables that go to an object store together.
 WRITTEN_AT_ONCE = 128
 
@@ -136,10 +137,6 @@ def arrow_bytes(rows: pa.RecordBatch) -> bytes:
     return buffer.getvalue()
 
 
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
 def _metadata(stage: str, fingerprint: str) -> dict[bytes, str]:
     """What the table of an artifact says of itself."""
     return {b"gpa.stage": stage, b"gpa.fingerprint": fingerprint}
@@ -158,12 +155,16 @@ class ArtifactStore:
 
     def done(self, stage: str, fingerprint: str, partitions: Iterable[str]) -> set[str]:
         """Those of the partitions whose artifact is whole: one listing, however many there are."""
-        there = self._ending(stage, fingerprint, ".parquet")
-        return {name for name in partitions if name_under(fingerprint, name) in there}
+        return self._with(".parquet", stage, fingerprint, partitions)
 
     def dropping(self, stage: str, fingerprint: str, partitions: Iterable[str]) -> set[str]:
         """Those with rejects, be their artifact whole or not: one listing, too."""
-        there = self._ending(stage, fingerprint, REJECTS)
+        return self._with(REJECTS, stage, fingerprint, partitions)
+
+    def _with(
+        self, suffix: str, stage: str, fingerprint: str, partitions: Iterable[str]
+    ) -> set[str]:
+        there = self._ending(stage, fingerprint, suffix)
         return {name for name in partitions if name_under(fingerprint, name) in there}
 
     def pruned(self, stage: str, fingerprint: str, partitions: Iterable[str]) -> set[str]:
@@ -196,21 +197,19 @@ class ArtifactStore:
 
     def write(self, stage: str, fingerprint: str, partition: str, artifact: Artifact) -> None:
         """Commit an artifact; readers see all of it or nothing."""
-        metadata = _metadata(stage, fingerprint)
+        metadata: dict[bytes, str] = _metadata(stage, fingerprint)
+
+        def put(suffix: str, data: bytes) -> None:
+            metadata[SHA256[suffix]] = hashlib.sha256(data).hexdigest()
+            self.store.write(self.name(stage, fingerprint, partition, suffix), data)
+
         if artifact.files:
-            tar = tar_bytes(artifact.files)
-            metadata[TAR_SHA256] = _sha256(tar)
-            self.store.write(self.name(stage, fingerprint, partition, ".tar"), tar)
+            put(".tar", tar_bytes(artifact.files))
         if artifact.mapped is not None:
-            mapped = arrow_bytes(artifact.mapped)
-            metadata[b"gpa.arrow_sha256"] = _sha256(mapped)
-            self.store.write(self.name(stage, fingerprint, partition, ".arrow"), mapped)
+            put(".arrow", arrow_bytes(artifact.mapped))
         if artifact.rejects:
-            rejects = parquet_bytes(
-                pa.Table.from_pylist([vars(reject) for reject in artifact.rejects], REJECT_SCHEMA)
-            )
-            metadata[b"gpa.rejects_sha256"] = _sha256(rejects)
-            self.store.write(self.name(stage, fingerprint, partition, REJECTS), rejects)
+            rejects = [vars(reject) for reject in artifact.rejects]
+            put(REJECTS, parquet_bytes(pa.Table.from_pylist(rejects, REJECT_SCHEMA)))
         table = artifact.table.replace_schema_metadata(metadata)
         self.store.write(self.name(stage, fingerprint, partition), parquet_bytes(table))
 
@@ -289,7 +288,7 @@ class ArtifactStore:
 
     def remove(self, stage: str, fingerprint: str, partition: str) -> None:
         """Forget an artifact, so that the next run makes it again."""
-        for suffix in (".parquet", REJECTS, ".arrow", ".tar"):
+        for suffix in (".parquet", *SHA256):
             self.store.remove(self.name(stage, fingerprint, partition, suffix))
 
     @contextlib.contextmanager
@@ -326,14 +325,10 @@ class ArtifactStore:
         except DamageError as damage:
             return str(damage)
         metadata = table.schema.metadata or {}
-        for suffix, key in (
-            (".tar", TAR_SHA256),
-            (".arrow", b"gpa.arrow_sha256"),
-            (REJECTS, b"gpa.rejects_sha256"),
-        ):
-            if key in metadata and (tar or key != TAR_SHA256):
-                try:
+        try:
+            for suffix, key in SHA256.items():
+                if key in metadata and (tar or key != TAR_SHA256):
                     _open_checked(self.store, place, suffix, metadata[key].decode()).close()
-                except DamageError as damage:
-                    return str(damage)
+        except DamageError as damage:
+            return str(damage)
         return None

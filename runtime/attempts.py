@@ -53,19 +53,17 @@ class PartitionAttempts:
         self.deaths = len(self._deaths)
         unnamed = [d for d in self._deaths if d["run"] == run_id and len(d["recordings"]) != 1]
         self.hopeless = len(unnamed) >= MAX_UNNAMED_DEATHS
-        self._write(None)
+        self._write(())
 
     def _read(self) -> list[dict]:
         try:
             return json.loads(self._store.read(self._note))
-        except FileNotFoundError:
-            return []
-        except ValueError:  # not ours, or damaged: start afresh
+        except (FileNotFoundError, ValueError):  # the latter: not ours, or damaged
             return []
 
-    def _write(self, recordings: Sequence[str] | None) -> None:
+    def _write(self, recordings: Sequence[str]) -> None:
         # Whatever is open when the note is read again was open when somebody died.
-        note = [*self._deaths, {"run": self._run_id, "recordings": list(recordings or ())}]
+        note = [*self._deaths, {"run": self._run_id, "recordings": list(recordings)}]
         self._store.write(self._note, json.dumps(note).encode())
 
     @contextlib.contextmanager
@@ -75,7 +73,7 @@ class PartitionAttempts:
             self._write(recording_ids)
         yield
         if self.careful:
-            self._write(None)
+            self._write(())
 
     def finished(self) -> None:
         """The partition's artifact is committed, or its failure reported: forget."""

@@ -10,7 +10,7 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -141,14 +141,19 @@ def parse(schema: type[ConfigType], content: Any, where: str) -> ConfigType:
         raise UserError(f"{where}: {'; '.join(problems)}.") from None
 
 
+def did_you_mean(name: str, known: Sequence[str], otherwise: str, cutoff: float = 0.6) -> str:
+    """What is said of a name that nobody knows: the nearest that is `known`, or `otherwise`."""
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
+    return f"did you mean {nearest[0]!r}?" if nearest else otherwise
+
+
 def _explain(schema: type[BaseModel], problem: Any) -> str:
     """One of pydantic's problems in words, with the nearest right key for a misspelt one."""
     location = [str(part) for part in problem["loc"]]
     dotted = ".".join(location)
     if problem["type"] == "extra_forbidden":
         known = sorted(_keys_beside(schema, location))
-        nearest = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
-        advice = f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(known)}"
+        advice = did_you_mean(location[-1], known, f"known are {', '.join(known)}", cutoff=0.5)
         return f"unknown key {dotted!r}, {advice}"
     if problem["type"] == "missing":
         return f"key {dotted!r} is missing"
@@ -162,11 +167,8 @@ def _keys_beside(schema: type[BaseModel], location: list[str]) -> set[str]:
         inner = [
             found
             for section in sections
-            for found in (
-                _sections(section.model_fields[part].annotation)
-                if part in section.model_fields
-                else []
-            )
+            if part in section.model_fields
+            for found in _sections(section.model_fields[part].annotation)
         ]
         # A part that is no field is a list index, a dictionary's key or a union's tag: stay here.
         sections = inner or sections

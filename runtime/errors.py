@@ -37,3 +37,10 @@ def one_line(error: BaseException) -> str:
 # What is no recording's fault, whatever was being worked on: a stage lets these through, where
 # every other exception becomes the recording's reject.
 NOBODYS_FAULT = (UserError, MemoryError, NotReadError)
+
+
+def fault(error: Exception) -> str:
+    """What a recording's reject says of the error at work on it; raises what is nobody's fault."""
+    if isinstance(error, NOBODYS_FAULT):
+        raise error
+    return f"{type(error).__name__}: {error}"

@@ -24,7 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import Field
 
 from gpa.runtime import interpreter
@@ -79,8 +81,15 @@ class Resources(Config):
 
 # glibc asks the kernel for large pages: models take and give back memory by the megabyte, and spend
 # a tenth of their time on page faults (`gpa bench allocator`).
-LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+TUNABLES = "GLIBC_TUNABLES"
+LARGE_PAGES = {TUNABLES: "glibc.malloc.hugetlb=1"}
 SURROUNDINGS = {**QUIET, **LARGE_PAGES}
+
+
+def tunables(own: str) -> str:
+    """What glibc is told: the user's `own` settings, and large pages where they say nothing of them."""
+    large = LARGE_PAGES[TUNABLES]
+    return own if large.partition("=")[0] in own else ":".join(filter(None, [own, large]))
 
 
 @dataclass(frozen=True)
@@ -112,19 +121,9 @@ class Outcome:
     not_read: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class _Spent:
-    """Time of this process, by the clock and on the CPU."""
-
-    wall_s: float
-    cpu_s: float
-
-    @staticmethod
-    def by_now() -> _Spent:
-        return _Spent(time.perf_counter(), time.process_time())
-
-    def __sub__(self, other: _Spent) -> _Spent:
-        return _Spent(self.wall_s - other.wall_s, self.cpu_s - other.cpu_s)
+def _spent_s() -> NDArray[np.float64]:
+    """Time of this process so far, by the clock and on the CPU."""
+    return np.array([time.perf_counter(), time.process_time()])
 
 
 class StageWorker:
@@ -136,7 +135,7 @@ class StageWorker:
         self._run_id = run_id
         self._threads = threads
         self._loaded = False
-        self._loading = _Spent(0.0, 0.0)
+        self._loading_s = np.zeros(2)
 
     def __call__(self, block: dict[str, Any]) -> dict[str, list[Any]]:
         reports = []
@@ -148,8 +147,7 @@ class StageWorker:
 
     def _report(self, partition: str) -> dict[str, Any]:
         """Make a partition's artifact; the fields of its Outcome, and why there is none."""
-        began = _Spent.by_now()
-        self._loading = _Spent(0.0, 0.0)
+        began_s, self._loading_s = _spent_s(), np.zeros(2)
         artifact, retries, failure = None, 0, ""
         not_read: Mapping[str, str] = {}
         try:
@@ -158,12 +156,12 @@ class StageWorker:
             not_read = error.why
         except Exception:
             failure = traceback.format_exc()
-        spent = _Spent.by_now() - began - self._loading
+        wall_s, cpu_s = (_spent_s() - began_s - self._loading_s).tolist()
         return {
             "partition": partition,
-            "load_s": self._loading.wall_s,
-            "wall_s": spent.wall_s,
-            "cpu_s": spent.cpu_s,
+            "load_s": float(self._loading_s[0]),
+            "wall_s": wall_s,
+            "cpu_s": cpu_s,
             "audio_s": artifact.audio_s if artifact else 0.0,
             "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             "retries": retries,
@@ -189,10 +187,10 @@ class StageWorker:
                     "(resources.steps in pipelines.yaml), then start the same command again."
                 )
             if not self._loaded:
-                began = _Spent.by_now()
+                began_s = _spent_s()
                 stage.load()
                 _hold_torch_to(self._threads)
-                self._loading = _Spent.by_now() - began
+                self._loading_s = _spent_s() - began_s
                 self._loaded = True
             with self._artifacts.forgetting_damage():
                 inputs = {
@@ -226,6 +224,7 @@ class Engine:
         self._resources = resources
         self._environment = {
             **SURROUNDINGS,
+            TUNABLES: tunables(os.environ.get(TUNABLES, "")),
             **({"HF_HUB_OFFLINE": "1"} if resources.offline else {}),
         }
         self._inherited: dict[str, str] = {}
@@ -282,19 +281,16 @@ class Engine:
             return
         wheel = Path(self._resources.wheel).expanduser()
         with tempfile.TemporaryDirectory() as folder:
+            remedy = "make it with `pip wheel --no-deps -w dist .`"
             try:
                 with zipfile.ZipFile(wheel) as package:
                     package.extractall(folder)
             except (OSError, zipfile.BadZipFile) as error:
                 raise UserError(
-                    f"resources.wheel {wheel} can't be read ({error}); make it with "
-                    "`pip wheel --no-deps -w dist .`."
+                    f"resources.wheel {wheel} can't be read ({error}); {remedy}."
                 ) from None
             if not (Path(folder) / "gpa").is_dir():
-                raise UserError(
-                    f"resources.wheel {wheel} is not this project's; make it with "
-                    "`pip wheel --no-deps -w dist .`."
-                )
+                raise UserError(f"resources.wheel {wheel} is not this project's; {remedy}.")
             yield {"py_modules": [str(Path(folder) / "gpa")]}
 
     def workers(self, pool: Pool, items: int) -> int:
@@ -376,19 +372,13 @@ class Engine:
         try:
             yield from dataset.iter_rows()
         except ray.exceptions.RayError as error:
-            if (told := _user_error(error)) is not None:
-                raise told from None
+            # What a worker had to say to a person, out of the errors that Ray wraps around it.
+            cause: BaseException | None = error
+            while cause is not None:
+                if type(cause) is UserError:
+                    raise cause from None
+                cause = getattr(cause, "cause", None) or cause.__cause__
             raise
-
-
-def _user_error(error: BaseException) -> UserError | None:
-    """What a worker had to say to a person, out of the errors that Ray wraps around it."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if type(cause) is UserError:
-            return cause
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    return None
 
 
 def _explain(stage: str, partition: str, failure: str) -> str:

@@ -104,10 +104,12 @@ def call(environment: str, function: Callable[[], Result]) -> Result:
 
 def facts_of(adapter: Adapter) -> Facts:
     """What a model declares about itself, asked in its own environment, once a process."""
-    environment = adapter.config.environment
-    if environment is None:
-        return adapter.facts()
-    return replace(_answer(environment, pickle.dumps(adapter.facts)), environment=environment)
+    config = adapter.config
+    if config.environment is None:
+        facts = adapter.facts()
+    else:
+        facts = _answer(config.environment, pickle.dumps(adapter.facts))
+    return replace(facts, environment=config.environment, on_gpu=config.on_gpu)
 
 
 def _call(environment: str, question: bytes):

@@ -20,6 +20,11 @@ class ModelConfig(Config):
 
     environment: str | None = Field(default=None, exclude=True)
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether each worker needs a GPU, or a share of one."""
+        return False
+
 
 @dataclass(frozen=True)
 class Source:
@@ -55,25 +60,21 @@ class Weights:
 
 @dataclass(frozen=True)
 class Facts:
-    """What an adapter declares about itself, without loading anything."""
+    """What an adapter declares about itself, without loading anything.
+
+    `on_gpu` and `environment` are the config's, which `gpa.runtime.interpreter.facts_of` adds.
+    """
 
     model: str
     library: str  # "faster-whisper 1.2.1"
     licence: str
     weights: tuple[Weights, ...]
     languages: frozenset[str] | None = None  # None: any
-    sample_rate: int = 16000
-    gpu_share: float = 0.0
     memory_mb: int = 0
-    longest_input_s: float | None = None  # longer clips are refused; None: hears any length
-    batch_size: int = 1  # clips that go through the network at once
-    word_times: bool = False
-    # What a confidence of this adapter means, for the docs and the report; empty: gives none.
-    confidence_means: str = ""
     # Whether reading the weights can run code that they bring along (a pickle, or a config that
     # names what is to be called): such weights are for those who trust their authors.
     runs_code: bool = False
-    # The interpreter that answered, where the config names one; no part of the identity.
+    on_gpu: bool = False
     environment: str | None = None
 
     @property

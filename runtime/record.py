@@ -71,11 +71,9 @@ class RunRecord:
         """Count a worker's effort on one partition, whichever run it falls in."""
         entry = self._work[f"{stage}/{fingerprint}"] = self.work(stage, fingerprint)
         entry["partitions"] += 1
-        entry["load_s"] += outcome.load_s
         entry["worker_s"] += outcome.wall_s
-        entry["cpu_s"] += outcome.cpu_s
-        entry["audio_s"] += outcome.audio_s
-        entry["retries"] += outcome.retries
+        for name in ("load_s", "cpu_s", "audio_s", "retries"):
+            entry[name] += getattr(outcome, name)
         entry["peak_mb"] = max(entry["peak_mb"], outcome.peak_mb)
 
     def work(self, stage: str, fingerprint: str) -> dict[str, float]:
@@ -83,11 +81,9 @@ class RunRecord:
         return {**NO_WORK, **self._work.get(f"{stage}/{fingerprint}", {})}
 
     def save(self) -> None:
-        """Write the record in place."""
         write(self._store, self.content)
 
     def finish(self) -> None:
-        """Say that all the outputs are there."""
         self.content.update(finished=True, finished_at=_now())
         self.save()
 

@@ -12,17 +12,20 @@ Its artifacts' names hold everything that their bytes depend on (`gpa.runtime.na
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeVar
 
 import pyarrow as pa
 
 from gpa.runtime.config import Config, digest
+from gpa.runtime.errors import fault
 from gpa.runtime.interpreter import facts_of
 from gpa.runtime.models import Adapter, Facts
 from gpa.runtime.naming import layers_of, with_layers
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -165,6 +168,30 @@ class Stage(ABC):
         return with_layers(made_of, max([self.layers, *map(layers_of, above.values())]))
 
 
+def survivors(
+    recordings: Iterable[dict],
+    attempts: Attempts,
+    rejects: list[Reject],
+    work: Callable[[str], Result],
+) -> Iterator[tuple[str, float, Result]]:
+    """Id and seconds of recordings, and what `work` makes of each by its id.
+
+    `rejects` takes those that are quarantined, and those at whose fault it fails.
+    """
+    for recording in recordings:
+        recording_id, seconds = recording["recording_id"], recording["duration_s"]
+        if recording_id in attempts.quarantined:
+            rejects.append(Reject(recording_id, "quarantined", seconds))
+            continue
+        try:
+            with attempts.on([recording_id]):
+                made = work(recording_id)
+        except Exception as error:  # one recording's fault is its reject, not the run's end
+            rejects.append(Reject(recording_id, "failed", seconds, detail=fault(error)))
+        else:
+            yield recording_id, seconds, made
+
+
 class NoAttempts:
     """Attempts for a stage that is called directly, in tests and notebooks."""
 
@@ -172,9 +199,6 @@ class NoAttempts:
     careful = False
 
     def on(self, recording_ids: Sequence[str]) -> AbstractContextManager[None]:
-        """Nothing to guard."""
-        from contextlib import nullcontext
-
         return nullcontext()
 
 

@@ -160,20 +160,15 @@ class Store:
 
     def names(self, folder: str) -> list[str]:
         """Names of the files directly in a folder, sorted; empty where there is no folder."""
+        if not self.is_local:
+            return self._listed(folder, "file")
         try:
-            names = self._local_names(folder) if self.is_local else self._remote_names(folder)
+            # fsspec asks for the size and date of each file, which takes ten times as long.
+            with os.scandir(self.path(folder)) as entries:
+                names = [entry.name for entry in entries if entry.is_file()]
         except FileNotFoundError:
             return []
         return sorted(name for name in names if not name.endswith(PARTIAL))
-
-    def _local_names(self, folder: str) -> list[str]:
-        # fsspec asks for the size and date of each file, which takes ten times as long.
-        with os.scandir(self.path(folder)) as entries:
-            return [entry.name for entry in entries if entry.is_file()]
-
-    def _remote_names(self, folder: str) -> list[str]:
-        found = self.filesystem.ls(self.path(folder), detail=True, refresh=True)
-        return [entry["name"].rsplit("/", 1)[-1] for entry in found if entry["type"] == "file"]
 
     def sweep(self, folder: str) -> None:
         """Delete what writers that were killed left behind in a folder."""
@@ -183,15 +178,15 @@ class Store:
 
     def folders(self, folder: str) -> list[str]:
         """Names of the folders directly in a folder, sorted."""
+        return self._listed(folder, "directory")
+
+    def _listed(self, folder: str, kind: str) -> list[str]:
         try:
             found = self.filesystem.ls(self.path(folder), detail=True, refresh=True)
         except FileNotFoundError:
             return []
-        return sorted(
-            entry["name"].rstrip("/").rsplit("/", 1)[-1]
-            for entry in found
-            if entry["type"] == "directory"
-        )
+        names = [each["name"].rstrip("/") for each in found if each["type"] == kind]
+        return sorted(name.rsplit("/", 1)[-1] for name in names)
 
     def remove(self, name: str) -> None:
         """Delete a file or a folder with all in it; nothing happens where there is none."""

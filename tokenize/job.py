@@ -40,7 +40,6 @@ class TokenizeStage(Stage):
     config: TokenizerConfig
 
     def models(self) -> Mapping[str, Facts]:
-        """Both tokenizers, with the digest of their weights."""
         return tokenizer_facts(self.config)
 
     def model_identity(self) -> str:
@@ -48,7 +47,6 @@ class TokenizeStage(Stage):
         return f"{super().model_identity()}; {Vocabulary.build().text_digest}"
 
     def load(self) -> None:
-        """Load both tokenizers and the vocabulary."""
         self._bicodec, self._glm = load_tokenizers(self.config)
         self._vocabulary = Vocabulary.build()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ from gpa.curation.doctor import Finding
 from gpa.curation.shards import PLAN
 from gpa.runtime import attempts
 from gpa.runtime.artifacts import ArtifactStore, parquet_bytes
-from gpa.runtime.config import Config, parse, read_yaml
+from gpa.runtime.config import Config, did_you_mean, parse, read_yaml
 from gpa.runtime.errors import UserError
 from gpa.runtime.execution import Engine, Resources
 from gpa.runtime.lock import only_run
@@ -56,9 +55,8 @@ def choose(config: TokenizeConfig, name: str) -> TokenizerConfig:
     """The tokenizers of that name; raises UserError that names the nearest."""
     if name in config.tokenizers:
         return config.tokenizers[name]
-    nearest = difflib.get_close_matches(name, config.tokenizers, n=1)
-    known = ", ".join(config.tokenizers)
-    advice = f"did you mean {nearest[0]!r}?" if nearest else f"the config file has {known}."
+    known = list(config.tokenizers)
+    advice = did_you_mean(name, known, f"the config file has {', '.join(known)}.")
     raise UserError(f"There is no tokenizer {name!r}; {advice}")
 
 
@@ -91,7 +89,13 @@ def tokenize(
     if resources.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
     stage = TokenizeStage(STAGE, tokenizer, ["curated"])
-    provenance = _provenance(stage, tokenizer)
+    models = stage.models()
+    provenance = Provenance(
+        text_digest=Vocabulary.build().text_digest,
+        bicodec=models["bicodec"].identity,
+        glm=models["glm"].identity,
+        trained=tokenizer.trained,
+    )
     if not provenance.trained:
         console.print(f"[yellow]Tokens are {NOTICE}.[/yellow]")
         console.print("Trained ones: TOKENIZER=published; `gpa doctor` says where its weights are.")
@@ -116,23 +120,13 @@ def tokenize(
         write_index(out, _index_rows(artifacts, made, partitions), provenance)
         worker_s = record.content["stages"][STAGE]["worker_s"]
         report = totals(TokenShards(out), rejected, worker_s)
-        report["licences"] = {model: facts.licence for model, facts in stage.models().items()}
+        report["licences"] = {model: facts.licence for model, facts in models.items()}
         store.write(REPORT, json.dumps(report, indent=1).encode())
         store.write(CARD, card(report).encode())
         record.finish()
     show(report, console)
     console.print(f"Token shards: {out}")
     return report
-
-
-def _provenance(stage: TokenizeStage, tokenizer: TokenizerConfig) -> Provenance:
-    models = stage.models()
-    return Provenance(
-        text_digest=Vocabulary.build().text_digest,
-        bicodec=models["bicodec"].identity,
-        glm=models["glm"].identity,
-        trained=tokenizer.trained,
-    )
 
 
 def _index_rows(

@@ -216,8 +216,7 @@ class TokenShards:
 
         Raises UserError where the shard has been cut or replaced since the index was written.
         """
-        shard = int(np.searchsorted(self.starts, number, side="right")) - 1
-        mapped, row = self._mapped(shard), number - int(self.starts[shard])
+        mapped, row = self._place(number)
         (text, glm, semantic) = (
             values[offsets[row] : offsets[row + 1]] for offsets, values in mapped.lists
         )
@@ -225,9 +224,13 @@ class TokenShards:
 
     def text(self, number: int) -> tuple[str, str]:
         """Transcript and language of one utterance."""
+        mapped, row = self._place(number)
+        return mapped.rows["text"][row].as_py(), mapped.rows["language"][row].as_py()
+
+    def _place(self, number: int) -> tuple[_MappedShard, int]:
+        """The shard of an utterance, and its row there."""
         shard = int(np.searchsorted(self.starts, number, side="right")) - 1
-        rows, row = self._mapped(shard).rows, number - int(self.starts[shard])
-        return rows["text"][row].as_py(), rows["language"][row].as_py()
+        return self._mapped(shard), number - int(self.starts[shard])
 
     def _map(self, shard: int) -> _MappedShard:
         path = self.folder / self.index["shard"][shard].as_py()

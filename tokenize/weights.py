@@ -134,29 +134,21 @@ def tokenizer_facts(config: TokenizerConfig) -> dict[str, Facts]:
     """
     bicodec_folder, glm_folder = checkpoint_folders(config)
     glm = find_folder(glm_folder)
-    gpu_share = 1.0 if config.device == "cuda" else 0.0
     return {
-        "bicodec": _facts("BiCodec", config.bicodec, find_parts(bicodec_folder), gpu_share),
-        "glm": _facts("GLM-4-Voice tokenizer", config.glm, {"glm": glm}, gpu_share),
+        "bicodec": _facts("BiCodec", config.bicodec, find_parts(bicodec_folder)),
+        "glm": _facts("GLM-4-Voice tokenizer", config.glm, {"glm": glm}),
     }
 
 
-def _facts(model: str, name: str, folders: Mapping[str, Path], gpu_share: float) -> Facts:
-    origin = (
-        "made here"
-        if name == RANDOM
-        else "shipped"
-        if name == SMALL
-        else "folder"
-        if Path(name).is_dir()
-        else "hub"
-    )
+def _facts(model: str, name: str, folders: Mapping[str, Path]) -> Facts:
+    ours = {RANDOM: "made here", SMALL: "shipped"}
+    origin = ours.get(name) or ("folder" if Path(name).is_dir() else "hub")
     folder = next(iter(folders.values()))
     licence = licence_of(name, folder)
     identity = digest({part: _hashes(where) for part, where in folders.items()})
     weights = Weights(name, origin, str(folder), identity, licence)
     shown = f"small random {model}" if name == RANDOM else model
-    return Facts(shown, "gpa", licence, (weights,), gpu_share=gpu_share)
+    return Facts(shown, "gpa", licence, (weights,))
 
 
 def _hashes(folder: Path) -> dict[str, str]:

@@ -61,6 +61,7 @@ _LAYOUTS = {
     b"riff": _Layout(40, 16, "<Q", b"data\xf3\xac", align=8, size_of_all=True, total=(16, "<Q")),
 }
 _BEGINNINGS = (b"RIFF", b"RF64", b"BW64", b"RIFX", b"FORM", b"riff")
+_KINDS = (b"WAVE", b"AIFF", b"AIFC")
 
 
 def parts(file: IO[bytes]) -> list[Part]:
@@ -94,11 +95,9 @@ class PartFile(io.RawIOBase):
         self._at = 0
 
     def readable(self) -> bool:
-        """It is for reading."""
         return True
 
     def seekable(self) -> bool:
-        """And for seeking."""
         return True
 
     def readinto(self, buffer) -> int:
@@ -115,19 +114,14 @@ class PartFile(io.RawIOBase):
         return len(data)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place in the part."""
-        base = {
-            io.SEEK_SET: 0,
-            io.SEEK_CUR: self._at,
-            io.SEEK_END: self._part.end - self._part.start,
-        }
-        if base[whence] + offset < 0:
+        size = self._part.end - self._part.start
+        place = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: size}[whence] + offset
+        if place < 0:
             raise OSError("a place before the start")
-        self._at = base[whence] + offset
-        return self._at
+        self._at = place
+        return place
 
     def tell(self) -> int:
-        """The place in the part."""
         return self._at
 
 
@@ -198,11 +192,7 @@ def _size_patches(
 def _last_chunk_end(file: IO[bytes], place: int, length: int, layout: _Layout) -> int | None:
     """Where chunks from `place` on end: at the file's end or the next file's start, else None."""
     while length - place > layout.id_bytes:
-        if _read(file, place, 4) in _BEGINNINGS and _read(file, place + 8, 4) in (
-            b"WAVE",
-            b"AIFF",
-            b"AIFC",
-        ):
+        if _read(file, place, 4) in _BEGINNINGS and _read(file, place + 8, 4) in _KINDS:
             return place
         chunk = _chunk(file, place, layout)
         # What tags put behind the last chunk is no sample either.
@@ -280,11 +270,9 @@ def _chain_starts(file: IO[bytes], length: int) -> Iterator[int]:
 
 
 def _next_page(file: IO[bytes], place: int) -> int | None:
-    while data := _read(file, place, _SEARCH_BYTES):
+    while len(data := _read(file, place, _SEARCH_BYTES)) >= 4:
         found = data.find(b"OggS")
         if found >= 0:
             return place + found
-        place += max(1, len(data) - 3)
-        if len(data) < 4:
-            return None
+        place += len(data) - 3
     return None

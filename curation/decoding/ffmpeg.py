@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, pairwise
 from typing import IO
 
 import av
@@ -45,7 +46,7 @@ def by_ffmpeg(file: IO[bytes], part: Part, number: int) -> Iterator[Sound | None
         if first is None:
             yield None
             return
-        sound = Sound(
+        yield Sound(
             first.sample_rate,
             len(first.layout.channels),
             f"{container.format.name}/{stream.codec_context.name}",
@@ -54,7 +55,6 @@ def by_ffmpeg(file: IO[bytes], part: Part, number: int) -> Iterator[Sound | None
             streams=len(container.streams.audio),
             promised_s=_promised_s(container, stream, file, part),
         )
-        yield sound
 
 
 def _promised_s(
@@ -136,9 +136,7 @@ def _frames(
             decoded = packet.decode()
         except av.error.FFmpegError:
             continue
-        for frame in decoded:
-            if isinstance(frame, av.AudioFrame):
-                yield frame
+        yield from (frame for frame in decoded if isinstance(frame, av.AudioFrame))
 
 
 def _ffmpeg_blocks(
@@ -151,7 +149,8 @@ def _ffmpeg_blocks(
     source = None
     clock = _Clock(rate, start_s)
     try:
-        for frame, following in _pairs(first, rest):
+        for frame, following in pairwise(chain([first], rest, [None])):
+            assert frame is not None
             for samples in clock.holes(_stamp_s(frame), _stamp_s(following)):
                 yield np.zeros((channels, samples), np.float32)
             described = (frame.format.name, frame.layout.name, frame.sample_rate)
@@ -198,16 +197,6 @@ class _Clock:
             block = min(_SILENCE_SAMPLES, hole - start)
             self.samples += block
             yield block
-
-
-def _pairs(
-    first: av.AudioFrame, rest: Iterable[av.AudioFrame]
-) -> Iterator[tuple[av.AudioFrame, av.AudioFrame | None]]:
-    """Each frame with the one that follows."""
-    for following in rest:
-        yield first, following
-        first = following
-    yield first, None
 
 
 def _stamp_s(frame: av.AudioFrame | None) -> float | None:

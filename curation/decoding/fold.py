@@ -52,15 +52,13 @@ def fold(
             return taken(chain), chain
     part = pieces[0]
     first = None
-    if _is_for_libsndfile(file, part):
-        with _by_libsndfile(file, part) as sound:
-            if sound is not None:
-                first = taken(sound), sound
-        if first is not None and first[1].complete:
-            return first
+    with _by_libsndfile(file, part) as sound:
+        if sound is not None:
+            first = taken(sound), sound
     if first is not None:
         # FFmpeg finds its way behind a damaged frame, where libsndfile stops.
-        if _seconds_by_ffmpeg(file, part, max_values) <= first[1].duration_s:
+        whole = first[1].complete
+        if whole or _seconds_by_ffmpeg(file, part, max_values) <= first[1].duration_s:
             return first
         first = None  # its memory is needed for the second
     return _first_with_sound(file, part, taken, stream)
@@ -117,8 +115,8 @@ def _first_with_sound(
         return taken(sound), sound
 
 
-def _seconds_by_ffmpeg(file: IO[bytes], part: Part, max_values: int, number: int = 0) -> float:
-    with by_ffmpeg(file, part, number) as sound:
+def _seconds_by_ffmpeg(file: IO[bytes], part: Part, max_values: int) -> float:
+    with by_ffmpeg(file, part, 0) as sound:
         if sound is None:
             return 0.0
         for _ in _counted(sound, sound.blocks, max_values):
@@ -136,13 +134,13 @@ def _counted(sound: Sound, blocks: Iterator[Waveform], max_values: int) -> Itera
         yield block
 
 
-def _is_for_libsndfile(file: IO[bytes], part: Part) -> bool:
-    file.seek(part.start)
-    return file.read(4) in _LIBSNDFILE_BEGINNINGS
-
-
 @contextmanager
 def _by_libsndfile(file: IO[bytes], part: Part) -> Iterator[Sound | None]:
+    """A sound that libsndfile is trusted with; None where FFmpeg is to decode it."""
+    file.seek(part.start)
+    if file.read(4) not in _LIBSNDFILE_BEGINNINGS:
+        yield None
+        return
     try:
         opened = soundfile.SoundFile(PartFile(file, part))
     except soundfile.LibsndfileError:
@@ -197,11 +195,10 @@ def _chain_blocks(file: IO[bytes], first: Sound, others: list[Part]) -> Iterator
 
 @contextmanager
 def _opened_part(file: IO[bytes], part: Part) -> Iterator[Sound | None]:
-    if _is_for_libsndfile(file, part):
-        with _by_libsndfile(file, part) as sound:
-            if sound is not None:
-                yield sound
-                return
+    with _by_libsndfile(file, part) as sound:
+        if sound is not None:
+            yield sound
+            return
     with by_ffmpeg(file, part, 0) as sound:
         yield sound
 

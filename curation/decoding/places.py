@@ -16,6 +16,7 @@ from typing import IO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gpa.curation.decoding.containers import Part, PartFile
 from gpa.runtime.storage import filesystem_of
 
 _PLACE = re.compile(r"bytes=(\d+)\+(\d+):(.+)|row=(\d+)\.(\d+):([^:]+):(.+)", re.DOTALL)
@@ -38,7 +39,7 @@ def open_place(place: str) -> IO[bytes]:
         return open_file(place)
     first, size, file, group, index, column, table = found.groups()
     if file is not None:
-        return io.BufferedReader(_Range(open_file(file), int(first), int(size)))
+        return io.BufferedReader(_Range(open_file(file), Part(int(first), int(first) + int(size))))
     filesystem, path = filesystem_of(table)
     # With what tells versions of the file apart, so that no other one is taken for it.
     return io.BytesIO(_of_group(table, filesystem.ukey(path), int(group), column)[int(index)])
@@ -62,33 +63,8 @@ def _of_group(table: str, version: str, group: int, column: str) -> list[bytes]:
     return [(row or {}).get("bytes") or b"" for row in found[column].to_pylist()]
 
 
-class _Range(io.RawIOBase):
-    """A part of a file as a file."""
-
-    def __init__(self, file: IO[bytes], first: int, size: int):
-        self._file, self._first, self._size, self._at = file, first, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def readinto(self, buffer) -> int:
-        wanted = min(len(buffer), max(0, self._size - self._at))
-        self._file.seek(self._first + self._at)
-        data = self._file.read(wanted)
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = max(0, start + offset)
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
+class _Range(PartFile):
+    """A part of a file, which closes with it."""
 
     def close(self) -> None:
         self._file.close()

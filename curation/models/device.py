@@ -14,9 +14,8 @@ class DeviceConfig(ModelConfig):
     device: Literal["cpu", "cuda"] = "cpu"
 
     @property
-    def gpu_share(self) -> float:
-        """Of one GPU, for each worker."""
-        return 1.0 if self.device == "cuda" else 0.0
+    def on_gpu(self) -> bool:
+        return self.device == "cuda"
 
 
 def prepare_torch(device: str, model: str) -> None:

@@ -1,4 +1,4 @@
-"""NVIDIA NeMo: restoring a `.nemo` checkpoint, quietly and on one thread."""
+"""NVIDIA NeMo: restoring a `.nemo` checkpoint, quietly and on one thread, and what it hears."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from gpa.curation.models.asr.hearing import rising_words
 from gpa.curation.models.device import prepare_torch
-from gpa.curation.models.protocols import Facts, Source, Waveform, Weights
+from gpa.curation.models.protocols import Hypothesis, Waveform
 from gpa.curation.models.weights import files_of, library, resolve
 from gpa.runtime.errors import UserError
+from gpa.runtime.models import Facts, Source, Weights
 
 SAMPLE_RATE = 16000
 # NeMo pads shorter clips to this on both sides, and so moves their word times; we pad the end.
@@ -27,7 +29,7 @@ GRANARY_LANGUAGES = frozenset(
 )  # fmt: skip
 
 
-def nemo_source(name: str, reader: str, licence: str) -> Source:
+def source_of(name: str, reader: str, licence: str) -> Source:
     """A `.nemo` file, a folder with one, or a repository on the hub."""
     return Source(name, reader, licence, ("*.nemo",))
 
@@ -41,16 +43,24 @@ def checkpoint(source: Source, weights: Weights) -> Path:
     return files[0]
 
 
-def nemo_facts(model: str, source: Source) -> Facts:
-    """What every model of NeMo has alike; raises UserError where weights or library lack."""
+def facts_of(
+    model: str,
+    source: Source,
+    languages: frozenset[str] | None = None,
+    beside: tuple[Weights, ...] = (),
+) -> Facts:
+    """What a model of NeMo declares, with weights `beside` its own.
+
+    Raises UserError where weights or library lack.
+    """
     nemo, weights = library("nemo_toolkit"), resolve(source)
     size_mb = checkpoint(source, weights).stat().st_size // 1_000_000
     return Facts(
         model=model,
         library=nemo,
         licence=weights.licence,
-        weights=(weights,),
-        sample_rate=SAMPLE_RATE,
+        weights=(weights, *beside),
+        languages=languages,
         memory_mb=1500 + 2 * size_mb,  # NeMo itself, and the weights twice while they are restored
         runs_code=True,  # a checkpoint's config names the classes that are built
     )
@@ -101,3 +111,25 @@ def change_decoding(model: Any, changes: Mapping[str, Any], word_confidence: boo
     decoding = OmegaConf.create(OmegaConf.to_container(model.cfg.decoding))
     changed = OmegaConf.merge(decoding, {"confidence_cfg": confidences}, dict(changes))
     model.change_decoding_strategy(changed)
+
+
+def hypothesis_of(
+    heard: Any, duration_s: float, language: str | None, word_confidence: bool
+) -> Hypothesis:
+    """NeMo's hypothesis, with words' times where it has them, and as sure as its words or tokens."""
+    words = heard.timestamp["word"] if isinstance(heard.timestamp, dict) else []
+    found = heard.word_confidence if word_confidence else heard.token_confidence
+    confidences = [] if found is None else [float(each) for each in found]
+    of_words: Sequence[float | None] = confidences if word_confidence else [None] * len(words)
+    return Hypothesis(
+        text=heard.text.strip(),
+        words=rising_words(
+            [
+                (word["word"], word["start"], word["end"], confidence)
+                for word, confidence in zip(words, of_words, strict=True)
+            ],
+            duration_s,
+        ),
+        confidence=sum(confidences) / len(confidences) if confidences else None,
+        language=language,
+    )

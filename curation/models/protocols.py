@@ -2,40 +2,37 @@
 
 An adapter is made from its section of `pipelines.yaml`, says what it needs in `facts()` before
 anything is loaded, loads weights in `load()`, works in batches, and returns the dataclasses
-below. Waveforms are float32 arrays in [-1, 1], mono, shape (samples,).
+below. Waveforms are float32 arrays in [-1, 1], mono, shape (samples,), of any rate.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpa.runtime.models import Adapter, Facts, Source, Weights
-
-__all__ = [
-    "ASR",
-    "MOS",
-    "Adapter",
-    "Aligner",
-    "Denoiser",
-    "Diarization",
-    "Diarizer",
-    "Facts",
-    "Hypothesis",
-    "QualityScorer",
-    "Source",
-    "Turn",
-    "Waveform",
-    "Weights",
-    "Word",
-    "WordAlignment",
-]
+from gpa.runtime.models import Adapter, ModelConfig, Source
 
 Waveform = NDArray[np.float32]
+Section = TypeVar("Section", bound=ModelConfig)
+
+
+class Model(Generic[Section]):
+    """What adapters share: one with weights outside wheels says so in `sources`."""
+
+    def __init__(self, config: Section):
+        self.config = config
+
+    def sources(self) -> tuple[Source, ...]:
+        return ()
+
+    @property
+    def source(self) -> Source:
+        """The first of them, mostly the only one."""
+        return self.sources()[0]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from gpa.runtime.errors import UserError
 from gpa.runtime.models import Facts, Source, Weights
@@ -138,7 +138,7 @@ def wheel_weights(name: str, path: Path, licence: str) -> Weights:
 
 
 def wheel_facts(
-    model: str, distribution: str, file: Path, *, licence: str, sample_rate: int, memory_mb: int
+    model: str, distribution: str, file: Path, *, licence: str, memory_mb: int
 ) -> Facts:
     """What a model declares that is one `file` of the wheel with its library, under one licence."""
     return Facts(
@@ -146,13 +146,12 @@ def wheel_facts(
         library=library(distribution, remedy="run `make setup`"),
         licence=licence,
         weights=(wheel_weights(file.name, file, licence),),
-        sample_rate=sample_rate,
         memory_mb=memory_mb,
     )
 
 
 def transformers_facts(
-    model: str, source: Source, *, memory_per_size: int, **declared: Any
+    model: str, source: Source, languages: frozenset[str], *, memory_per_size: int
 ) -> Facts:
     """What a model declares whose checkpoint is a folder in transformers' layout.
 
@@ -166,8 +165,8 @@ def transformers_facts(
         library=library("transformers"),
         licence=weights.licence,
         weights=(weights,),
+        languages=languages,
         memory_mb=800 + memory_per_size * size_mb,
-        **declared,
     )
 
 

@@ -17,10 +17,11 @@ from pydantic import Field
 from gpa.curation import audio
 from gpa.curation.models.align.mfa import MFAAligner, MFAConfig
 from gpa.curation.models.align.pocketsphinx import PocketsphinxAligner, PocketsphinxConfig
-from gpa.curation.models.protocols import Adapter, Aligner, Waveform, Word, WordAlignment
+from gpa.curation.models.protocols import Aligner, Waveform, Word, WordAlignment
 from gpa.curation.punctuate.pauses import FluentMarks, punctuate, split_words
 from gpa.curation.tables import ALIGNMENT
 from gpa.runtime.config import Config
+from gpa.runtime.models import Adapter
 from gpa.runtime.stage import Artifact, Attempts, Stage, rows
 
 
@@ -55,7 +56,6 @@ class PunctuateStage(Stage):
         )
 
     def adapters(self) -> Mapping[str, Adapter]:
-        """The aligner."""
         return {self.config.aligner.model: self._aligner}
 
     def process(

@@ -17,13 +17,14 @@ from gpa.curation import audio
 from gpa.curation.audio import Waveform
 from gpa.curation.models.diarization.pyannote import Pyannote, PyannoteConfig
 from gpa.curation.models.diarization.sortformer import Sortformer, SortformerConfig
-from gpa.curation.models.protocols import Adapter, Diarizer
+from gpa.curation.models.protocols import Diarizer
 from gpa.curation.normalize import normalize_peak
 from gpa.curation.segment import boundaries
 from gpa.curation.segment.cut import CutConfig, cut
 from gpa.curation.tables import UTTERANCES
-from gpa.runtime.errors import NOBODYS_FAULT, UserError
-from gpa.runtime.stage import Artifact, Attempts, Reject, Stage, rows
+from gpa.runtime.errors import UserError
+from gpa.runtime.models import Adapter
+from gpa.runtime.stage import Artifact, Attempts, Reject, Stage, rows, survivors
 
 DiarizerSection = Annotated[PyannoteConfig | SortformerConfig, Field(discriminator="model")]
 
@@ -62,7 +63,6 @@ class SegmentStage(Stage):
         )
 
     def adapters(self) -> Mapping[str, Adapter]:
-        """The diarizer."""
         return {self.config.diarizer.model: self._diarizer}
 
     def process(
@@ -77,27 +77,15 @@ class SegmentStage(Stage):
         files: dict[str, bytes] = {}
         rejects: list[Reject] = []
         audio_s = 0.0
+
+        def segmented(recording_id: str) -> tuple[list[dict], dict[str, bytes], list[Reject]]:
+            name = f"{recording_id}.flac"
+            versions = {v: audio.decode_flac(inputs[v].files[name]) for v in self.versions}
+            return self._segment(recording_id, versions)
+
         normalized = inputs["normalized"].table.select(["recording_id", "duration_s"])
-        for recording in rows(normalized):
-            recording_id, seconds = recording["recording_id"], recording["duration_s"]
-            if recording_id not in handed_on:
-                continue
-            if recording_id in attempts.quarantined:
-                rejects.append(Reject(recording_id, "quarantined", seconds))
-                continue
-            try:
-                with attempts.on([recording_id]):
-                    versions = {
-                        v: audio.decode_flac(inputs[v].files[f"{recording_id}.flac"])
-                        for v in self.versions
-                    }
-                    found = self._segment(recording_id, versions)
-            except NOBODYS_FAULT:
-                raise
-            except Exception as error:  # one recording's fault is its reject, not the run's end
-                detail = f"{type(error).__name__}: {error}"
-                rejects.append(Reject(recording_id, "failed", seconds, detail=detail))
-                continue
+        recordings = (row for row in rows(normalized) if row["recording_id"] in handed_on)
+        for _, seconds, found in survivors(recordings, attempts, rejects, segmented):
             table += found[0]
             files |= found[1]
             rejects += found[2]

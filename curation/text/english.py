@@ -6,7 +6,6 @@ leaves is money other than $, £ and €, measures, ranges, fractions, scores an
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 
 import regex
@@ -14,13 +13,12 @@ from num2words import num2words
 from whisper_normalizer.english import EnglishTextNormalizer
 
 from gpa.curation.text.signs import fold_names, fold_signs
+from gpa.curation.text.spelling import Rules, apply
 
 _MONEY = {"$": "dollars", "£": "pounds", "€": "euros", "¢": "cents", "₹": "rupees", "¥": "yen"}
 _MONEY |= {"₽": "rubles", "₩": "won", "₺": "lira", "₪": "shekels", "₫": "dong", "₴": "hryvnias"}
 _LARGE = {"k": "thousand", "m": "million", "mn": "million", "bn": "billion", "b": "billion"}
 _NORMALISED_MONEY = regex.compile(r"([$£€¢])(\d[\d.]*)")
-
-_Rules = tuple[tuple[str, str | Callable[[regex.Match[str]], str]], ...]
 
 
 def _fraction(found: regex.Match[str]) -> str:
@@ -43,7 +41,7 @@ def _money(found: regex.Match[str]) -> str:
 
 
 # In order; on lower-case text.
-_BEFORE: _Rules = (
+_BEFORE: Rules = (
     (r"\b(?:\p{L}\.){2,}", lambda initials: initials.group().replace(".", "")),  # U.S., p.m.
     (r"\bok\b", "okay"),
     (r"\bno\. ?(?=\d)|#(?=\d)", "number "),
@@ -79,9 +77,7 @@ def normalise_english(text: str) -> str:
     """NFKC text in one spelling; what is left to drop are marks."""
     # The normaliser knows contractions by "'" alone, and would drop what stands in brackets.
     text = text.casefold().translate(str.maketrans("’‘ʼ()", "'''  "))
-    for pattern, spoken in _BEFORE:
-        text = regex.sub(pattern, spoken, text)
-    text = _whisper()(text)
+    text = _whisper()(apply(_BEFORE, text))
     # It writes 1 as "one" and other digits as digits, "five dollars" as "$5" and "minus five" as
     # "-5".
     text = regex.sub(r"\bone\b", "1", text)

@@ -12,7 +12,6 @@ CLDR are made digits by `number_words.py`. What one number may be called beside 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable
 from decimal import Decimal
 from functools import cache, lru_cache
 
@@ -25,6 +24,7 @@ from text_to_num import alpha2digit
 from gpa.curation.text.number_lexicon import can_read
 from gpa.curation.text.number_words import read_numbers
 from gpa.curation.text.signs import fold_names, fold_signs
+from gpa.curation.text.spelling import Rules, apply
 
 # Languages whose number words `text2num` turns into digits.
 _TO_DIGITS = frozenset({"de", "fr", "es", "it", "pt", "nl"})
@@ -60,10 +60,8 @@ _ZEROS_FIRST = regex.compile(r"(?<![\d.,])0\d+")
 _NUMBER = regex.compile(r"\d+(?:[.,]\d+)*")
 _SPOKEN_POINT = {"zh": "点", "ja": "点", "ko": "점", "th": "จุด"}
 
-_Rules = tuple[tuple[str, str | Callable[[regex.Match[str]], str]], ...]
-
 # What neither library knows of a language's numbers: patterns before numbers are folded, in order.
-_BEFORE: dict[str, _Rules] = {
+_BEFORE: dict[str, Rules] = {
     "de": (
         (r"\beine(?= (?:million|milliarde)\b)", "ein"),
         (r"\b(\d{1,2}):(\d\d) uhr\b", r"\1 uhr \2"),
@@ -98,7 +96,7 @@ _BEFORE: dict[str, _Rules] = {
 }
 _ORDINAL_ENDING = (r"(\d)\.?(o|a|er)\b", r"\1\2")
 # Patterns after numbers are folded: endings of ordinals.
-_AFTER: dict[str, _Rules] = {
+_AFTER: dict[str, Rules] = {
     "es": (_ORDINAL_ENDING,),
     "fr": ((r"(\d)(?:i?ème|eme|è)\b", r"\1e"), (r"(\d)[èe]re\b", r"\1re")),
     "it": (_ORDINAL_ENDING,),
@@ -107,7 +105,7 @@ _AFTER: dict[str, _Rules] = {
 # Languages that write 3. and say "third", and whose ordinals `number_words` reads.
 _DOT_IS_ORDINAL = frozenset({"da", "fi", "hr", "hu", "no", "pl", "sl", "tr"})
 # Written endings of ordinals, of the languages whose ordinals `number_words` reads.
-_ORDINALS: dict[str, _Rules] = {
+_ORDINALS: dict[str, Rules] = {
     "bg": ((r"(?<=\d)-?(?:ви|ри|ти|ми|ва|ра|та|ма|во|ро|то|мо|ия|ият|ата|ото)\b", "º"),),
     "ca": ((r"(?<=\d)(?:r|n|t|è|a|er)\b", "º"),),
     "el": ((r"(?<=\d)(?:οσ|η|ο|ου|ησ|ον)\b", "º"),),
@@ -139,7 +137,7 @@ def fold_numerals(text: str, language: str) -> str:
     text = _GROUPED[_decimal_mark(language)].sub(
         lambda found: regex.sub(r"\D", "", found.group()), text
     )
-    text = _apply(_BEFORE.get(language, ()), text)
+    text = apply(_BEFORE.get(language, ()), text)
     if language in _TO_WORDS:
         text = _speak_signs(text, language)
         return _NUMBER.sub(lambda found: _spoken(found.group(), language), text)
@@ -149,10 +147,9 @@ def fold_numerals(text: str, language: str) -> str:
         text = unicodedata.normalize("NFKC", alpha2digit(text, language, 0))
         text = _MULTIPLE.sub(_multiplied, text)
     elif can_read(language):
-        text = _with_points(
-            read_numbers(_apply(_ORDINALS.get(language, ()), text), language), language
-        )
-    return _apply(_AFTER.get(language, ()), fold_signs(text, language))
+        text = read_numbers(apply(_ORDINALS.get(language, ()), text), language)
+        text = _with_points(text, language)
+    return apply(_AFTER.get(language, ()), fold_signs(text, language))
 
 
 def mark_ordinals(text: str, language: str) -> str:
@@ -182,12 +179,6 @@ def _decimal_mark(language: str) -> str:
         return "."
 
 
-def _apply(rules: _Rules, text: str) -> str:
-    for pattern, replacement in rules:
-        text = regex.sub(pattern, replacement, text)
-    return text
-
-
 def _multiplied(found: regex.Match[str]) -> str:
     """The product of both numbers, where it is whole."""
     product = Decimal(found[1].replace(",", ".")) * int(found[2])
@@ -200,10 +191,7 @@ def _speak_signs(text: str, language: str) -> str:
         return text
     text = _MINUS.sub(f"{_SPOKEN_MINUS[language]} ", text)
     text = _SIGN_BEFORE.sub(r"\2 \1", text).replace("°c", "°")
-    return "".join(
-        f" {_SIGNS[language].get(sign, sign)} " if sign in _SIGNS[language] else sign
-        for sign in text
-    )
+    return text.translate({ord(sign): f" {said} " for sign, said in _SIGNS[language].items()})
 
 
 def _spoken(number: str, language: str) -> str:
@@ -215,11 +203,8 @@ def _spoken(number: str, language: str) -> str:
         words = _cardinal(int(whole), language)
     point = _SPOKEN_POINT.get(language)
     for part in decimals:
-        words += (
-            f" {point} {_digit_by_digit(part, language)}"
-            if point
-            else f" {_spoken(part, language)}"
-        )
+        said = f"{point} {_digit_by_digit(part, language)}" if point else _spoken(part, language)
+        words += f" {said}"
     return f" {words} "
 
 

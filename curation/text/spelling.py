@@ -14,6 +14,9 @@ from functools import cache
 import regex
 from opencc import OpenCC
 
+# Patterns in order, each with what takes its place.
+Rules = tuple[tuple[str, str | Callable[[regex.Match[str]], str]], ...]
+
 # Characters, by language (ISO 639-1), of lower-case NFKC text.
 _CHARACTERS: dict[str, Mapping[int, int | str | None]] = {
     # One alef, one yeh, one hamza; no vowel signs, no tatweel; signs of numbers as elsewhere.
@@ -64,8 +67,7 @@ _TONE_PLACES = {
 }
 _Y_AS_I = dict(zip(_toned("y"), _toned("i"), strict=True))
 
-# Patterns in order, each with what takes its place.
-_PATTERNS: dict[str, tuple[tuple[str, str | Callable[[regex.Match[str]], str]], ...]] = {
+_PATTERNS: dict[str, Rules] = {
     # "and" is written with the next word, num2words sets it apart; a hundred is مئة or مائة.
     "ar": ((r"(?<!\S)و\s+", "و"), (r"ماء(?=(?:ه|تين|تان)\b)", "مء")),
     "da": ((r"\bf\. ?eks\.", "for eksempel"),),
@@ -132,8 +134,13 @@ def fold_spelling(text: str, language: str) -> str:
             lambda word: word.group().translate(look_alikes),
             text,
         )
-    for pattern, one_way in _PATTERNS.get(language, ()):
-        text = regex.sub(pattern, one_way, text)
+    return apply(_PATTERNS.get(language, ()), text)
+
+
+def apply(rules: Rules, text: str) -> str:
+    """`text` after one pattern after the other."""
+    for pattern, replacement in rules:
+        text = regex.sub(pattern, replacement, text)
     return text
 
 

@@ -198,7 +198,7 @@ def recognisers(config: PipelineConfig, clips: Sequence[Clip]) -> Iterator[Alone
             if not these:
                 continue
             asr.load()
-            counted = _windows(asr._model) if isinstance(asr, Whisper) else None
+            counted = _windows(asr.model) if isinstance(asr, Whisper) else None
             yield from measure(name, _one_by_one(asr), these, limits, counted)
             if isinstance(section, WhisperConfig):
                 bare, windows = _bare_whisper(section)

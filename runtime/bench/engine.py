@@ -41,7 +41,6 @@ class Work(Stage):
     def process(
         self, partition: str, inputs: Mapping[str, Artifact], attempts: Attempts
     ) -> Artifact:
-        """One row, after `cpu_s` of arithmetic."""
         until = time.process_time() + self.config.cpu_s
         count = 0
         while time.process_time() < until:

@@ -28,7 +28,6 @@ class _Answer(BaseHTTPRequestHandler):
     wbufsize = -1  # head and body in one packet: the second would wait for the first's receipt
 
     def do_GET(self) -> None:
-        """Answer."""
         time.sleep(ANSWERS_AFTER_S)
         self.send_response(200)
         self.send_header("Content-Length", str(len(TABLE)))
@@ -36,7 +35,7 @@ class _Answer(BaseHTTPRequestHandler):
         self.wfile.write(TABLE)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        pass
 
 
 class _Storage(ThreadingHTTPServer):

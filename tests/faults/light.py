@@ -19,9 +19,7 @@ import soundfile
 from gpa.curation.models.protocols import (
     MOS,
     Diarization,
-    Facts,
     Hypothesis,
-    Source,
     Turn,
     Waveform,
     Word,
@@ -32,7 +30,7 @@ from gpa.curation.punctuate.stage import PunctuateStage
 from gpa.curation.quality import QualityStage
 from gpa.curation.segment.stage import SegmentStage
 from gpa.curation.transcribe.stage import Transcribe
-from gpa.runtime.models import ModelConfig
+from gpa.runtime.models import Facts, ModelConfig, Source
 from gpa.runtime.stage import Stage
 from tests.faults.mines import Mined
 

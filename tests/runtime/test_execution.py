@@ -128,6 +128,14 @@ def test_after_a_failure_the_rest_of_the_block_is_not_begun(
     assert "p1" not in ArtifactStore(Store(str(tmp_path))).done("utterances", "fp", PARTITIONS)
 
 
+def test_the_users_own_settings_of_glibc_stay():
+    assert execution.tunables("") == "glibc.malloc.hugetlb=1"
+    assert execution.tunables("glibc.malloc.check=3") == (
+        "glibc.malloc.check=3:glibc.malloc.hugetlb=1"
+    )
+    assert execution.tunables("glibc.malloc.hugetlb=0") == "glibc.malloc.hugetlb=0"
+
+
 class Environment:
     """Says in which process a worker is, and what it finds in its environment."""
 

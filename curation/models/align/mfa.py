@@ -12,26 +12,25 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
-from itertools import groupby
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import soundfile
-from praatio import textgrid
 from pydantic import Field
 
 from gpa.curation.audio import resample
 from gpa.curation.models.align.spoken import spoken_words, timed_words
-from gpa.curation.models.protocols import Facts, Source, Waveform, Weights, Word, WordAlignment
+from gpa.curation.models.protocols import Model, Waveform, Word, WordAlignment
 from gpa.curation.models.weights import sha256_of
 from gpa.curation.text.languages import ByLanguage
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
-from gpa.runtime.models import ModelConfig
+from gpa.runtime.models import Facts, ModelConfig, Weights
 from gpa.runtime.process import run
 
 SAMPLE_RATE = 16000
+SUFFIXES = {"acoustic": ".zip", "dictionary": ".dict", "g2p": ".zip"}
 SILENCE_LABELS = frozenset({"", "<eps>", "sil", "sp"})
 
 
@@ -60,24 +59,16 @@ class MFAConfig(ModelConfig):
     timeout_s: float = Field(default=3600.0, gt=0)  # for one batch of one language
 
 
-class MFAAligner:
+class MFAAligner(Model[MFAConfig]):
     """Aligner of all languages for which the config names models; gives no score."""
 
-    def __init__(self, config: MFAConfig):
-        self.config = config
-
-    def sources(self) -> tuple[Source, ...]:
-        """None: `mfa model download` gets MFA's models."""
-        return ()
-
     def facts(self) -> Facts:
-        """Declare needs; raises UserError where the program or a model lacks."""
-        weights = []
-        for models in self.config.languages.values():
-            weights += [self._weights("acoustic", models.acoustic, ".zip")]
-            weights += [self._weights("dictionary", models.dictionary, ".dict")]
-            if models.g2p:
-                weights += [self._weights("g2p", models.g2p, ".zip")]
+        weights = [
+            self._weights(kind, name)
+            for models in self.config.languages.values()
+            for kind, name in models
+            if name
+        ]
         try:
             version = run([*self._program(), "version"], timeout_s=120)
         except subprocess.SubprocessError as error:
@@ -91,9 +82,7 @@ class MFAAligner:
             licence="MIT",
             weights=tuple(weights),
             languages=frozenset(self.config.languages),
-            sample_rate=SAMPLE_RATE,
             memory_mb=2000,
-            word_times=True,
         )
 
     def load(self) -> None:
@@ -111,15 +100,10 @@ class MFAAligner:
         Raises UserError where MFA says that a model is missing.
         """
         found: dict[int, WordAlignment] = {}
-        for language, group in groupby(
-            sorted(range(len(words)), key=lambda index: languages[index]),
-            key=lambda index: languages[index],
-        ):
-            batch = list(group)
+        for language in sorted(set(languages)):
+            batch = [index for index, each in enumerate(languages) if each == language]
             if language not in self.config.languages:
-                found |= {
-                    index: WordAlignment(error=f"no aligner for {language}") for index in batch
-                }
+                found |= dict.fromkeys(batch, WordAlignment(error=f"no aligner for {language}"))
                 continue
             spoken = {
                 index: [spoken_words(word, language) or [word.lower()] for word in words[index]]
@@ -151,8 +135,8 @@ class MFAAligner:
             *self._program(),
             "align",
             str(folder / "corpus"),
-            self._model("dictionary", models.dictionary, ".dict"),
-            self._model("acoustic", models.acoustic, ".zip"),
+            str(self._file("dictionary", models.dictionary)),
+            str(self._file("acoustic", models.acoustic)),
             str(folder / "aligned"),
             *("--output_format", "json"),
             *("--temporary_directory", str(folder / "work")),
@@ -162,7 +146,7 @@ class MFAAligner:
             *("-j", str(self.config.jobs)),
         ]
         if models.g2p:
-            command += ["--g2p_model_path", self._model("g2p", models.g2p, ".zip")]
+            command += ["--g2p_model_path", str(self._file("g2p", models.g2p))]
         try:
             run(command, self.config.timeout_s)
         except subprocess.SubprocessError as error:
@@ -188,9 +172,10 @@ class MFAAligner:
         environment = self.config.conda_environment
         return [found, "run", "--no-capture-output", "-n", environment, self.config.executable]
 
-    def _model_file(self, kind: str, name: str, suffix: str) -> Path:
+    def _file(self, kind: str, name: str) -> Path:
         """A model's file, from a path or among the downloaded ones; UserError if there is none."""
-        downloaded = Path(self.config.models_folder).expanduser() / kind / f"{name}{suffix}"
+        folder = Path(self.config.models_folder).expanduser() / kind
+        downloaded = folder / f"{name}{SUFFIXES[kind]}"
         for candidate in (Path(name).expanduser(), downloaded):
             if candidate.is_file():
                 return candidate
@@ -199,11 +184,8 @@ class MFAAligner:
             "or give the path of its file."
         )
 
-    def _model(self, kind: str, name: str, suffix: str) -> str:
-        return str(self._model_file(kind, name, suffix))
-
-    def _weights(self, kind: str, name: str, suffix: str) -> Weights:
-        file = self._model_file(kind, name, suffix)
+    def _weights(self, kind: str, name: str) -> Weights:
+        file = self._file(kind, name)
         return Weights(f"{kind}/{name}", "folder", str(file), sha256_of(file), "see its model card")
 
 
@@ -218,30 +200,20 @@ def write_utterance(
 
 
 def read_words(path: Path) -> list[Word]:
-    """Words that MFA wrote to a TextGrid (long or short) or JSON file, in order of time.
+    """Words that MFA wrote to a JSON file, in order of time.
 
     Silences are passed over, be they gaps, empty labels or `<eps>`. Where the file has tiers of
-    several speakers ("anna - words") their words are merged. Raises ValueError without such a tier.
+    several speakers ("anna - words") their words are merged. Raises ValueError without such a
+    tier, KeyError where the file is of another kind.
     """
-    if path.suffix == ".json":
-        tiers = {
-            name: tier["entries"]
-            for name, tier in json.loads(path.read_text(encoding="utf-8"))["tiers"].items()
-        }
-    else:
-        grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False)
-        tiers = {name: grid.getTier(name).entries for name in grid.tierNames}
-    return _words_of(tiers, path)
-
-
-def _words_of(tiers: Mapping[str, Sequence], path: Path) -> list[Word]:
+    tiers = json.loads(path.read_text(encoding="utf-8"))["tiers"]
     chosen = [name for name in tiers if name == "words" or name.endswith(" - words")]
     if not chosen:
         raise ValueError(f"{path.name} has no tier of words, only {', '.join(tiers) or 'nothing'}")
     found = [
         Word(label.strip(), float(start), float(end))
         for name in chosen
-        for start, end, label in tiers[name]
+        for start, end, label in tiers[name]["entries"]
         if label.strip() not in SILENCE_LABELS
     ]
     return sorted(found, key=lambda word: (word.start_s, word.end_s))

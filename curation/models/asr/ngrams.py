@@ -110,43 +110,23 @@ def write_arpa(model: Trigrams, vocabulary: Container[str], path: Path) -> None:
     with path.open("w", encoding="utf-8") as file:
         file.write(f"\\data\\\nngram 1={known.sum() + 1}\nngram 2={keep_bigrams.sum()}\n")
         file.write(f"ngram 3={keep_trigrams.sum()}\n\n\\1-grams:\n-99\t<unk>\t0\n")
-        file.writelines(
-            f"{log10:.4f}\t{word}\t{backoff:.4f}\n"
-            for word, log10, backoff, wanted in zip(
-                model.words,
-                model.unigram_log10.tolist(),
-                model.unigram_backoff.tolist(),
-                known,
-                strict=True,
-            )
-            if wanted
-        )
+        lone_words = np.flatnonzero(known)[:, np.newaxis]
+        backoff = model.unigram_backoff[known]
+        file.writelines(_lines(model, lone_words, model.unigram_log10[known], backoff))
         file.write("\n\\2-grams:\n")
-        file.writelines(
-            f"{log10:.4f}\t{gram}\t{backoff:.4f}\n"
-            for log10, gram, backoff in zip(
-                model.bigram_log10[keep_bigrams].tolist(),
-                _spelled(model, model.bigram_words[keep_bigrams]),
-                model.bigram_backoff[keep_bigrams].tolist(),
-                strict=True,
-            )
-        )
+        grams, log10 = model.bigram_words[keep_bigrams], model.bigram_log10[keep_bigrams]
+        file.writelines(_lines(model, grams, log10, model.bigram_backoff[keep_bigrams]))
         file.write("\n\\3-grams:\n")
-        file.writelines(
-            f"{log10:.4f}\t{gram}\n"
-            for log10, gram in zip(
-                model.trigram_log10[keep_trigrams].tolist(),
-                _spelled(model, model.trigram_words[keep_trigrams]),
-                strict=True,
-            )
-        )
+        grams, log10 = model.trigram_words[keep_trigrams], model.trigram_log10[keep_trigrams]
+        file.writelines(_lines(model, grams, log10))
         file.write("\n\\end\\\n")
 
 
-def _spelled(model: Trigrams, grams: NDArray[np.int64]) -> Iterator[str]:
-    """Each row of word indices as words with spaces between."""
-    words = model.words
-    return (" ".join([words[index] for index in row]) for row in grams.tolist())
+def _lines(model: Trigrams, grams: NDArray, *numbers: NDArray[np.float32]) -> Iterator[str]:
+    """A line an n-gram, a row of word indices: probability, words and, if there is one, back-off."""
+    for row, log10, *backoff in zip(grams.tolist(), *(n.tolist() for n in numbers), strict=True):
+        spelled = " ".join([model.words[index] for index in row])
+        yield "\t".join([f"{log10:.4f}", spelled, *(f"{number:.4f}" for number in backoff)]) + "\n"
 
 
 def _packed_bytes(count: int, bits: int) -> int:

@@ -8,19 +8,19 @@ decodes greedily. It gives neither word times nor confidences.
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from pathlib import Path
 from typing import Literal
 
+import yaml
 from pydantic import Field
 
-from gpa.curation.models.asr.config import BatchedASRConfig
-from gpa.curation.models.asr.hearing import SAMPLE_RATE, Recogniser
-from gpa.curation.models.protocols import Facts, Hypothesis, Source, Waveform, Weights
+from gpa.curation.models.asr.hearing import SAMPLE_RATE, BatchedASRConfig, Recogniser
+from gpa.curation.models.protocols import Hypothesis, Waveform
 from gpa.curation.models.weights import library, resolve
 from gpa.runtime.errors import UserError
+from gpa.runtime.models import Facts, Source, Weights
 
 # The library refuses more; its "Unlimited" models take any length.
 LONGEST_S = 40
@@ -77,22 +77,18 @@ class OmnilingualConfig(BatchedASRConfig):
     weights: str
 
 
-class Omnilingual(Recogniser):
+class Omnilingual(Recogniser[OmnilingualConfig]):
     """The ASR protocol over `ASRInferencePipeline`."""
-
-    config: OmnilingualConfig
 
     def __init__(self, config: OmnilingualConfig):
         super().__init__(config)
-        self._longest_s = None if "Unlimited" in config.card else LONGEST_S
+        self.longest_s = None if "Unlimited" in config.card else LONGEST_S
 
     def sources(self) -> tuple[Source, ...]:
-        """Checkpoint and tokenizer in one folder."""
         files = (CHECKPOINT, TOKENIZER)
         return (Source(self.config.weights, "Omnilingual ASR", "Apache-2.0", files),)
 
     def facts(self) -> Facts:
-        """What the model needs; raises UserError where weights or library lack."""
         libraries = library(
             *("omnilingual-asr", "fairseq2"),
             remedy="`pip install omnilingual-asr` in an environment of its own and name its python"
@@ -106,19 +102,14 @@ class Omnilingual(Recogniser):
             licence="Apache-2.0",
             weights=(weights,),
             languages=frozenset(LANGUAGES),
-            sample_rate=SAMPLE_RATE,
-            gpu_share=self.config.gpu_share,
             # On a CPU in float32, twice as wide.
-            memory_mb=MEMORY_GIB[head][size] * (1024 if self.config.device == "cuda" else 2048),
-            longest_input_s=self._longest_s,
-            batch_size=self.config.batch_size,
+            memory_mb=MEMORY_GIB[head][size] * (1024 if self.config.on_gpu else 2048),
             runs_code=True,  # a pickle, and how fairseq2 reads it was not looked into
         )
 
     def _weights(self) -> Weights:
-        (source,) = self.sources()
         try:
-            return resolve(source)
+            return resolve(self.source)
         except UserError as error:
             urls = " and ".join(download_urls(self.config.card))
             raise UserError(f"{error} The authors give out {urls}.") from None
@@ -133,16 +124,16 @@ class Omnilingual(Recogniser):
             import torch
             from omnilingual_asr.models.inference.pipeline import ASRInferencePipeline
 
-            self._model = ASRInferencePipeline(
-                local_name(self.config.card),
+            self.model = ASRInferencePipeline(
+                f"gpa_{self.config.card}",
                 device=self.config.device,
-                dtype=torch.bfloat16 if self.config.device == "cuda" else torch.float32,
+                dtype=torch.bfloat16 if self.config.on_gpu else torch.float32,
             )
 
     def _hear(self, clips: list[Waveform], language: str | None) -> list[Hypothesis]:
         # A CTC model takes no language, and only says that it ignores one.
         told = None if "CTC" in self.config.card else [model_language(language)] * len(clips)
-        texts = self._model.transcribe(
+        texts = self.model.transcribe(
             [{"waveform": clip, "sample_rate": SAMPLE_RATE} for clip in clips],
             lang=told,
             batch_size=len(clips),
@@ -159,15 +150,11 @@ def model_language(language: str | None) -> str | None:
     return LANGUAGES[language]
 
 
-def local_name(card: str) -> str:
-    """Name of our asset card, which takes all but the files from the library's."""
-    return f"gpa_{card}"
-
-
 def asset_cards(card: str, folder: Path) -> str:
     """Two of fairseq2's asset cards, as YAML, for the checkpoint and the tokenizer in a folder.
 
-    Raises UserError where the folder has more than one of either.
+    `gpa_CARD` takes all but the files from the library's own. Raises UserError where the folder
+    has more than one of either.
     """
     found = []
     for pattern in (CHECKPOINT, TOKENIZER):
@@ -177,17 +164,15 @@ def asset_cards(card: str, folder: Path) -> str:
                 f"{folder} has {len(files)} files {pattern}; keep each Omnilingual ASR checkpoint "
                 "and its tokenizer in a folder of their own."
             )
-        found.append(json.dumps(str(files[0].absolute())))
+        found.append(str(files[0].absolute()))
     checkpoint, tokenizer = found
-    return (
-        f"name: {local_name(card)}\n"
-        f"base: {card}\n"
-        f"checkpoint: {checkpoint}\n"
-        f"tokenizer_ref: {local_name(card)}_tokenizer\n"
-        "---\n"
-        f"name: {local_name(card)}_tokenizer\n"
-        "tokenizer_family: char_tokenizer\n"
-        f"tokenizer: {tokenizer}\n"
+    named = {"name": f"gpa_{card}_tokenizer", "tokenizer_family": "char_tokenizer"}
+    return yaml.safe_dump_all(
+        [
+            {"name": f"gpa_{card}", "base": card, "checkpoint": checkpoint}
+            | {"tokenizer_ref": named["name"]},
+            named | {"tokenizer": tokenizer},
+        ]
     )
 
 

@@ -15,11 +15,11 @@ import io
 from pathlib import Path
 from typing import Literal
 
-from gpa.curation.models.asr.config import ASRConfig
-from gpa.curation.models.asr.hearing import SAMPLE_RATE, Recogniser
+from gpa.curation.models.asr.hearing import SAMPLE_RATE, ASRConfig, Recogniser
 from gpa.curation.models.device import DeviceConfig, require_device
-from gpa.curation.models.protocols import Facts, Hypothesis, Source, Waveform
+from gpa.curation.models.protocols import Hypothesis, Waveform
 from gpa.curation.models.weights import library, resolve
+from gpa.runtime.models import Facts, Source
 
 WEIGHTS = "model.pt"
 FILES = (WEIGHTS, "config.yaml", "tokens.json", "am.mvn")
@@ -36,43 +36,34 @@ class ParaformerConfig(ASRConfig, DeviceConfig):
     weights: str = "funasr/paraformer-zh"
 
 
-class Paraformer(Recogniser):
-    """The ASR protocol over FunASR's `AutoModel`."""
-
-    config: ParaformerConfig
+class Paraformer(Recogniser[ParaformerConfig]):
+    """The ASR protocol over FunASR's `AutoModel`; it gives neither word times nor confidences."""
 
     def sources(self) -> tuple[Source, ...]:
-        """The checkpoint."""
         licence = "FunASR Model License"
         return (Source(self.config.weights, "Paraformer", licence, FILES, OPTIONAL_FILES),)
 
     def facts(self) -> Facts:
-        """What the model needs; raises UserError where the weights or FunASR lack."""
-        (source,) = self.sources()
-        funasr, weights = library("funasr"), resolve(source)
+        funasr, weights = library("funasr"), resolve(self.source)
         return Facts(
             model=f"paraformer {self.config.weights}",
             library=funasr,
             licence=weights.licence,
             weights=(weights,),
             languages=frozenset({"zh"}),
-            sample_rate=SAMPLE_RATE,
-            gpu_share=self.config.gpu_share,
             memory_mb=1000 + 2 * (Path(weights.path) / WEIGHTS).stat().st_size // 1_000_000,
         )
 
     def load(self) -> None:
-        """Load it quietly; raises UserError where the device is not there."""
         import torch
 
         require_device(self.config.device, self.config.weights)
-        (source,) = self.sources()
         # It prints whatever it imports and loads.
         with contextlib.redirect_stdout(io.StringIO()):
             from funasr import AutoModel
 
-            self._model = AutoModel(
-                model=resolve(source).path,
+            self.model = AutoModel(
+                model=resolve(self.source).path,
                 device=self.config.device,
                 # Else it would change the process's.
                 ncpu=torch.get_num_threads(),
@@ -90,5 +81,5 @@ class Paraformer(Recogniser):
         with torch.random.fork_rng():
             torch.manual_seed(DITHER_SEED)
             # Where it hears no token, it has no result.
-            found = self._model.generate(input=[clip], fs=SAMPLE_RATE)
+            found = self.model.generate(input=[clip], fs=SAMPLE_RATE)
         return [Hypothesis("".join(each["text"] for each in found), language=language)]

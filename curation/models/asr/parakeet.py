@@ -7,23 +7,12 @@ pipeline knew before.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
-from gpa.curation.models.asr.config import BatchedASRConfig
-from gpa.curation.models.asr.hearing import SAMPLE_RATE, Recogniser, rising_words
-from gpa.curation.models.nemo import (
-    GRANARY_LANGUAGES,
-    change_decoding,
-    nemo_facts,
-    nemo_source,
-    padded,
-    restore,
-)
-from gpa.curation.models.protocols import Facts, Hypothesis, Source, Waveform
-
-# With full attention on a GPU of 80 GB, by the model's card.
-LONGEST_S = 24 * 60
+from gpa.curation.models import nemo
+from gpa.curation.models.asr.hearing import SAMPLE_RATE, BatchedASRConfig, Recogniser
+from gpa.curation.models.protocols import Hypothesis, Waveform
+from gpa.runtime.models import Facts, Source
 
 
 class ParakeetConfig(BatchedASRConfig):
@@ -33,39 +22,29 @@ class ParakeetConfig(BatchedASRConfig):
     weights: str = "nvidia/parakeet-tdt-0.6b-v3"
 
 
-class Parakeet(Recogniser):
-    """The ASR protocol over an `EncDecRNNTBPEModel`."""
+class Parakeet(Recogniser[ParakeetConfig]):
+    """The ASR protocol over an `EncDecRNNTBPEModel`.
 
-    config: ParakeetConfig
-    _longest_s = LONGEST_S
+    A word's confidence is the mean of its tokens' (`change_decoding`), a text's that of its words.
+    """
+
+    # With full attention on a GPU of 80 GB, by the model's card.
+    longest_s = 24 * 60
 
     def sources(self) -> tuple[Source, ...]:
-        """The checkpoint."""
-        return (nemo_source(self.config.weights, "Parakeet", "CC-BY-4.0"),)
+        return (nemo.source_of(self.config.weights, "Parakeet", "CC-BY-4.0"),)
 
     def facts(self) -> Facts:
-        """What the model needs; raises UserError where weights or library lack."""
-        (source,) = self.sources()
-        return replace(
-            nemo_facts(f"parakeet {self.config.weights}", source),
-            languages=GRANARY_LANGUAGES,
-            gpu_share=self.config.gpu_share,
-            longest_input_s=LONGEST_S,
-            batch_size=self.config.batch_size,
-            word_times=True,
-            confidence_means="word: mean over its tokens of the highest token probability, scaled"
-            " so that 0 is chance; hypothesis: mean over its words",
-        )
+        return nemo.facts_of(f"parakeet {self.config.weights}", self.source, nemo.GRANARY_LANGUAGES)
 
     def load(self) -> None:
         """Restore the checkpoint, and have it keep words' times and confidences."""
-        (source,) = self.sources()
-        self._model = restore("EncDecRNNTBPEModel", source, self.config.device)
-        change_decoding(self._model, {"compute_timestamps": True}, word_confidence=True)
+        self.model = nemo.restore("EncDecRNNTBPEModel", self.source, self.config.device)
+        nemo.change_decoding(self.model, {"compute_timestamps": True}, word_confidence=True)
 
     def _hear(self, clips: list[Waveform], language: str | None) -> list[Hypothesis]:
-        heard = self._model.transcribe(
-            padded(clips),
+        heard = self.model.transcribe(
+            nemo.padded(clips),
             batch_size=len(clips),
             timestamps=True,
             return_hypotheses=True,
@@ -73,24 +52,6 @@ class Parakeet(Recogniser):
             verbose=False,
         )
         return [
-            hypothesis_of(each, len(clip) / SAMPLE_RATE, language)
+            nemo.hypothesis_of(each, len(clip) / SAMPLE_RATE, language, word_confidence=True)
             for each, clip in zip(heard, clips, strict=True)
         ]
-
-
-def hypothesis_of(heard: Any, duration_s: float, language: str | None) -> Hypothesis:
-    """NeMo's hypothesis with words' times, and confidences where it has one for each word."""
-    words = heard.timestamp["word"]
-    confidences = [float(each) for each in heard.word_confidence or ()]
-    return Hypothesis(
-        text=heard.text.strip(),
-        words=rising_words(
-            [
-                (word["word"], word["start"], word["end"], confidence)
-                for word, confidence in zip(words, confidences, strict=True)
-            ],
-            duration_s,
-        ),
-        confidence=sum(confidences) / len(confidences) if confidences else None,
-        language=language,
-    )

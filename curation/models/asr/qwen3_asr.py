@@ -11,14 +11,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from gpa.curation.models.asr.config import BatchedASRConfig
-from gpa.curation.models.asr.hearing import SAMPLE_RATE, Recogniser
+from gpa.curation.models.asr.hearing import BatchedASRConfig, Recogniser
 from gpa.curation.models.device import prepare_torch
-from gpa.curation.models.protocols import Facts, Hypothesis, Source, Waveform
+from gpa.curation.models.protocols import Hypothesis, Waveform
 from gpa.curation.models.weights import resolve, transformers_facts
+from gpa.runtime.models import Facts, Source
 
-# The authors take up to 20 minutes; utterances end at 30 s, and the tokens are for a minute.
-LONGEST_S = 60
 # As the authors' own inference has it.
 MOST_TOKENS = 512
 
@@ -58,45 +56,31 @@ class Qwen3ASRConfig(BatchedASRConfig):
     weights: str = "Qwen/Qwen3-ASR-1.7B-hf"
 
 
-class Qwen3ASR(Recogniser):
-    """The ASR protocol over `Qwen3ASRForConditionalGeneration`, greedy as the authors run it."""
+class Qwen3ASR(Recogniser[Qwen3ASRConfig]):
+    """The ASR protocol over `Qwen3ASRForConditionalGeneration`, greedy as the authors run it.
 
-    config: Qwen3ASRConfig
-    _longest_s = LONGEST_S
-    _processor: Any = None
+    A confidence is the geometric mean of the probabilities of a text's tokens.
+    """
+
+    # The authors take up to 20 minutes; utterances end at 30 s, and the tokens are for a minute.
+    longest_s = 60
 
     def sources(self) -> tuple[Source, ...]:
-        """The checkpoint."""
         return (Source(self.config.weights, "Qwen3-ASR", "Apache-2.0", FILES, OPTIONAL_FILES),)
 
     def facts(self) -> Facts:
-        """What the model needs; raises UserError where the weights lack."""
-        (source,) = self.sources()
-        return transformers_facts(
-            "qwen3-asr",
-            source,
-            memory_per_size=2,
-            languages=frozenset(NAMES),
-            sample_rate=SAMPLE_RATE,
-            gpu_share=self.config.gpu_share,
-            longest_input_s=LONGEST_S,
-            word_times=False,
-            confidence_means="hypothesis: geometric mean of the probabilities of its tokens; words"
-            " have none",
-        )
+        return transformers_facts("qwen3-asr", self.source, frozenset(NAMES), memory_per_size=2)
 
     def load(self) -> None:
-        """Load the model; raises UserError where the device is not there."""
         import torch
         from transformers import AutoProcessor, Qwen3ASRForConditionalGeneration
 
         prepare_torch(self.config.device, self.config.weights)
-        (source,) = self.sources()
-        folder = resolve(source).path
+        folder = resolve(self.source).path
         self._processor = AutoProcessor.from_pretrained(folder)
         dtype = torch.bfloat16 if self.config.device == "cuda" else torch.float32
-        self._model = Qwen3ASRForConditionalGeneration.from_pretrained(folder, dtype=dtype).eval()
-        self._model.to(self.config.device)
+        self.model = Qwen3ASRForConditionalGeneration.from_pretrained(folder, dtype=dtype).eval()
+        self.model.to(self.config.device)
 
     def _hear(self, clips: list[Waveform], language: str | None) -> list[Hypothesis]:
         import torch
@@ -105,7 +89,7 @@ class Qwen3ASR(Recogniser):
             raise ValueError(f"Qwen3-ASR must be told a language that it writes, not {language!r}")
         inputs = self._batch(clips, NAMES[language])
         with torch.inference_mode():
-            found = self._model.generate(
+            found = self.model.generate(
                 **inputs,
                 do_sample=False,
                 max_new_tokens=MOST_TOKENS,
@@ -116,7 +100,7 @@ class Qwen3ASR(Recogniser):
         logs = torch.stack(found.logits, dim=1).float().log_softmax(-1)
         logs = logs.gather(-1, written[..., None])[..., 0]
         texts = self._processor.tokenizer.batch_decode(written, skip_special_tokens=True)
-        padding = self._model.generation_config.pad_token_id
+        padding = self.model.generation_config.pad_token_id
         hypotheses = []
         for text, row, tokens in zip(texts, logs, written, strict=True):
             own = row[tokens != padding]
@@ -145,7 +129,7 @@ class Qwen3ASR(Recogniser):
             for name, padded in (
                 ("input_ids", pad(one["input_ids"], left, value=padding)),
                 ("attention_mask", pad(one["attention_mask"], left)),
-                ("input_features", pad(one["input_features"], right).to(self._model.dtype)),
+                ("input_features", pad(one["input_features"], right).to(self.model.dtype)),
                 ("input_features_mask", pad(one["input_features_mask"], right)),
             ):
                 joined.setdefault(name, []).append(padded)

@@ -14,14 +14,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from gpa.curation.models.asr.config import ASRConfig
-from gpa.curation.models.asr.hearing import SAMPLE_RATE, Recogniser
+from gpa.curation.models.asr.hearing import SAMPLE_RATE, ASRConfig, Recogniser
 from gpa.curation.models.device import DeviceConfig, prepare_torch
-from gpa.curation.models.protocols import Facts, Hypothesis, Source, Waveform
+from gpa.curation.models.protocols import Hypothesis, Waveform
 from gpa.curation.models.weights import resolve, transformers_facts
+from gpa.runtime.models import Facts, Source
 
-# The authors' own demonstration takes no more; utterances end at 30 s anyway.
-LONGEST_S = 60
 # As the published generation settings have it: ends loops.
 MOST_TOKENS = 256
 
@@ -66,36 +64,22 @@ class SeamlessConfig(ASRConfig, DeviceConfig):
     beam_size: int = Field(default=5, gt=0)
 
 
-class Seamless(Recogniser):
-    """The ASR protocol over `SeamlessM4Tv2ForSpeechToText`."""
+class Seamless(Recogniser[SeamlessConfig]):
+    """The ASR protocol over `SeamlessM4Tv2ForSpeechToText`.
 
-    config: SeamlessConfig
-    _longest_s = LONGEST_S
-    _features: Any = None
-    _tokenizer: Any = None
+    A confidence is the geometric mean of the probabilities of a text's tokens in beam search.
+    """
+
+    # The authors' own demonstration takes no more; utterances end at 30 s anyway.
+    longest_s = 60
 
     def sources(self) -> tuple[Source, ...]:
-        """The checkpoint."""
         return (Source(self.config.weights, "SeamlessM4T", "CC-BY-NC-4.0", FILES, OPTIONAL_FILES),)
 
     def facts(self) -> Facts:
-        """What the model needs; raises UserError where the weights lack."""
-        (source,) = self.sources()
-        return transformers_facts(
-            "seamless",
-            source,
-            memory_per_size=1,
-            languages=frozenset(CODES),
-            sample_rate=SAMPLE_RATE,
-            gpu_share=self.config.gpu_share,
-            longest_input_s=LONGEST_S,
-            word_times=False,
-            confidence_means="hypothesis: geometric mean of the probabilities of its tokens in"
-            " beam search; words have none",
-        )
+        return transformers_facts("seamless", self.source, frozenset(CODES), memory_per_size=1)
 
     def load(self) -> None:
-        """Load the speech-to-text half; raises UserError where the device is not there."""
         import torch
         from transformers import (
             AutoFeatureExtractor,
@@ -104,14 +88,13 @@ class Seamless(Recogniser):
         )
 
         prepare_torch(self.config.device, self.config.weights)
-        (source,) = self.sources()
-        folder = resolve(source).path
+        folder = resolve(self.source).path
         self._features = AutoFeatureExtractor.from_pretrained(folder)
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
         # Half precision where the arithmetic is on a GPU: 2.3 billion parameters in 5 GB.
         dtype = torch.float16 if self.config.device == "cuda" else torch.float32
-        self._model = SeamlessM4Tv2ForSpeechToText.from_pretrained(folder, dtype=dtype).eval()
-        self._model.to(self.config.device)
+        self.model = SeamlessM4Tv2ForSpeechToText.from_pretrained(folder, dtype=dtype).eval()
+        self.model.to(self.config.device)
 
     def _hear(self, clips: list[Waveform], language: str | None) -> list[Hypothesis]:
         import torch
@@ -121,8 +104,8 @@ class Seamless(Recogniser):
             clips, sampling_rate=SAMPLE_RATE, padding=True, return_tensors="pt"
         ).to(self.config.device)
         with torch.inference_mode():
-            found = self._model.generate(
-                input_features=inputs["input_features"].to(self._model.dtype),
+            found = self.model.generate(
+                input_features=inputs["input_features"].to(self.model.dtype),
                 attention_mask=inputs["attention_mask"],
                 tgt_lang=code,
                 num_beams=self.config.beam_size,
@@ -131,7 +114,7 @@ class Seamless(Recogniser):
                 return_dict_in_generate=True,
                 output_scores=True,
             )
-            scores = self._model.compute_transition_scores(
+            scores = self.model.compute_transition_scores(
                 found.sequences,
                 found.scores,
                 getattr(found, "beam_indices", None),
@@ -146,7 +129,7 @@ class Seamless(Recogniser):
     def _code(self, language: str | None) -> str:
         """The model's code of a language that this checkpoint writes; raises ValueError."""
         code = CODES.get(language or "")
-        if code is None or code not in self._model.generation_config.text_decoder_lang_to_code_id:
+        if code is None or code not in self.model.generation_config.text_decoder_lang_to_code_id:
             raise ValueError(
                 f"SeamlessM4T must be told a language that it writes, not {language!r}"
             )

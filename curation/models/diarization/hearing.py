@@ -9,9 +9,9 @@ tells voices apart with, the voices handed on are GE2E's: the thresholds of join
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,10 @@ from pydantic import Field
 from gpa.curation.audio import resample
 from gpa.curation.models.device import DeviceConfig
 from gpa.curation.models.diarization.joining import Window, join_windows
-from gpa.curation.models.protocols import Diarization, Turn, Waveform, Weights
+from gpa.curation.models.protocols import Diarization, Model, Turn, Waveform
 from gpa.curation.models.weights import wheel_file, wheel_weights
 from gpa.curation.models.windows import Span, own_spans, window_spans
+from gpa.runtime.models import Weights
 
 if TYPE_CHECKING:
     from gpa.curation.models.diarization.ge2e import GE2E
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
 SAMPLE_RATE = 16000
 # Shorter speech has no embedding: two thirds of a second hold too few phones to tell voices apart.
 MIN_EMBEDDED_S = 0.6
-
-# Turns and overlapped speech in a clip of 16 kHz, in seconds of the clip.
-Hear = Callable[[Waveform], tuple[Sequence[Turn], Sequence[Span]]]
 
 
 class DiarizerConfig(DeviceConfig):
@@ -43,6 +41,9 @@ class DiarizerConfig(DeviceConfig):
     window_overlap_s: float = Field(10.0, gt=0, le=30)
     # Cosine distance up to which two voices are one speaker.
     clustering_threshold: float = Field(0.35, gt=0, lt=2)
+
+
+Section = TypeVar("Section", bound=DiarizerConfig)
 
 
 def voice_weights() -> Weights:
@@ -61,28 +62,13 @@ def _voice_file() -> Path:
     return wheel_file("Resemblyzer", "resemblyzer/pretrained.pt")
 
 
-def embed(voice: GE2E, waveforms: Sequence[Waveform], sample_rate: int) -> NDArray[np.float32]:
-    """One unit-length embedding a clip, NaN for clips under 0.6 s."""
-    import torch
-
-    rows = np.full((len(waveforms), voice.dimension), np.nan, np.float32)
-    for row, waveform in zip(rows, waveforms, strict=True):
-        clip = resample(waveform, sample_rate, SAMPLE_RATE)
-        if len(clip) >= MIN_EMBEDDED_S * SAMPLE_RATE:
-            with torch.inference_mode():
-                samples = torch.from_numpy(np.ascontiguousarray(clip)).to(voice.device)
-                row[:] = voice(samples[None, None])[0].cpu()
-    return rows
-
-
-class WindowedDiarizer(ABC):
+class WindowedDiarizer(Model[Section], ABC):
     """A diarizer: its network is in `_hear`, windows and voices are around it.
 
     A subclass's `load` sets `_voice`.
     """
 
-    config: DiarizerConfig
-    _voice: Any = None
+    _voice: GE2E
 
     def diarize(self, waveform: Waveform, sample_rate: int) -> Diarization:
         """Who speaks when in a recording of any length; speakers of windows are joined by voice."""
@@ -90,45 +76,51 @@ class WindowedDiarizer(ABC):
         duration_s = len(audio) / SAMPLE_RATE
         spans = window_spans(duration_s, self.config.window_s, self.config.window_overlap_s)
         windows = [
-            _window(self._hear, self._voice, audio, span, own)
+            self._window(audio, span, own)
             for span, own in zip(spans, own_spans(spans), strict=True)
         ]
         turns, overlaps = join_windows(windows, self.config.clustering_threshold)
-        return Diarization(turns, overlaps, _voices(self._voice, audio, turns, overlaps))
+        return Diarization(turns, overlaps, self._voices(audio, turns, overlaps))
 
     def embed(self, waveforms: Sequence[Waveform], sample_rate: int) -> NDArray[np.float32]:
         """One unit-length embedding a clip, NaN for clips under 0.6 s."""
-        return embed(self._voice, waveforms, sample_rate)
+        import torch
+
+        rows = np.full((len(waveforms), self._voice.dimension), np.nan, np.float32)
+        for row, waveform in zip(rows, waveforms, strict=True):
+            clip = resample(waveform, sample_rate, SAMPLE_RATE)
+            if len(clip) >= MIN_EMBEDDED_S * SAMPLE_RATE:
+                with torch.inference_mode():
+                    samples = torch.from_numpy(np.ascontiguousarray(clip)).to(self._voice.device)
+                    row[:] = self._voice(samples[None, None])[0].cpu()
+        return rows
 
     @abstractmethod
     def _hear(self, clip: Waveform) -> tuple[Sequence[Turn], Sequence[Span]]:
         """Turns and overlapped speech in a clip of 16 kHz that has sound, in its seconds."""
 
+    def _window(self, audio: Waveform, span: Span, own: Span) -> Window:
+        """What is heard in one window; times come back in seconds of the recording."""
+        start, end = (round(edge_s * SAMPLE_RATE) for edge_s in span)
+        clip = audio[start:end]
+        # In digital silence, and where there is nothing, nobody talks: no network is asked.
+        turns, overlaps = self._hear(clip) if clip.any() else ((), ())
+        return Window(
+            own=own,
+            turns=tuple(Turn(span[0] + t.start_s, span[0] + t.end_s, t.speaker) for t in turns),
+            overlaps=tuple((span[0] + start_s, span[0] + end_s) for start_s, end_s in overlaps),
+            embeddings=self._voices(clip, turns, overlaps),
+        )
 
-def _window(hear: Hear, voice: GE2E, audio: Waveform, span: Span, own: Span) -> Window:
-    """What is heard in one window; times come back in seconds of the recording."""
-    start, end = (round(edge_s * SAMPLE_RATE) for edge_s in span)
-    clip = audio[start:end]
-    # In digital silence, and where there is nothing, nobody talks: no network is asked.
-    turns, overlaps = hear(clip) if clip.any() else ((), ())
-    return Window(
-        own=own,
-        turns=tuple(Turn(span[0] + t.start_s, span[0] + t.end_s, t.speaker) for t in turns),
-        overlaps=tuple((span[0] + start_s, span[0] + end_s) for start_s, end_s in overlaps),
-        embeddings=_voices(voice, clip, turns, overlaps),
-    )
-
-
-def _voices(
-    voice: GE2E, audio: Waveform, turns: Sequence[Turn], overlaps: Sequence[Span]
-) -> NDArray[np.float32]:
-    """One embedding a speaker, of all that is said alone; zeros for who never talks alone."""
-    said = [
-        [np.zeros(0, np.float32)] for _ in range(1 + max((t.speaker for t in turns), default=-1))
-    ]
-    for turn in turns:
-        said[turn.speaker].append(_speech(audio, turn, overlaps))
-    return np.nan_to_num(embed(voice, [np.concatenate(each) for each in said], SAMPLE_RATE))
+    def _voices(
+        self, audio: Waveform, turns: Sequence[Turn], overlaps: Sequence[Span]
+    ) -> NDArray[np.float32]:
+        """One embedding a speaker, of all that is said alone; zeros for who never talks alone."""
+        speakers = 1 + max((turn.speaker for turn in turns), default=-1)
+        said = [[np.zeros(0, np.float32)] for _ in range(speakers)]
+        for turn in turns:
+            said[turn.speaker].append(_speech(audio, turn, overlaps))
+        return np.nan_to_num(self.embed([np.concatenate(each) for each in said], SAMPLE_RATE))
 
 
 def _speech(audio: Waveform, turn: Turn, without: Sequence[Span]) -> Waveform:

@@ -10,15 +10,14 @@ named, as 3.1 names none: its agglomerative clustering never uses it, and gets a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from gpa.curation.models.protocols import Source
 from gpa.curation.models.weights import resolve
 from gpa.runtime.errors import UserError
+from gpa.runtime.models import Source
 
 READER = "the diarization pipeline"
 OWN = "$model/"
@@ -39,7 +38,7 @@ def pipeline_sources(name: str) -> tuple[Source, ...]:
     """The pipeline of that name on the hub, or folder, first, then models that lie elsewhere."""
     folder = Path(name).expanduser()
     if (folder / "config.yaml").is_file():
-        named = _named_models(folder, _config(folder))
+        _, named = _config(folder)
         own = [f"{each.removeprefix(OWN)}/*" for each in named.values() if each.startswith(OWN)]
         licence = "CC-BY-4.0" if own else PIPELINE_3_1.licence
         return (
@@ -51,28 +50,13 @@ def pipeline_sources(name: str) -> tuple[Source, ...]:
     return (Source(name, READER, "CC-BY-4.0", OWN_FILES, gated=True),)
 
 
-def _named_models(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
-    """What a pipeline's config says of each of its parts; raises UserError where one lacks."""
-    params = config["pipeline"]["params"]
-    named = {part: params[part] for part in PARTS if part in params}
-    if not {"segmentation", "embedding"} <= named.keys() or not all(
-        isinstance(each, str) for each in named.values()
-    ):
-        raise UserError(
-            f"{folder / 'config.yaml'} does not name a segmentation and an embedding model in the "
-            "way of pyannote's pipelines 3.1 and community-1."
-        )
-    return named
-
-
 def load_pipeline(folder: Path) -> Any:
     """pyannote's pipeline of a folder, all its models loaded; raises UserError."""
     from pyannote.audio import Pipeline
     from pyannote.audio.core.plda import PLDA
 
-    config = _config(folder)
+    config, named = _config(folder)
     params = config["pipeline"]["params"]
-    named = _named_models(folder, config)
     params["plda"] = PLDA.__new__(PLDA)
     for part, name in named.items():
         path = (
@@ -91,16 +75,25 @@ def load_pipeline(folder: Path) -> Any:
         ) from error
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def _config(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """A pipeline's config, and the models that it names by part; raises UserError."""
     file = folder / "config.yaml"
     try:
         config = yaml.safe_load(file.read_text(encoding="utf-8"))
-        dict(config["pipeline"]["params"])
+        params = dict(config["pipeline"]["params"])
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{file} is no config of a pyannote pipeline ({type(error).__name__}: {error})."
         ) from None
-    return config
+    named = {part: params[part] for part in PARTS if part in params}
+    if not {"segmentation", "embedding"} <= named.keys() or not all(
+        isinstance(each, str) for each in named.values()
+    ):
+        raise UserError(
+            f"{file} does not name a segmentation and an embedding model in the way of pyannote's "
+            "pipelines 3.1 and community-1."
+        )
+    return config, named
 
 
 def _elsewhere(folder: Path, name: str) -> Source:

@@ -28,9 +28,10 @@ from gpa.curation.models.diarization.hearing import (
     voice_weights,
 )
 from gpa.curation.models.diarization.pipeline_folder import load_pipeline, pipeline_sources
-from gpa.curation.models.protocols import Facts, Source, Turn, Waveform, Weights
+from gpa.curation.models.protocols import Turn, Waveform
 from gpa.curation.models.weights import library, resolve, wheel_file, wheel_weights
 from gpa.curation.models.windows import Span
+from gpa.runtime.models import Facts, Source, Weights
 
 
 class PyannoteConfig(DiarizerConfig):
@@ -48,28 +49,19 @@ class PyannoteConfig(DiarizerConfig):
     overlap_threshold: float = Field(0.15, gt=0, lt=1)
 
 
-class Pyannote(WindowedDiarizer):
+class Pyannote(WindowedDiarizer[PyannoteConfig]):
     """Diarizer on top of `pyannote.audio.pipelines.SpeakerDiarization`."""
-
-    config: PyannoteConfig
-
-    def __init__(self, config: PyannoteConfig):
-        self.config = config
-        self._pipeline: Any = None
 
     def sources(self) -> tuple[Source, ...]:
         """The pipeline that the config names, and models of it that lie elsewhere."""
         return () if self.config.pipeline is None else pipeline_sources(self.config.pipeline)
 
     def facts(self) -> Facts:
-        """Weights and needs; raises UserError where the wheels or the folder are missing."""
         return Facts(
             model=self.config.pipeline or "PyanNet segmentation, GE2E embedding",
             library=library("pyannote.audio", remedy="run `make setup`"),
             licence="MIT",  # of the library
             weights=self._weights(),
-            sample_rate=SAMPLE_RATE,
-            gpu_share=self.config.gpu_share,
             memory_mb=1500,
             # Its pipelines are pickles; of the wheel's we read tensors alone (pyannet.py).
             runs_code=self.config.pipeline is not None,
@@ -85,7 +77,7 @@ class Pyannote(WindowedDiarizer):
         pipeline = (
             self._from_wheels()
             if self.config.pipeline is None
-            else load_pipeline(Path(resolve(self.sources()[0]).path))
+            else load_pipeline(Path(resolve(self.source).path))
         )
         self._pipeline = pipeline.to(torch.device(self.config.device))
 
@@ -136,13 +128,9 @@ class Pyannote(WindowedDiarizer):
         if self.config.pipeline is not None:
             return (*(resolve(source) for source in self.sources()), voice_weights())
         return (
-            wheel_weights("PyanNet segmentation", self._segmentation_file(), "MIT"),
+            wheel_weights("PyanNet segmentation", _segmentation_file(), "MIT"),
             voice_weights(),
         )
-
-    @staticmethod
-    def _segmentation_file() -> Path:
-        return wheel_file("whisperx", "whisperx/assets/pytorch_model.bin")
 
     def _from_wheels(self) -> Any:
         from pyannote.audio.core.plda import PLDA
@@ -151,7 +139,7 @@ class Pyannote(WindowedDiarizer):
         from gpa.curation.models.diarization.pyannet import segmentation_model
 
         pipeline = SpeakerDiarization(
-            segmentation=segmentation_model(self._segmentation_file()),
+            segmentation=segmentation_model(_segmentation_file()),
             embedding=self._voice,
             embedding_exclude_overlap=True,
             clustering="AgglomerativeClustering",
@@ -173,3 +161,7 @@ class Pyannote(WindowedDiarizer):
                 },
             }
         )
+
+
+def _segmentation_file() -> Path:
+    return wheel_file("whisperx", "whisperx/assets/pytorch_model.bin")

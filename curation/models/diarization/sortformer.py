@@ -7,13 +7,13 @@ some of them under one name, or not at all. Overlapped speech is where two are h
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from gpa.curation.models import nemo
 from gpa.curation.models.diarization.hearing import (
     SAMPLE_RATE,
     DiarizerConfig,
@@ -21,11 +21,11 @@ from gpa.curation.models.diarization.hearing import (
     load_voice,
     voice_weights,
 )
-from gpa.curation.models.nemo import nemo_facts, nemo_source, padded, restore
-from gpa.curation.models.protocols import Facts, Source, Turn, Waveform
+from gpa.curation.models.protocols import Turn, Waveform
 from gpa.curation.models.windows import Span
 from gpa.curation.spans import runs
 from gpa.runtime.errors import UserError
+from gpa.runtime.models import Facts, Source
 
 LICENCES = {"v1": "CC-BY-NC-4.0", "streaming-v2": "CC-BY-4.0"}
 # The steps of v2 in frames of 80 ms, as its card has them where nobody waits for the answer.
@@ -47,36 +47,22 @@ class SortformerConfig(DiarizerConfig):
     activity_threshold: float = Field(0.5, gt=0, lt=1)
 
 
-class Sortformer(WindowedDiarizer):
+class Sortformer(WindowedDiarizer[SortformerConfig]):
     """The diarizer protocol over a `SortformerEncLabelModel`."""
 
-    config: SortformerConfig
-
-    def __init__(self, config: SortformerConfig):
-        self.config = config
-        self._model: Any = None
-
     def sources(self) -> tuple[Source, ...]:
-        """The checkpoint."""
-        return (nemo_source(self.config.weights, "Sortformer", LICENCES[self.config.version]),)
+        return (nemo.source_of(self.config.weights, "Sortformer", LICENCES[self.config.version]),)
 
     def facts(self) -> Facts:
-        """What the model needs; raises UserError where weights or library lack."""
-        (source,) = self.sources()
-        facts = nemo_facts(f"sortformer {self.config.weights}", source)
-        return replace(
-            facts,
-            weights=(*facts.weights, voice_weights()),
-            gpu_share=self.config.gpu_share,
-        )
+        model = f"sortformer {self.config.weights}"
+        return nemo.facts_of(model, self.source, beside=(voice_weights(),))
 
     def load(self) -> None:
         """Restore the checkpoint; raises UserError where it is of another version."""
-        (source,) = self.sources()
-        self._model = restore("SortformerEncLabelModel", source, self.config.device)
+        self._model = nemo.restore("SortformerEncLabelModel", self.source, self.config.device)
         if self._model.streaming_mode != (self.config.version == "streaming-v2"):
             raise UserError(
-                f"{source.name} is not Sortformer {self.config.version}; set segment.diarizer.version to "
+                f"{self.source.name} is not Sortformer {self.config.version}; set segment.diarizer.version to "
                 f"{'streaming-v2' if self._model.streaming_mode else 'v1'}."
             )
         if self._model.streaming_mode:
@@ -85,9 +71,8 @@ class Sortformer(WindowedDiarizer):
         self._voice = load_voice(self.config.device)
 
     def _hear(self, clip: Waveform) -> tuple[list[Turn], list[Span]]:
-        """Turns and overlapped speech of one window."""
         _, (activity,) = self._model.diarize(
-            padded([clip]),
+            nemo.padded([clip]),
             sample_rate=SAMPLE_RATE,
             include_tensor_outputs=True,
             num_workers=0,

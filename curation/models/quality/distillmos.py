@@ -14,9 +14,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from gpa.curation.audio import Waveform, resample
-from gpa.curation.models.protocols import MOS
+from gpa.curation.models.protocols import MOS, Model
 from gpa.curation.models.weights import wheel_facts, wheel_file
-from gpa.runtime.models import Facts, ModelConfig, Source
+from gpa.runtime.models import Facts, ModelConfig
 
 SAMPLE_RATE = 16000
 
@@ -28,25 +28,17 @@ class DistillMOSConfig(ModelConfig):
     model: Literal["distillmos"]
 
 
-class DistillMOS:
+class DistillMOS(Model[DistillMOSConfig]):
     """Scores a clip by the mean over windows; implements `protocols.QualityScorer`."""
 
-    def __init__(self, config: DistillMOSConfig):
-        self.config = config
-        self._network: Any = None
-
-    def sources(self) -> tuple[Source, ...]:
-        """None: the network is in a wheel."""
-        return ()
+    _network: Any = None
 
     def facts(self) -> Facts:
-        """Raises UserError where the wheel is not installed."""
         return wheel_facts(
             "Distill-MOS v7",
             "distillmos",
             wheel_file("distillmos", "distillmos/weights/distill_mos_v7.pt"),
             licence="MIT",
-            sample_rate=SAMPLE_RATE,
             memory_mb=600,
         )
 
@@ -60,7 +52,6 @@ class DistillMOS:
             self._network = ConvTransformerSQAModel().eval()
 
     def score(self, waveforms: Sequence[Waveform], sample_rate: int) -> list[MOS]:
-        """One score a clip of shape (samples,), of any length but zero."""
         return [self._score(resample(clip, sample_rate, SAMPLE_RATE)) for clip in waveforms]
 
     def _score(self, clip: Waveform) -> MOS:

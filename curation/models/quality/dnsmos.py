@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from gpa.curation.audio import Waveform, resample
-from gpa.curation.models.protocols import MOS
+from gpa.curation.models.protocols import MOS, Model
 from gpa.curation.models.weights import wheel_facts, wheel_file
-from gpa.runtime.models import Facts, ModelConfig, Source
+from gpa.runtime.models import Facts, ModelConfig
 
 SAMPLE_RATE = 16000
 WINDOW_SAMPLES = 144160  # 9.01 s, the network's input
 
-# Raw outputs to the scale of P.835: coefficients of x^2, x, 1.
+# Raw outputs, in their order, to the scale of P.835: coefficients of x^2, x, 1.
 _CALIBRATION = {
     "signal": (-0.08397278, 1.22083953, 0.0052439),
     "background": (-0.13166888, 1.60915514, -0.39604546),
@@ -40,28 +40,19 @@ class DNSMOSConfig(ModelConfig):
     hop_s: float = Field(default=3.0, gt=0)
 
 
-class DNSMOS:
+class DNSMOS(Model[DNSMOSConfig]):
     """Scores a clip by the mean over windows of 9.01 s; implements `protocols.QualityScorer`.
 
     A window costs the same wherever it lies, so 30 s of audio cost 21 windows at a hop of 1 s
     and 3 at 9 s.
     """
 
-    def __init__(self, config: DNSMOSConfig):
-        self.config = config
-
-    def sources(self) -> tuple[Source, ...]:
-        """None: the network is in a wheel."""
-        return ()
-
     def facts(self) -> Facts:
-        """Raises UserError where the wheel is not installed."""
         return wheel_facts(
             "DNSMOS P.835",
             "speechmos",
             wheel_file("speechmos", "speechmos/dnsmos_models/sig_bak_ovr.onnx"),
             licence="MIT",
-            sample_rate=SAMPLE_RATE,
             memory_mb=200,
         )
 
@@ -77,7 +68,6 @@ class DNSMOS:
         )
 
     def score(self, waveforms: Sequence[Waveform], sample_rate: int) -> list[MOS]:
-        """One score a clip of shape (samples,), of any length but zero."""
         return [self._score(resample(clip, sample_rate, SAMPLE_RATE)) for clip in waveforms]
 
     def _score(self, clip: Waveform) -> MOS:
@@ -88,12 +78,8 @@ class DNSMOS:
                 for window in windows(clip, self.config.hop_s)
             ]
         ).astype(np.float64)
-        signal, background, overall = raw.T
-        return MOS(
-            overall=float(np.mean(np.polyval(_CALIBRATION["overall"], overall))),
-            signal=float(np.mean(np.polyval(_CALIBRATION["signal"], signal))),
-            background=float(np.mean(np.polyval(_CALIBRATION["background"], background))),
-        )
+        calibrated = zip(_CALIBRATION.items(), raw.T, strict=True)
+        return MOS(**{name: float(np.mean(np.polyval(c, out))) for (name, c), out in calibrated})
 
 
 def windows(clip: Waveform, hop_s: float) -> list[NDArray[np.float32]]:

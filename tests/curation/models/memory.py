@@ -11,7 +11,7 @@ import gc
 import weakref
 from collections.abc import Callable
 
-from gpa.curation.models.protocols import Adapter
+from gpa.runtime.models import Adapter
 
 
 def left_behind(used: Callable[[], Adapter]) -> list[str]:

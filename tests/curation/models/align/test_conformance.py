@@ -155,5 +155,4 @@ def test_facts_name_weights_by_hash_before_anything_is_loaded(aligner: Aligner):
     facts = aligner.facts()
     assert facts.weights
     assert all(len(weights.sha256) == 64 for weights in facts.weights)
-    assert facts.word_times
     assert "en" in facts.languages

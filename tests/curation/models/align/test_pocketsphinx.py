@@ -5,13 +5,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import soundfile
+from praatio.textgrid import openTextgrid
 
-from gpa.curation.models.align.mfa import read_words
 from gpa.curation.models.align.pocketsphinx import (
     PocketsphinxAligner,
     PocketsphinxConfig,
     arpabet,
 )
+from gpa.curation.models.protocols import Word
 from tests.curation.models.memory import left_behind
 
 TEXT = "it is of the first importance that the letter used should be fine in form"
@@ -51,7 +52,8 @@ def test_nothing_stays_in_memory_when_its_adapter_is_gone(clip):
 
 
 def test_long_pauses_agree_with_mfa(aligner, shared_speech):
-    truth = read_words(shared_speech / "en_mfa/acoustic_corpus.TextGrid")
+    grid = openTextgrid(str(shared_speech / "en_mfa/acoustic_corpus.TextGrid"), False)
+    truth = [Word(label, start, end) for start, end, label in grid.getTier("words").entries]
     waveform, sample_rate = soundfile.read(
         shared_speech / "en_mfa/acoustic_corpus.wav", dtype="float32"
     )

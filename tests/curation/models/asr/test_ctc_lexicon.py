@@ -12,13 +12,13 @@ from gpa.curation.models.asr.ctc_lexicon import (
     SPELLINGS_PER_PRONUNCIATION,
     CTCLexicon,
     CTCLexiconConfig,
+    PhonemeRecogniser,
     as_the_recogniser_learnt,
     cmudict,
     phone_posteriors,
     prune_homophones,
     timed_words,
 )
-from gpa.curation.models.asr.phonemes import PhonemeRecogniser
 from gpa.curation.models.protocols import ASR, Hypothesis
 from tests.curation.models.asr.samples import sample_clip
 

@@ -123,7 +123,7 @@ def test_batched_decoding_hears_what_decoding_one_by_one_hears(base: ASR, batche
 
 
 def test_an_utterance_is_one_window_whatever_is_left_behind_its_last_word(base: Whisper):
-    decoded = base._model.model.generate
+    decoded = base.model.model.generate
     windows = []
 
     class Counted:
@@ -136,15 +136,15 @@ def test_an_utterance_is_one_window_whatever_is_left_behind_its_last_word(base: 
             windows.append(len(prompts))
             return decoded(features, prompts, **options)
 
-    model = base._model.model
-    base._model.model = Counted()
+    model = base.model.model
+    base.model.model = Counted()
     try:
         clips = [sample_clip("zh/pangrama"), sample_clip("zh/jishu"), sample_clip("en/counting")]
         silence = np.zeros(RATE // 5, np.float32)
         for clip, language in zip(clips, ("zh", "zh", "en"), strict=True):
             heard(base, np.concatenate([clip, silence]), language)
     finally:
-        base._model.model = model
+        base.model.model = model
     assert windows == [1, 1, 1]
 
 
