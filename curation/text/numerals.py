@@ -12,7 +12,6 @@ CLDR are made digits by `number_words.py`. What one number may be called beside 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable
 from decimal import Decimal
 from functools import cache, lru_cache
 
@@ -25,6 +24,7 @@ from text_to_num import alpha2digit
 from gpa.curation.text.number_lexicon import can_read
 from gpa.curation.text.number_words import read_numbers
 from gpa.curation.text.signs import fold_names, fold_signs
+from gpa.curation.text.spelling import Rules, apply_rules
 
 # Languages whose number words `text2num` turns into digits.
 _TO_DIGITS = frozenset({"de", "fr", "es", "it", "pt", "nl"})
@@ -60,10 +60,8 @@ _ZEROS_FIRST = regex.compile(r"(?<![\d.,])0\d+")
 _NUMBER = regex.compile(r"\d+(?:[.,]\d+)*")
 _SPOKEN_POINT = {"zh": "点", "ja": "点", "ko": "점", "th": "จุด"}
 
-_Rules = tuple[tuple[str, str | Callable[[regex.Match[str]], str]], ...]
-
 # What neither library knows of a language's numbers: patterns before numbers are folded, in order.
-_BEFORE: dict[str, _Rules] = {
+_BEFORE: dict[str, Rules] = {
     "de": (
         (r"\beine(?= (?:million|milliarde)\b)", "ein"),
         (r"\b(\d{1,2}):(\d\d) uhr\b", r"\1 uhr \2"),
@@ -98,7 +96,7 @@ _BEFORE: dict[str, _Rules] = {
 }
 _ORDINAL_ENDING = (r"(\d)\.?(o|a|er)\b", r"\1\2")
 # Patterns after numbers are folded: endings of ordinals.
-_AFTER: dict[str, _Rules] = {
+_AFTER: dict[str, Rules] = {
     "es": (_ORDINAL_ENDING,),
     "fr": ((r"(\d)(?:i?ème|eme|è)\b", r"\1e"), (r"(\d)[èe]re\b", r"\1re")),
     "it": (_ORDINAL_ENDING,),
@@ -106,8 +104,9 @@ _AFTER: dict[str, _Rules] = {
 }
 # Languages that write 3. and say "third", and whose ordinals `number_words` reads.
 _DOT_IS_ORDINAL = frozenset({"da", "fi", "hr", "hu", "no", "pl", "sl", "tr"})
+_ORDINAL_DOT = regex.compile(r"(?<=(?<![\d.,])\d{1,3})\.(?=\s+\p{Ll})")
 # Written endings of ordinals, of the languages whose ordinals `number_words` reads.
-_ORDINALS: dict[str, _Rules] = {
+_ORDINALS: dict[str, Rules] = {
     "bg": ((r"(?<=\d)-?(?:ви|ри|ти|ми|ва|ра|та|ма|во|ро|то|мо|ия|ият|ата|ото)\b", "º"),),
     "ca": ((r"(?<=\d)(?:r|n|t|è|a|er)\b", "º"),),
     "el": ((r"(?<=\d)(?:οσ|η|ο|ου|ησ|ον)\b", "º"),),
@@ -137,9 +136,9 @@ def fold_numerals(text: str, language: str) -> str:
     """`text` with every number in its language's one spelling; lower-case NFKC text expected."""
     text = _OTHER_DIGITS.sub(lambda digit: str(unicodedata.decimal(digit.group())), text)
     text = _GROUPED[_decimal_mark(language)].sub(
-        lambda found: regex.sub(r"\D", "", found.group()), text
+        lambda found: "".join(filter(str.isdigit, found.group())), text
     )
-    text = _apply(_BEFORE.get(language, ()), text)
+    text = apply_rules(_BEFORE.get(language, ()), text)
     if language in _TO_WORDS:
         text = _speak_signs(text, language)
         return _NUMBER.sub(lambda found: _spoken(found.group(), language), text)
@@ -150,9 +149,9 @@ def fold_numerals(text: str, language: str) -> str:
         text = _MULTIPLE.sub(_multiplied, text)
     elif can_read(language):
         text = _with_points(
-            read_numbers(_apply(_ORDINALS.get(language, ()), text), language), language
+            read_numbers(apply_rules(_ORDINALS.get(language, ()), text), language), language
         )
-    return _apply(_AFTER.get(language, ()), fold_signs(text, language))
+    return apply_rules(_AFTER.get(language, ()), fold_signs(text, language))
 
 
 def mark_ordinals(text: str, language: str) -> str:
@@ -162,7 +161,7 @@ def mark_ordinals(text: str, language: str) -> str:
     """
     if language not in _DOT_IS_ORDINAL:
         return text
-    return regex.sub(r"(?<=(?<![\d.,])\d{1,3})\.(?=\s+\p{Ll})", "º", text)
+    return _ORDINAL_DOT.sub("º", text)
 
 
 def _with_points(text: str, language: str) -> str:
@@ -180,12 +179,6 @@ def _decimal_mark(language: str) -> str:
         return "," if get_decimal_symbol(language) == "," else "."
     except (UnknownLocaleError, ValueError):
         return "."
-
-
-def _apply(rules: _Rules, text: str) -> str:
-    for pattern, replacement in rules:
-        text = regex.sub(pattern, replacement, text)
-    return text
 
 
 def _multiplied(found: regex.Match[str]) -> str:
@@ -208,7 +201,7 @@ def _speak_signs(text: str, language: str) -> str:
 
 def _spoken(number: str, language: str) -> str:
     """Digits, possibly with decimals, as words set off by spaces."""
-    whole, *decimals = regex.split("[.,]", number)
+    whole, *decimals = number.replace(",", ".").split(".")
     if (whole.startswith("0") and len(whole) > 1) or len(whole) > 12:
         words = _digit_by_digit(whole, language)
     else:
