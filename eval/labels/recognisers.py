@@ -213,11 +213,12 @@ def _one_by_one(asr: ASR) -> Hear:
 def row(alone: Alone) -> str:
     """A row of Markdown."""
     error = alone.error
+    interval = f" ({100 * error.low:.1f}-{100 * error.high:.1f})" if alone.clips > 1 else ""
     cells = (
         alone.recogniser,
         alone.language,
         f"{alone.clips} ({alone.seconds:.0f} s)",
-        f"{alone.unit} {100 * error.value:.1f} % ({100 * error.low:.1f}-{100 * error.high:.1f})",
+        f"{alone.unit} {100 * error.value:.1f} %{interval}",
         f"{alone.rtf:.3f}",
         "" if alone.calls is None else f"{alone.calls:.2f}",
         f"{alone.loops}, {alone.empty}, {alone.failed}",
