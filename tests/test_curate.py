@@ -202,7 +202,7 @@ def small_corpus(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def greedy(laptop: dict) -> None:
     """Whispers without a beam: what becomes of files does not hang on it, and it takes longer."""
-    for asr in ("whisper-base", "whisper-tiny-en"):
+    for asr in ("whisper-base", "whisper-tiny-en", "whisper-base-fast"):
         laptop["transcribe"]["asr"][asr]["beam_size"] = 1
 
 

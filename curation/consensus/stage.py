@@ -270,7 +270,7 @@ class ConsensusStage(Stage):
     """
 
     step = "consensus"
-    version = 6
+    version = 7
     layers = TEXT
     tables_only = True
     config: ConsensusConfig

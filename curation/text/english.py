@@ -6,6 +6,7 @@ leaves is money other than $, £ and €, measures, ranges, fractions, scores an
 
 from __future__ import annotations
 
+from copy import copy
 from functools import cache
 
 import regex
@@ -13,12 +14,17 @@ from num2words import num2words
 from whisper_normalizer.english import EnglishTextNormalizer
 
 from gpa.curation.text.signs import fold_names, fold_signs
-from gpa.curation.text.spelling import Rules, apply
+from gpa.curation.text.spelling import Rules, apply_rules
 
 _MONEY = {"$": "dollars", "£": "pounds", "€": "euros", "¢": "cents", "₹": "rupees", "¥": "yen"}
 _MONEY |= {"₽": "rubles", "₩": "won", "₺": "lira", "₪": "shekels", "₫": "dong", "₴": "hryvnias"}
 _LARGE = {"k": "thousand", "m": "million", "mn": "million", "bn": "billion", "b": "billion"}
-_NORMALISED_MONEY = regex.compile(r"([$£€¢])(\d[\d.]*)")
+_DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_DIGIT = rf"(?:\b(?:{'|'.join(_DIGITS)})\b|(?<![\w.,:/$£€-])\d(?![\w:/%-]|[.,]\d))"
+# The normaliser knows contractions by "'" alone, and would drop what stands in brackets.
+_MARKS = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "(": " ", ")": " "})
+_BRACKETS = frozenset("<>[]")
+_NUMBER_WORD = regex.compile(r"[a-z]+|\d")
 
 
 def _fraction(found: regex.Match[str]) -> str:
@@ -38,6 +44,17 @@ def _range(found: regex.Match[str]) -> str:
 def _money(found: regex.Match[str]) -> str:
     large = _LARGE.get(found["large"] or "", "")
     return f"{found['sign']}{found['amount']} {large} "
+
+
+def _in_a_row(found: regex.Match[str]) -> str:
+    """Digits that follow each other: from three on one number ("nine one one"), two are two.
+
+    In words the normaliser joins them, and in digits it does not.
+    """
+    said = found.group().replace(",", " ").split()
+    if len(said) == 2 and said[1] in _DIGITS:
+        return f"{said[0]} {_DIGITS.index(said[1])}"
+    return "".join(said) if all(map(str.isdigit, said)) and len(said) > 2 else found.group()
 
 
 # In order; on lower-case text.
@@ -70,20 +87,46 @@ _BEFORE: Rules = (
     (r"\b(\d{1,2}):(\d\d)\b", r"\1\2"),  # "ten thirty" becomes 1030
     (r"\b(\d{1,2}):(\d)\b", r"\1 to \2"),
     (r"(?<!\bhalf )\ba(?= (?:hundred|thousand|million|billion)\b)", "one"),
+    (rf"(?<!\b(?:point|double|triple|oh?)\s){_DIGIT}(?:[\s,]+{_DIGIT})+", _in_a_row),
+)
+# It writes 1 as "one" and other digits as digits, "five dollars" as "$5" and "minus five" as "-5".
+_AFTER: Rules = (
+    (r"\bone\b", "1"),
+    (r"([$£€¢])(\d[\d.]*)", lambda said: f"{said[2]} {_MONEY[said[1]]}"),
+    (r"(?<!\S)-(?=\d)", "minus "),
+    ("%", " percent "),
 )
 
 
 def normalise_english(text: str) -> str:
     """NFKC text in one spelling; what is left to drop are marks."""
-    # The normaliser knows contractions by "'" alone, and would drop what stands in brackets.
-    text = text.casefold().translate(str.maketrans("’‘ʼ()", "'''  "))
-    text = _whisper()(apply(_BEFORE, text))
-    # It writes 1 as "one" and other digits as digits, "five dollars" as "$5" and "minus five" as
-    # "-5".
-    text = regex.sub(r"\bone\b", "1", text)
-    text = _NORMALISED_MONEY.sub(lambda said: f"{said[2]} {_MONEY[said[1]]}", text)
-    text = regex.sub(r"(?<!\S)-(?=\d)", "minus ", text)
-    return fold_signs(fold_names(text.replace("%", " percent "), "en"), "en")
+    text = apply_rules(_BEFORE, text.casefold().translate(_MARKS))
+    text = apply_rules(_AFTER, whisper_for(text)(text))
+    return fold_signs(fold_names(text, "en"), "en")
+
+
+def whisper_for(text: str) -> EnglishTextNormalizer:
+    """The normaliser, without those of its steps that would find nothing in the text."""
+    whisper = _whisper()
+    # Of these it drops some from inside words, and what is left may be a word that it knows.
+    if not text.isascii() or not _BRACKETS.isdisjoint(text):
+        return whisper
+    lean = copy(whisper)
+    lean.replacers = {
+        pattern: instead
+        for pattern, instead in whisper.replacers.items()
+        if pattern.replace(r"\b", "") in text
+    }
+    if _number_words().isdisjoint(_NUMBER_WORD.findall(text)):
+        lean.standardize_numbers = str
+    return lean
+
+
+@cache
+def _number_words() -> frozenset[str]:
+    """Digits, and words that change something alone or beside each other."""
+    known = _whisper().standardize_numbers.words - {"and", "per"}
+    return frozenset({*known, "half", *"0123456789"})
 
 
 @cache

@@ -24,7 +24,7 @@ from text_to_num import alpha2digit
 from gpa.curation.text.number_lexicon import can_read
 from gpa.curation.text.number_words import read_numbers
 from gpa.curation.text.signs import fold_names, fold_signs
-from gpa.curation.text.spelling import Rules, apply
+from gpa.curation.text.spelling import Rules, apply_rules
 
 # Languages whose number words `text2num` turns into digits.
 _TO_DIGITS = frozenset({"de", "fr", "es", "it", "pt", "nl"})
@@ -104,6 +104,7 @@ _AFTER: dict[str, Rules] = {
 }
 # Languages that write 3. and say "third", and whose ordinals `number_words` reads.
 _DOT_IS_ORDINAL = frozenset({"da", "fi", "hr", "hu", "no", "pl", "sl", "tr"})
+_ORDINAL_DOT = regex.compile(r"(?<=(?<![\d.,])\d{1,3})\.(?=\s+\p{Ll})")
 # Written endings of ordinals, of the languages whose ordinals `number_words` reads.
 _ORDINALS: dict[str, Rules] = {
     "bg": ((r"(?<=\d)-?(?:ви|ри|ти|ми|ва|ра|та|ма|во|ро|то|мо|ия|ият|ата|ото)\b", "º"),),
@@ -135,9 +136,9 @@ def fold_numerals(text: str, language: str) -> str:
     """`text` with every number in its language's one spelling; lower-case NFKC text expected."""
     text = _OTHER_DIGITS.sub(lambda digit: str(unicodedata.decimal(digit.group())), text)
     text = _GROUPED[_decimal_mark(language)].sub(
-        lambda found: regex.sub(r"\D", "", found.group()), text
+        lambda found: "".join(filter(str.isdigit, found.group())), text
     )
-    text = apply(_BEFORE.get(language, ()), text)
+    text = apply_rules(_BEFORE.get(language, ()), text)
     if language in _TO_WORDS:
         text = _speak_signs(text, language)
         return _NUMBER.sub(lambda found: _spoken(found.group(), language), text)
@@ -147,9 +148,10 @@ def fold_numerals(text: str, language: str) -> str:
         text = unicodedata.normalize("NFKC", alpha2digit(text, language, 0))
         text = _MULTIPLE.sub(_multiplied, text)
     elif can_read(language):
-        text = read_numbers(apply(_ORDINALS.get(language, ()), text), language)
-        text = _with_points(text, language)
-    return apply(_AFTER.get(language, ()), fold_signs(text, language))
+        text = _with_points(
+            read_numbers(apply_rules(_ORDINALS.get(language, ()), text), language), language
+        )
+    return apply_rules(_AFTER.get(language, ()), fold_signs(text, language))
 
 
 def mark_ordinals(text: str, language: str) -> str:
@@ -159,7 +161,7 @@ def mark_ordinals(text: str, language: str) -> str:
     """
     if language not in _DOT_IS_ORDINAL:
         return text
-    return regex.sub(r"(?<=(?<![\d.,])\d{1,3})\.(?=\s+\p{Ll})", "º", text)
+    return _ORDINAL_DOT.sub("º", text)
 
 
 def _with_points(text: str, language: str) -> str:
@@ -196,7 +198,7 @@ def _speak_signs(text: str, language: str) -> str:
 
 def _spoken(number: str, language: str) -> str:
     """Digits, possibly with decimals, as words set off by spaces."""
-    whole, *decimals = regex.split("[.,]", number)
+    whole, *decimals = number.replace(",", ".").split(".")
     if (whole.startswith("0") and len(whole) > 1) or len(whole) > 12:
         words = _digit_by_digit(whole, language)
     else:

@@ -67,6 +67,9 @@ _TONE_PLACES = {
 }
 _Y_AS_I = dict(zip(_toned("y"), _toned("i"), strict=True))
 
+_CYRILLIC_WORD = regex.compile(r"[\p{Cyrillic}a-z]*\p{Cyrillic}[\p{Cyrillic}a-z]*")
+# Technical writing leaves out the last ー of a longer word: ユーザー, ユーザ.
+_LAST_SOUND_MARK = regex.compile(r"(?<=[\u30A1-\u30FAー]{3})ー(?![\u30A1-\u30FAー])")
 _PATTERNS: dict[str, Rules] = {
     # "and" is written with the next word, num2words sets it apart; a hundred is مئة or مائة.
     "ar": ((r"(?<!\S)و\s+", "و"), (r"ماء(?=(?:ه|تين|تان)\b)", "مء")),
@@ -124,24 +127,24 @@ def fold_spelling(text: str, language: str) -> str:
     if language in ("zh", "yue"):
         text = _simplified().convert(text)
     if language == "ja":
-        # Technical writing leaves out the last ー of a longer word: ユーザー, ユーザ.
-        text = regex.sub(r"(?<=[\u30A1-\u30FAー]{3})ー(?![\u30A1-\u30FAー])", "", text)
+        text = _LAST_SOUND_MARK.sub("", text)
     text = text.translate(_CHARACTERS.get(language, {}))
     if look_alikes := _LATIN_LOOK_ALIKES.get(language):
         # Latin letters inside a Cyrillic word only look like its own.
-        text = regex.sub(
-            r"[\p{Cyrillic}a-z]*\p{Cyrillic}[\p{Cyrillic}a-z]*",
-            lambda word: word.group().translate(look_alikes),
-            text,
-        )
-    return apply(_PATTERNS.get(language, ()), text)
+        text = _CYRILLIC_WORD.sub(lambda word: word.group().translate(look_alikes), text)
+    return apply_rules(_PATTERNS.get(language, ()), text)
 
 
-def apply(rules: Rules, text: str) -> str:
-    """`text` after one pattern after the other."""
-    for pattern, replacement in rules:
-        text = regex.sub(pattern, replacement, text)
+def apply_rules(rules: Rules, text: str) -> str:
+    """`text` after every rule."""
+    for pattern, instead in rules:
+        text = _compiled(pattern).sub(instead, text)
     return text
+
+
+@cache  # the library's own look-up takes longer than most of these searches
+def _compiled(pattern: str) -> regex.Pattern[str]:
+    return regex.compile(pattern)
 
 
 @cache

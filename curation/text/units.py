@@ -26,7 +26,7 @@ from gpa.curation.text.numerals import fold_numerals, mark_ordinals
 from gpa.curation.text.spelling import fold_spelling
 
 # Raised, with ConsensusStage.version, when other texts agree: early exit rests on it too.
-UNITS_VERSION = 2
+UNITS_VERSION = 3
 # One unit each: scripts whose words are not, or not reliably, set off by spaces.
 _CHARACTER = (
     r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Myanmar}\p{Khmer}\p{Tibetan}]"
@@ -38,6 +38,9 @@ _UNIT = regex.compile(
 _CHARACTER_UNIT = regex.compile(rf"{_CHARACTER}|ー")
 # What recognisers write for sounds that are no words: "[music]", "<noise>", "♪".
 _ANNOTATION = regex.compile(r"\[[^\[\]]*\]|<[^<>]*>|[♪♫]")
+_BEFORE_FRACTION = regex.compile(r"(?<=\d)(?=[¼½¾])")
+_INVISIBLE = regex.compile(r"\p{Cf}")
+_APOSTROPHES = dict.fromkeys(map(ord, "’‘ʼ`´"), "'")
 # What can be taken out of written text: one character of a script as above or a stretch between
 # spaces, with the marks that follow it.
 _ATOM = regex.compile(
@@ -67,10 +70,10 @@ def is_character(unit: str) -> bool:
 
 def _normalise(text: str, language: str) -> str:
     # Before NFKC, which makes "2½" "21⁄2".
-    text = regex.sub(r"(?<=\d)(?=[¼½¾])", " ", _ANNOTATION.sub(" ", text))
+    text = _BEFORE_FRACTION.sub(" ", _ANNOTATION.sub(" ", text))
     text = unicodedata.normalize("NFKC", text)
     # Joiners, soft hyphens and direction marks are invisible and inaudible.
-    text = regex.sub(r"\p{Cf}", "", text)
+    text = _INVISIBLE.sub("", text)
     if language == "en":
         return normalise_english(text)
     text = fold_spelling(_lower(mark_ordinals(text, language), language), language)
@@ -81,7 +84,7 @@ def _normalise(text: str, language: str) -> str:
 def _lower(text: str, language: str) -> str:
     if language == "tr":  # dotless I, dotted İ
         text = text.replace("I", "ı").replace("İ", "i")
-    return regex.sub("[’‘ʼ`´]", "'", text.casefold())
+    return text.casefold().translate(_APOSTROPHES)
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class Alone:
 
     recogniser: str
     language: str
-    unit: str  # "CER" where all units are characters, else "WER"
+    unit: str  # "CER" where most units are characters, else "WER"
     clips: int
     seconds: float
     error: Estimate
@@ -134,11 +134,11 @@ def measure(
             found["failed"] += isinstance(result, Exception)
             found["empty"] += not heard and not isinstance(result, Exception)
         seconds = sum(clip.seconds for clip in these)
-        characters = all(is_character(unit) for clip in these for unit in clip.said)
+        characters = [is_character(unit) for clip in these for unit in clip.said]
         yield Alone(
             recogniser,
             language,
-            "CER" if characters else "WER",
+            "CER" if 2 * sum(characters) > len(characters) else "WER",
             len(these),
             seconds,
             corpus_wer(counted),
@@ -212,11 +212,12 @@ def _one_by_one(asr: ASR) -> Hear:
 def row(alone: Alone) -> str:
     """A row of Markdown."""
     error = alone.error
+    interval = f" ({100 * error.low:.1f}-{100 * error.high:.1f})" if alone.clips > 1 else ""
     cells = (
         alone.recogniser,
         alone.language,
         f"{alone.clips} ({alone.seconds:.0f} s)",
-        f"{alone.unit} {100 * error.value:.1f} % ({100 * error.low:.1f}-{100 * error.high:.1f})",
+        f"{alone.unit} {100 * error.value:.1f} %{interval}",
         f"{alone.rtf:.3f}",
         "" if alone.calls is None else f"{alone.calls:.2f}",
         f"{alone.loops}, {alone.empty}, {alone.failed}",

@@ -23,7 +23,10 @@ from tests.tables import table
 
 SPEECH = {"normalized", "denoised", "utterances", "quality"}
 WORDS = {
-    *(f"hypotheses/{asr}" for asr in ("whisper-base", "whisper-tiny-en", "ctc-en")),
+    *(
+        f"hypotheses/{asr}"
+        for asr in ("whisper-base", "whisper-tiny-en", "ctc-en", "whisper-base-fast")
+    ),
     "consensus",
     "alignment",
 }

@@ -46,9 +46,10 @@ VOICE = np.array([[1.0, 0.0]], np.float32)
 def settings(laptop: dict[str, Any]) -> None:
     """`laptop` with two recognisers, no verifier and no denoiser: those that have light models."""
     laptop["denoise"] = {"model": "none"}
-    laptop["transcribe"]["asr"].pop("ctc-en")
+    for name in ("ctc-en", "whisper-base-fast"):
+        laptop["transcribe"]["asr"].pop(name)
     voters = list(laptop["transcribe"]["asr"])
-    laptop["consensus"]["panels"]["en"] = {"voters": voters}
+    laptop["consensus"]["panels"] = {"en": {"voters": voters}, "default": {"voters": voters[:1]}}
     laptop["resources"] |= {"cpus": 2, "default": {"workers": 2}}
 
 

@@ -49,10 +49,14 @@ STAGES = {
 }
 
 
-def consensus_config(asrs: Sequence[str], max_pwer: float, verifier: str | None = None):
+def consensus_config(
+    asrs: Sequence[str], max_pwer: float, verifier: str | None, max_outlier_distance: float | None
+):
     """One panel of all the recognisers, for every language."""
     panel = PanelConfig(voters=tuple(asrs), verifier=verifier)
-    return ConsensusConfig(panels={"default": panel}, max_pwer=max_pwer)
+    return ConsensusConfig(
+        panels={"default": panel}, max_pwer=max_pwer, max_outlier_distance=max_outlier_distance
+    )
 
 
 def record(asrs: Sequence[str], config: ConsensusConfig, partitions: Sequence[str]) -> dict:
@@ -140,11 +144,12 @@ class Builder:
         seed: int = 7,
         audio: bool = True,
         early_exit: EarlyExitConfig | None = None,
+        max_outlier_distance: float | None = None,
     ):
         self.artifacts = ArtifactStore(Store(str(folder)))
         self.asrs = tuple(asrs)
         self.heard = (*asrs, *([verifier] if verifier else []))
-        self.config = consensus_config(asrs, max_pwer, verifier)
+        self.config = consensus_config(asrs, max_pwer, verifier, max_outlier_distance)
         self.early_exit = early_exit
         self.rules = early_exits(early_exit, self.heard, self.config)
         self.chance = np.random.default_rng(seed)

@@ -196,6 +196,22 @@ def test_what_the_other_rule_would_keep_is_counted_row_by_row(out: Path, shown: 
     assert shown["other_rule"]["lost"]["utterances"] == 0
 
 
+def test_a_run_by_the_other_rule_keeps_what_the_report_said(tmp_path: Path):
+    found = {}
+    for name, limit in (("plain", None), ("outlier", 0.3)):
+        panel = {"asrs": ASRS[:4], "audio": False, "max_outlier_distance": limit}
+        write_out(tmp_path / name, 40, **panel)
+        found[name] = figures(audit(open_run(str(tmp_path / name)), 0), partial=False)
+    plain, outlier = found["plain"], found["outlier"]
+    gained, lost = (plain["other_rule"][side]["utterances"] for side in ("gained", "lost"))
+    assert gained
+    kept = plain["funnel"]["kept_utterances"] + gained - lost
+    assert outlier["funnel"]["kept_utterances"] == kept
+    back = outlier["other_rule"]
+    assert (back["rule"], back["gained"]["utterances"]) == ("plain", lost)
+    assert back["lost"]["seconds"] == plain["other_rule"]["gained"]["seconds"]
+
+
 def test_pairwise_wer_of_the_summary_is_the_mean_of_both_directions(out: Path, shown: dict):
     agreement = audit(open_run(str(out)), 0).agreement
     pairs, wer = summary.pairwise_wer(agreement), shown["pairwise_wer"]["wer"]

@@ -9,7 +9,9 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from whisper_normalizer.english import EnglishTextNormalizer
 
+from gpa.curation.text.english import whisper_for
 from gpa.curation.text.number_lexicon import can_read, spellings
 from gpa.curation.text.numerals import chinese_cardinal
 from gpa.curation.text.spelling import fold_spelling
@@ -23,6 +25,7 @@ PANEL = [
     .read_text(encoding="utf-8")
     .splitlines()[1:]
 ]
+WHOLE = EnglishTextNormalizer()
 SAME = [
     # English: numerals, money, contractions, case, marks, fillers, spelling.
     ("en", "21", "twenty one"),
@@ -46,6 +49,13 @@ SAME = [
     ("en", "a hundred", "100"),
     ("en", "-5 °C", "minus five degrees Celsius"),
     ("en", "the 21st century", "the twenty-first century"),
+    ("en", "two, three", "2, 3"),
+    ("en", "twenty-one two hundred", "21, 200"),
+    ("en", "One, two, three.", "1, 2, 3"),
+    ("en", "call nine one one", "call 911"),
+    ("en", "nineteen oh five", "1905"),
+    ("en", "three point one four", "3.14"),
+    ("en", "double five one", "551"),
     # Chinese: spaces, marks, scripts, full-width, numerals read in three ways, code-switching.
     ("zh", "你好世界", "你好 世界"),
     ("zh", "你好，世界！", "你好世界"),
@@ -195,6 +205,8 @@ DIFFERENT = [
     ("en", "3/4", "3 4"),
     ("en", "10-20", "1020"),
     ("en", "2:1", "21"),
+    ("en", "two three", "twenty-three"),
+    ("en", "two, three hundred", "2300"),
     ("en", "100k", "100"),
     ("en", "five kilometers", "five kilograms"),
     ("bg", "петнайсет", "петдесет"),
@@ -306,6 +318,55 @@ def test_a_number_in_words_is_that_number_and_no_other(language):
 def test_spelling_is_folded_once_and_for_all(text, language):
     folded = fold_spelling(unicodedata.normalize("NFKC", text).casefold(), language)
     assert fold_spelling(folded, language) == folded
+
+
+# What the steps that are left out look for, and what might become it.
+ENGLISH = [
+    "and",
+    "a",
+    "half",
+    "minus",
+    "per",
+    "cent",
+    "oh",
+    "one",
+    "two",
+    "hundred",
+    "ones",
+    "first",
+    "$5",
+    "3.5",
+    "#3",
+    "12",
+    "won't",
+    "n't",
+    "'s",
+    "he's",
+    "gotta",
+    "gone",
+    "i'ma",
+    "imma",
+    "mr",
+    "mrs",
+    "cause",
+    "us",
+    "um",
+    "[x]",
+    "<y",
+    "ca<x>n't",
+    "b[x]een",
+    "é",
+    "colour",
+    ",",
+    ".",
+    "-",
+    "dog",
+]
+
+
+@given(st.lists(st.sampled_from(ENGLISH), max_size=8).map(" ".join))
+def test_whispers_normaliser_loses_no_step_that_finds_something(text):
+    assert whisper_for(text)(text) == WHOLE(text)
 
 
 def test_a_hyphen_is_no_minus():

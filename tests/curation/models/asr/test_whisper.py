@@ -72,6 +72,15 @@ def test_an_utterance_longer_than_whispers_window_is_heard_to_its_end(tiny_en: A
     assert hypothesis.text.lower().count("lazy dog") >= repeats - 1
 
 
+def test_words_of_a_clip_that_is_played_faster_lie_where_they_were_said(tiny_en: Whisper):
+    fast = Whisper(tiny_en.config.model_copy(update={"speed": 1.25}))
+    fast.load()
+    clip = sample_clip("en/quick_brown_fox")
+    slow, quick = (heard(asr, clip, "en").words for asr in (tiny_en, fast))
+    assert slow != quick
+    assert quick[-1].end_s == pytest.approx(slow[-1].end_s, abs=0.3)
+
+
 def test_any_sample_rate_is_heard(tiny_en: ASR, shared_speech: Path):
     line = next(
         line
