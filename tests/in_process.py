@@ -9,6 +9,7 @@ from typing import Any
 from unittest import mock
 
 import pyarrow as pa
+import pytest
 from rich.console import Console
 
 from gpa.curation import run
@@ -78,7 +79,29 @@ def light_runs(out: Path, watch: Watch = Here.watch) -> Iterator[None]:
         yield
 
 
-def curate(corpus: Path, out: Path, config: PipelineConfig, watch: Watch = Here.watch) -> dict:
+def curate(
+    corpus: Path,
+    out: Path,
+    config: PipelineConfig,
+    watch: Watch = Here.watch,
+    console: Console = QUIET,
+) -> dict:
     """What `gpa curate` returns, of a light run in this process."""
     with light_runs(out, watch):
-        return run.curate(str(corpus), str(out), "light", config, QUIET)
+        return run.curate(str(corpus), str(out), "light", config, console)
+
+
+@pytest.fixture(scope="session")
+def talks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of six recordings, which are three partitions."""
+    folder = tmp_path_factory.mktemp("talks")
+    light.write_corpus(folder, 6, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def whole(talks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A light run over them, which no test changes."""
+    folder = tmp_path_factory.mktemp("whole")
+    curate(talks, folder / "out", settings(folder))
+    return folder / "out"
