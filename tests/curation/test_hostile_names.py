@@ -14,14 +14,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from typer.testing import CliRunner
 
-from gpa.runtime import cli
 from tests.curation.report.reader import Reader
 from tests.curation.sounds import tone, wav
 from tests.faults import light
 from tests.faults.tones import MARKUP
-from tests.in_process import light_runs
+from tests.in_process import gpa, light_runs
 from tests.runs import ROOT, pipelines
 
 PWNED = "pwned"
@@ -85,13 +83,6 @@ class Curated:
     before: Mapping[str, bytes | None]  # its files before the run
     out: Path
     printed: str
-
-
-def gpa(*arguments: str | Path) -> str:
-    """What the command prints."""
-    done = CliRunner().invoke(cli.app, list(map(str, arguments)))
-    assert done.exit_code == 0, done
-    return done.output
 
 
 @pytest.fixture(scope="module")
