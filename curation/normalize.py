@@ -20,7 +20,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.signal import lfilter
 
 from gpa.curation import audio
 from gpa.curation.audio import MixedDown, Span, Waveform
@@ -122,6 +121,8 @@ def _smooth(
     wanted_db: NDArray[np.float64], config: CompressorConfig, block_s: float
 ) -> NDArray[np.float64]:
     """Gain reduction that falls by `release_ms` and rises by `attack_ms` (time constants)."""
+    from scipy.signal import lfilter  # takes seconds, which no other worker should wait for
+
     release = block_s * 1000 / config.release_ms
     attack = np.exp(-block_s * 1000 / config.attack_ms)
     # y[n] = max(x[n], exp(-release) * y[n-1]) is a running maximum once the decay is taken out.

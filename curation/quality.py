@@ -17,7 +17,6 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 from pydantic import Field
-from scipy.signal import stft
 
 from gpa.curation import audio
 from gpa.curation.audio import Waveform
@@ -97,6 +96,8 @@ def bandwidth_hz(waveform: Waveform, sample_rate: int) -> float:
     they are. What was sampled at 8 kHz ends below 4 kHz at whatever rate it is stored; noise that
     was added later counts as signal.
     """
+    from scipy.signal import stft  # takes seconds, which no other worker should wait for
+
     bands = sample_rate // (2 * _BAND_HZ)
     size = min(sample_rate // 25, len(waveform))
     frequencies, _, spectrum = stft(waveform, sample_rate, nperseg=size, boundary=None)

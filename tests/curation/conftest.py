@@ -1,4 +1,4 @@
-"""One small OUT, and a browser, for all tests of the report and the explorer."""
+"""Small OUTs, and a browser."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from gpa.curation.report.audit import audit
 from gpa.curation.report.outputs import open_run
 from gpa.curation.report.write import write_report
 from tests.curation.report.synthetic import write_out
+from tests.in_process import talks, whole
+
+__all__ = ["talks", "whole"]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--mute-audio"]

@@ -10,7 +10,6 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -19,10 +18,9 @@ import yaml
 from tests.curation.report.reader import Reader
 from tests.curation.sounds import tone, wav
 from tests.faults import light
-from tests.faults.disturbed import ended
-from tests.runs import ROOT, pipelines, start
-
-pytestmark = pytest.mark.slow
+from tests.faults.tones import MARKUP
+from tests.in_process import gpa, light_runs
+from tests.runs import ROOT, pipelines
 
 PWNED = "pwned"
 SCRIPT = "<script>alert(1)</script>.flac"
@@ -87,11 +85,6 @@ class Curated:
     printed: str
 
 
-def one_worker(laptop: dict[str, Any]) -> None:
-    light.settings(laptop)
-    laptop["resources"]["default"] = {"workers": 1}
-
-
 @pytest.fixture(scope="module")
 def curated(tmp_path_factory: pytest.TempPathFactory) -> Curated:
     top = tmp_path_factory.mktemp("hostile")
@@ -100,13 +93,12 @@ def curated(tmp_path_factory: pytest.TempPathFactory) -> Curated:
     corpus.mkdir(parents=True)
     write(corpus, top / "there" / "outside.flac")
     before = files_below(top / "there")
-    config = pipelines(top, one_worker)
     out = top / "[bold]" / f"out [/red] `touch {PWNED}`"
-    command = light.command(top / "mines")
-    curate = ("curate", "--corpus", corpus, "--out", out, "--config", config)
-    printed = ended(start(*curate, program=command))
+    curate = ("curate", "--corpus", corpus, "--out", out)
+    with light_runs(out):
+        printed = gpa(*curate, "--config", pipelines(top, light.settings))
     assert "The books balance" in printed
-    assert "the books balance" in ended(start("verify", out, program=command))
+    assert "the books balance" in gpa("verify", out)
     return Curated(top / "there", before, out, printed)
 
 
@@ -134,7 +126,7 @@ def test_what_is_kept_names_its_source(curated: Curated):
         members = [member for member in tar if member.name.endswith(".json")]
         metadata = [json.load(tar.extractfile(member)) for member in members]  # type: ignore[arg-type]
     assert {each["source"] for each in metadata} == {row["source"] for row in manifest}
-    assert any(light.MARKUP in each["text"] for each in metadata)
+    assert any(MARKUP in each["text"] for each in metadata)
 
 
 def test_nothing_was_run_unpacked_or_touched(curated: Curated):
@@ -149,9 +141,9 @@ def test_on_the_page_names_and_texts_are_text(curated: Curated):
     read = Reader(page)
     shown = "".join(read.texts)
     assert SCRIPT in shown
-    assert light.MARKUP in shown
+    assert MARKUP in shown
     assert SCRIPT not in page
-    assert light.MARKUP not in page
+    assert MARKUP not in page
     elements = [tag for tag, _ in read.tags]
     assert elements.count("script") == 2  # the page's own data and code
     assert not {"b", "img", "iframe"} & set(elements)

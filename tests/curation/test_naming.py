@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import tarfile
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from gpa.curation.ingest.stage import named
 from gpa.curation.pipeline import build_stages, package_stage, read_pipeline
+from gpa.curation.run import verify
 from gpa.curation.tables import LAYERS, RECORDINGS, SOUND, known
 from gpa.runtime.naming import name_under
 from gpa.runtime.recipe import fingerprints
 from gpa.runtime.stage import Stage
 from tests.faults import light
-from tests.runs import ROOT, pipelines, products, ran, start, summary
+from tests.in_process import curate, settings
+from tests.runs import ROOT, pipelines, products, ran, summary
 from tests.tables import table
 
 SPEECH = {"normalized", "denoised", "utterances", "quality"}
@@ -115,16 +119,6 @@ def test_other_weights_run_again_what_hears_with_them_and_what_follows(
     assert changed == {"hypotheses/whisper-tiny-en", "consensus", "alignment", "packaged"}
 
 
-def curate(corpus: Path, out: Path, config: Path) -> str:
-    process = start(
-        *("curate", "--corpus", corpus, "--out", out, "--config", config),
-        program=light.command(out.parent / "mines"),
-    )
-    printed, _ = process.communicate()
-    assert process.returncode == 0, printed
-    return printed
-
-
 def key_jsons(out: Path) -> list[dict[str, Any]]:
     shards = [data for name, data in products(out).items() if name.endswith(".tar")]
     return [
@@ -136,12 +130,43 @@ def key_jsons(out: Path) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.slow
+def test_another_threshold_or_recogniser_runs_again_what_hangs_on_it(
+    talks: Path, whole: Path, tmp_path: Path
+):
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    kept = summary(out)["utterances"]["kept"]
+    curate(talks, out, settings(tmp_path, max_pwer=0.0))
+    assert ran(out) == {"consensus", "alignment", "packaged"}
+    assert summary(out)["utterances"]["kept"] == 0 < kept
+    assert verify(str(out)) == []
+    curate(talks, out, settings(tmp_path))
+    assert ran(out) == set()
+    assert products(out) == products(whole)
+    assert verify(str(out)) == []
+
+    def larger_panel(laptop: dict[str, Any]) -> None:
+        light.settings(laptop)
+        laptop["ingest"]["partition_minutes"] = 0.25
+        tiny = laptop["transcribe"]["asr"]["whisper-tiny-en"]
+        laptop["transcribe"]["asr"]["whisper-tiny-beam"] = {**tiny, "beam_size": 2}
+        laptop["consensus"]["panels"]["en"]["voters"].append("whisper-tiny-beam")
+
+    curate(talks, out, read_pipeline(pipelines(tmp_path, larger_panel), "laptop"))
+    assert ran(out) == {"hypotheses/whisper-tiny-beam", "consensus", "alignment", "packaged"}
+
+
 def test_a_corrected_manifest_a_renamed_file_and_a_file_that_is_readable_again(tmp_path: Path):
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     light.write_corpus(corpus, 3, seed=0)
-    config = pipelines(tmp_path, light.settings)
+    out = tmp_path / "out"
+
+    def anywhere(laptop: dict[str, Any]) -> None:
+        light.settings(laptop)
+        laptop["ingest"]["allow_outside"] = True
+
+    config = read_pipeline(pipelines(tmp_path, anywhere), "laptop")
     manifest = corpus / "manifest.jsonl"
 
     def say(names: list[str], **said: Any) -> None:
@@ -150,26 +175,26 @@ def test_a_corrected_manifest_a_renamed_file_and_a_file_that_is_readable_again(t
     # A file that opens and can't be read, whoever asks: an error of I/O, of a real file system.
     (corpus / "talk 2.wav").rename(tmp_path / "talk 2.wav")
     (corpus / "talk 2.wav").symlink_to("/proc/self/mem")
-    config.write_text(config.read_text().replace("ingest:", "ingest:\n      allow_outside: true"))
 
     say([f"talk {number}.wav" for number in range(3)], language="sv", offset=0.5, duration=9.0)
-    printed = curate(manifest, tmp_path / "out", config)
-    assert "Not read in this run" in printed
-    assert "talk 2.wav" in printed
-    assert summary(tmp_path / "out")["recordings"] == {"nothing_kept": 2, "not_read": 1}
-    assert summary(tmp_path / "out")["balanced"]
-    files = pq.read_table(tmp_path / "out" / "corpus.parquet").to_pylist()
+    printed = io.StringIO()
+    curate(manifest, out, config, console=Console(file=printed))
+    assert "Not read in this run" in printed.getvalue()
+    assert "talk 2.wav" in printed.getvalue()
+    assert summary(out)["recordings"] == {"nothing_kept": 2, "not_read": 1}
+    assert summary(out)["balanced"]
+    files = pq.read_table(out / "corpus.parquet").to_pylist()
     assert [row["state"] for row in files] == ["recording", "recording", "not_read"]
 
     # The right language and another name: what hears, decides and writes down runs again, and what
     # decodes and cuts does not.
     (corpus / "talk 0.wav").rename(corpus / "first.wav")
     say(["first.wav", "talk 1.wav"], language="en", offset=0.5, duration=9.0, speaker="ann")
-    curate(manifest, tmp_path / "out", config)
+    curate(manifest, out, config)
     asrs = {"hypotheses/whisper-base", "hypotheses/whisper-tiny-en"}
     # Another listing is probed; what that finds is what decides on all that follows.
-    assert ran(tmp_path / "out") - {"probed"} == {*asrs, "consensus", "alignment", "packaged"}
-    kept = key_jsons(tmp_path / "out")
+    assert ran(out) - {"probed"} == {*asrs, "consensus", "alignment", "packaged"}
+    kept = key_jsons(out)
     assert {key["source"] for key in kept} == {"first.wav", "talk 1.wav"}
     assert {key["given"]["speaker"] for key in kept} == {"ann"}
     assert {key["speaker"] for key in kept} == {"ann"}
@@ -179,5 +204,5 @@ def test_a_corrected_manifest_a_renamed_file_and_a_file_that_is_readable_again(t
     (corpus / "talk 2.wav").unlink()
     (tmp_path / "talk 2.wav").rename(corpus / "talk 2.wav")
     say(["first.wav", "talk 1.wav", "talk 2.wav"], language="en", offset=0.5, duration=9.0)
-    curate(manifest, tmp_path / "out", config)
-    assert {key["source"] for key in key_jsons(tmp_path / "out")} >= {"talk 2.wav"}
+    curate(manifest, out, config)
+    assert {key["source"] for key in key_jsons(out)} >= {"talk 2.wav"}

@@ -28,20 +28,6 @@ from tests.runs import products
 WAVES = 10
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("corpus")
-    light.write_corpus(folder, 4, seed=0)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("whole")
-    curate(corpus, folder / "out", settings(folder))
-    return folder / "out"
-
-
 @pytest.fixture
 def pruned(whole: Path, tmp_path: Path) -> Path:
     shutil.copytree(whole, tmp_path / "out")
@@ -71,7 +57,7 @@ def worked(corpus: Path, out: Path, config) -> list[str]:
     return found
 
 
-def test_all_that_is_told_of_a_run_stays(corpus: Path, whole: Path, pruned: Path, tmp_path: Path):
+def test_all_that_is_told_of_a_run_stays(talks: Path, whole: Path, pruned: Path, tmp_path: Path):
     assert audio(pruned) == set()
     assert verify(str(pruned)) == []
     before, after = (audit(open_run(str(out)), 0) for out in (whole, pruned))
@@ -80,34 +66,34 @@ def test_all_that_is_told_of_a_run_stays(corpus: Path, whole: Path, pruned: Path
     heard = {sample.utterance_id: sample.audio for sample in samples(whole) if sample.kept}
     assert heard
     assert {s.utterance_id: s.audio for s in samples(pruned) if s.kept} == heard
-    assert worked(corpus, pruned, settings(tmp_path)) == []
+    assert worked(talks, pruned, settings(tmp_path)) == []
     assert audio(pruned) == set()
 
 
 def test_another_threshold_makes_what_it_hears_again_and_no_hypothesis(
-    corpus: Path, whole: Path, pruned: Path, tmp_path: Path
+    talks: Path, whole: Path, pruned: Path, tmp_path: Path
 ):
     config = settings(tmp_path, max_pwer=0.5)
     with light_runs(pruned):
-        done, again = done_s(Store(str(pruned)), find(str(corpus)), config)
+        done, again = done_s(Store(str(pruned)), find(str(talks)), config)
     assert list(again) == ["normalized", "utterances"]
     assert min(again.values()) > 0 == done["normalized"] == done["consensus"]
     assert done["hypotheses/whisper-base"] == done["quality"] > 0
-    # Two partitions each: of normalized, utterances, consensus, alignment, packaged.
-    assert len(worked(corpus, pruned, config)) == 2 * 5
+    # Three partitions each: of normalized, utterances, consensus, alignment, packaged.
+    assert len(worked(talks, pruned, config)) == 3 * 5
     assert audio(pruned) == audio(whole)
     fresh = tmp_path / "fresh" / "out"
-    curate(corpus, fresh, config)
+    curate(talks, fresh, config)
     assert products(pruned) == products(fresh)
     assert verify(str(pruned)) == []
 
 
 def test_a_damaged_shard_is_written_again_of_audio_that_is_made_again(
-    corpus: Path, whole: Path, pruned: Path, tmp_path: Path
+    talks: Path, whole: Path, pruned: Path, tmp_path: Path
 ):
     (pruned / "curated" / "shard-000000.tar").write_bytes(b"damaged")
     assert len(verify(str(pruned), repair=True)) == 1
-    curate(corpus, pruned, settings(tmp_path, keep="tables"))
+    curate(talks, pruned, settings(tmp_path, keep="tables"))
     assert products(pruned) == products(whole)
     assert audio(pruned) == set()
 

@@ -27,23 +27,9 @@ class Killed(BaseException):
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("corpus")
-    light.write_corpus(folder, 2 * WAVES, seed=0)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def one_wave(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("one")
-    curate(corpus, folder / "out", settings(folder))
-    return folder / "out"
-
-
-@pytest.fixture(scope="module")
-def waves(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def waves(talks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("waves")
-    curate(corpus, folder / "out", settings(folder, wave_hours=ONE_PARTITION_H))
+    curate(talks, folder / "out", settings(folder, wave_hours=ONE_PARTITION_H))
     return folder / "out"
 
 
@@ -55,13 +41,13 @@ def tars(out: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in sorted((out / "curated").glob("*.tar"))}
 
 
-def test_waves_keep_what_one_wave_keeps_in_shards_of_their_own(one_wave: Path, waves: Path):
-    assert kept(waves) == kept(one_wave)
-    assert (len(tars(one_wave)), len(tars(waves))) == (1, WAVES)
+def test_waves_keep_what_one_wave_keeps_in_shards_of_their_own(whole: Path, waves: Path):
+    assert kept(waves) == kept(whole)
+    assert (len(tars(whole)), len(tars(waves))) == (1, WAVES)
     assert verify(str(waves)) == []
 
 
-def test_the_first_shard_is_there_before_other_waves_begin(corpus: Path, tmp_path: Path):
+def test_the_first_shard_is_there_before_other_waves_begin(talks: Path, tmp_path: Path):
     done: list[int] = []
 
     def watch(worker: type, item: dict[str, Any]) -> None:
@@ -71,13 +57,13 @@ def test_the_first_shard_is_there_before_other_waves_begin(corpus: Path, tmp_pat
             done[-1] += 1
 
     config = settings(tmp_path, wave_hours=ONE_PARTITION_H)
-    curate(corpus, tmp_path / "out", config, watch)
+    curate(talks, tmp_path / "out", config, watch)
     assert done.index(1) + 1 == len(done) / WAVES
 
 
 @pytest.mark.parametrize("at", [(StageWorker, "first of a wave"), (ShardWriter, "first shard")])
 def test_a_run_that_was_killed_between_waves_ends_with_the_same_bytes(
-    at: tuple[type, str], corpus: Path, waves: Path, tmp_path: Path
+    at: tuple[type, str], talks: Path, waves: Path, tmp_path: Path
 ):
     config, out = settings(tmp_path, wave_hours=ONE_PARTITION_H), tmp_path / "out"
     shards = 0
@@ -89,7 +75,7 @@ def test_a_run_that_was_killed_between_waves_ends_with_the_same_bytes(
             raise Killed
 
     with pytest.raises(Killed):
-        curate(corpus, out, config, kill)
+        curate(talks, out, config, kill)
     assert len(tars(out)) == 1
     # The report of what is done so far.
     run = open_run(str(out))
@@ -98,16 +84,16 @@ def test_a_run_that_was_killed_between_waves_ends_with_the_same_bytes(
     assert found["funnel"]["kept_utterances"] >= len(kept(out)) > 0
 
     worked: list[type] = []
-    curate(corpus, out, config, lambda worker, _: worked.append(worker))
+    curate(talks, out, config, lambda worker, _: worked.append(worker))
     assert products(out) == products(waves)
     assert worked.count(ShardWriter) == WAVES - 1
 
 
-def test_a_second_run_does_nothing(corpus: Path, waves: Path, tmp_path: Path):
+def test_a_second_run_does_nothing(talks: Path, waves: Path, tmp_path: Path):
     before = products(waves)
     worked: list[type] = []
     config = settings(tmp_path, wave_hours=ONE_PARTITION_H)
-    curate(corpus, waves, config, lambda worker, _: worked.append(worker))
+    curate(talks, waves, config, lambda worker, _: worked.append(worker))
     assert not {StageWorker, ShardWriter} & set(worked)
     assert products(waves) == before
 

@@ -23,14 +23,20 @@ def _settings(laptop: dict[str, Any]) -> None:
     laptop["ingest"]["partition_minutes"] = 0.25
 
 
+def _two_workers(laptop: dict[str, Any]) -> None:
+    _settings(laptop)
+    laptop["resources"] |= {"cpus": 2, "default": {"workers": 2}}
+
+
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     folder = tmp_path_factory.mktemp("undisturbed")
     corpus = folder / "corpus"
     corpus.mkdir()
     light.write_corpus(corpus, RECORDINGS, seed=0)
-    run = Disturbed(corpus, pipelines(folder, _settings), folder / "out", folder / "mines")
+    run = Disturbed(corpus, pipelines(folder, _two_workers), folder / "out", folder / "mines")
     run.curate()
+    pipelines(folder, _settings)  # one worker gives what two do, so the disturbed have one
     recordings = pq.read_table(run.out / "corpus.parquet")["recording_id"].to_pylist()
     return Undisturbed(run, tuple(recordings))
 

@@ -88,20 +88,6 @@ class Disturbed:
         """Let the worker that is held go on."""
         (self.mines / moment.stage / f"{moment.recording}.gate").open("wb").close()
 
-    def kill(self, process: subprocess.Popen[str]) -> None:
-        """SIGKILL to the driver; comes back when the kernel has dropped its lock."""
-        process.kill()
-        assert process.wait() == -signal.SIGKILL
-
-        def free() -> bool:
-            try:
-                with only_run(Store(str(self.out))):
-                    return True
-            except UserError:
-                return False
-
-        until(free)
-
 
 # When a fault strikes, with the run that is about to come there; and what checks it afterwards.
 Struck = tuple[Moment, Disturbed]
@@ -174,6 +160,21 @@ def ended(process: subprocess.Popen[str], status: int = 0) -> str:
     printed, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == status, printed
     return printed
+
+
+def kill(process: subprocess.Popen[str], out: Path) -> None:
+    """SIGKILL to the driver of a run; comes back when the kernel has dropped its lock."""
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+
+    def free() -> bool:
+        try:
+            with only_run(Store(str(out))):
+                return True
+        except UserError:
+            return False
+
+    until(free)
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -25,12 +25,14 @@ from gpa.curation import run
 from gpa.runtime import record
 from gpa.runtime.storage import Store
 from tests.faults.disturbed import (
+    STAGES,
     Disturbed,
     Moment,
     Struck,
     Survived,
     Undisturbed,
     ended,
+    kill,
     retries,
 )
 from tests.runs import pipelines
@@ -50,35 +52,44 @@ def test_the_undisturbed_run_keeps_and_drops(undisturbed: Undisturbed):
 def test_a_killed_driver(struck: Struck, survived: Survived):
     at, disturbed = struck
     driver, _ = disturbed.hold(at)
-    disturbed.kill(driver)
+    kill(driver, disturbed.out)
     disturbed.curate()
     survived(disturbed)
 
 
-@pytest.mark.faults("worker killed")
-def test_a_killed_worker(struck: Struck, survived: Survived):
-    at, disturbed = struck
-    driver, worker = disturbed.hold(at)
+@pytest.fixture(scope="module")
+def dying(
+    undisturbed: Undisturbed,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Disturbed, dict[str, str], str]:
+    """A run on which workers die once each of three stages, by fault; and what it printed."""
+    draw = random.Random(request.config.getoption("--fault-seed"))
+    first, *later = sorted(draw.sample(STAGES[2:], 3), key=STAGES.index)
+    disturbed = undisturbed.before(first, tmp_path_factory.mktemp("dying"))
+    stages = dict(zip(draw.sample(["out-of-memory", "cut-write"], 2), later, strict=True))
+    for fault, stage in stages.items():
+        disturbed.lay(fault, undisturbed.moment(draw, (stage,)))
+    driver, worker = disturbed.hold(undisturbed.moment(draw, (first,)))
     os.kill(worker, signal.SIGKILL)
-    printed = ended(driver)
-    assert retries(disturbed.out, at.stage) == 1
-    assert "workers that died and were replaced: 1" in printed
-    assert "raylet" not in printed, printed
-    survived(disturbed)
+    return disturbed, {"killed": first, **stages}, ended(driver)
 
 
 @pytest.mark.parametrize(
     "fault",
     [
+        pytest.param("killed", marks=pytest.mark.faults("worker killed")),
         pytest.param("out-of-memory", marks=pytest.mark.faults("out of memory, once")),
         pytest.param("cut-write", marks=pytest.mark.faults("write cut short")),
     ],
 )
-def test_a_worker_that_dies_once_in_its_work(fault: str, struck: Struck, survived: Survived):
-    at, disturbed = struck
-    disturbed.lay(fault, at)
-    disturbed.curate()
-    assert retries(disturbed.out, at.stage) == 1
+def test_a_worker_that_dies_once_in_its_work(
+    fault: str, dying: tuple[Disturbed, dict[str, str], str], survived: Survived
+):
+    disturbed, stages, printed = dying
+    assert retries(disturbed.out, stages[fault]) == 1
+    assert printed.count("workers that died and were replaced: 1") == 3
+    assert "raylet" not in printed, printed
     assert list(disturbed.out.rglob("*.partial")) == []
     survived(disturbed)
 
@@ -180,7 +191,7 @@ def test_damage_to_a_finished_run(
 def test_damage_that_a_run_comes_across(
     undisturbed: Undisturbed, moment: random.Random, survived: Survived, tmp_path: Path
 ):
-    disturbed = undisturbed.before("quality", tmp_path)
+    disturbed = undisturbed.before("alignment", tmp_path)
     harmed = moment.choice(sorted(disturbed.out.glob("utterances/*/*.tar")))
     flip(harmed, moment)
     *_, last = disturbed.curate(status=2).splitlines()
@@ -231,7 +242,7 @@ def joining(cluster: Cluster, config: Path, folder: Path) -> Path:
     """A copy of the config that runs on the cluster."""
     laptop = yaml.safe_load(config.read_text())["pipelines"]["laptop"]
     del laptop["resources"]["cpus"]
-    laptop["resources"]["address"] = cluster.address
+    laptop["resources"] |= {"address": cluster.address, "default": {"workers": 2}}
     return pipelines(folder, lambda settings: settings.update(laptop))
 
 
@@ -252,7 +263,7 @@ def test_a_clock_that_jumps_back_between_two_starts(
     at, disturbed = struck
     future, past = ({"LD_PRELOAD": str(faketime), "FAKETIME": day} for day in ("+365d", "-365d"))
     driver, _ = disturbed.hold(at, future)
-    disturbed.kill(driver)
+    kill(driver, disturbed.out)
     begun = started(disturbed)
     ended(disturbed.start(environment=past))
     assert started(disturbed) < begun

@@ -1,4 +1,4 @@
-"""`gpa tokenize`, whole: what it leaves for training, and what it says when it can't."""
+"""`gpa tokenize`, whole but for Ray: what it leaves for training, and what it says when it can't."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from rich.console import Console
-from transformers import AutoTokenizer
 
 from gpa.runtime.config import parse
 from gpa.runtime.errors import UserError
@@ -20,7 +18,8 @@ from gpa.tokenize.small import NOTICE
 from gpa.tokenize.vocabulary import GLM, SEMANTIC, Vocabulary
 from gpa.tokenize.weights import TokenizerConfig
 from tests.curation.curated_out import SPOKEN, bad_entries, good_entries, write_curated
-from tests.runs import ROOT, gpa
+from tests.in_process import QUIET, gpa, without_ray
+from tests.runs import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +33,8 @@ def curated(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def printed_and_out(curated, tmp_path_factory) -> tuple[str, Path]:
     out = tmp_path_factory.mktemp("run") / "tokens"
-    return gpa("tokenize", "--curated", curated, "--out", out), out
+    with without_ray(run):
+        return gpa("tokenize", "--curated", curated, "--out", out), out
 
 
 def last_run(out: Path) -> dict:
@@ -47,7 +47,6 @@ def products(out: Path) -> dict[str, bytes]:
     return {str(file.relative_to(out)): file.read_bytes() for file in files}
 
 
-@pytest.mark.slow
 def test_every_utterance_is_found_through_the_index(printed_and_out):
     shards = TokenShards(printed_and_out[1])
     assert len(shards) == len(SPOKEN)
@@ -59,7 +58,6 @@ def test_every_utterance_is_found_through_the_index(printed_and_out):
         assert len(tokens.global_tokens) == 32
 
 
-@pytest.mark.slow
 def test_what_has_no_tokens_is_in_the_rejects_and_the_books_balance(printed_and_out, curated):
     printed, out = printed_and_out
     rejected = pq.read_table(out / "rejected.parquet").to_pylist()
@@ -75,7 +73,6 @@ def test_what_has_no_tokens_is_in_the_rejects_and_the_books_balance(printed_and_
     assert f"{len(bad_entries())} rejected" in printed
 
 
-@pytest.mark.slow
 def test_everything_says_that_small_tokenizers_mean_nothing(printed_and_out):
     printed, out = printed_and_out
     assert NOTICE in printed
@@ -84,17 +81,21 @@ def test_everything_says_that_small_tokenizers_mean_nothing(printed_and_out):
     assert TokenShards(out).provenance.trained is False
 
 
-@pytest.mark.slow
 def test_the_vocabulary_is_a_transformers_tokenizer(printed_and_out):
     out = printed_and_out[1]
-    tokenizer = AutoTokenizer.from_pretrained(str(out / "vocabulary"), local_files_only=True)
+    loaded = Vocabulary.load(out / "vocabulary")
+    tokenizer = loaded.tokenizer
     assert tokenizer.convert_tokens_to_ids("<|bicodec_semantic_5|>") == SEMANTIC.offset + 5
     assert tokenizer.convert_tokens_to_ids("<|glm_token_5|>") == GLM.offset + 5
-    loaded = Vocabulary.load(out / "vocabulary")
     assert loaded.text_digest == TokenShards(out).provenance.text_digest
 
 
-@pytest.mark.slow
+def start(curated: Path, out: Path, tokenizer: TokenizerConfig) -> None:
+    """`gpa tokenize` in this process."""
+    with without_ray(run):
+        run.tokenize(str(curated), out, tokenizer, Resources(), QUIET)
+
+
 def test_a_run_that_was_stopped_makes_only_the_shard_that_is_missing(printed_and_out, curated):
     out = printed_and_out[1]
     before = products(out)
@@ -102,22 +103,10 @@ def test_a_run_that_was_stopped_makes_only_the_shard_that_is_missing(printed_and
     for file in missing.parent.glob("shard-000001-*"):
         file.unlink()
     (out / "index.parquet").unlink()
-    gpa("tokenize", "--curated", curated, "--out", out)
-    assert (last_run(out)["cached"], last_run(out)["partitions"]) == (1, 2)
-    assert products(out) == before
-
-
-@pytest.mark.slow
-def test_a_second_run_makes_nothing_and_changes_nothing(printed_and_out, curated):
-    out = printed_and_out[1]
-    before = products(out)
-    gpa("tokenize", "--curated", curated, "--out", out)
-    assert (last_run(out)["cached"], last_run(out)["partitions"]) == (2, 2)
-    assert products(out) == before
-
-
-def start(curated: Path, out: Path, tokenizer: TokenizerConfig) -> None:
-    run.tokenize(str(curated), out, tokenizer, Resources(), Console(quiet=True))
+    for cached in (1, 2):  # and the one after it makes none
+        start(curated, out, TokenizerConfig())
+        assert (last_run(out)["cached"], last_run(out)["partitions"]) == (cached, 2)
+        assert products(out) == before
 
 
 def test_the_out_of_a_curation_is_never_written_to(curated):
@@ -145,12 +134,8 @@ def test_a_misspelt_tokenizer_or_key_is_answered_with_the_nearest():
         parse(TokenizeConfig, {"tokenizers": {"mine": {"bicodex": "folder"}}}, "here")
 
 
-@pytest.mark.slow
-def test_the_command_says_one_sentence_where_the_hub_is_not_to_be_had(curated, tmp_path):
-    printed = gpa(
-        *("tokenize", "--curated", curated, "--out", tmp_path / "out", "--tokenizer", "published"),
-        status=2,
-    )
-    (sentence,) = (line for line in printed.splitlines() if line.startswith("gpa: "))
-    assert "SparkAudio/Spark-TTS-0.5B is neither a folder nor to be had from the hub" in sentence
-    assert "Traceback" not in printed
+def test_one_sentence_says_that_the_hub_is_not_to_be_had(curated, tmp_path):
+    published = choose(read_config(ROOT / "pipelines.yaml"), "published")
+    says = "^The tokenizer SparkAudio/Spark-TTS-0.5B is neither a folder nor to be had from the hub[^\n]*$"
+    with pytest.raises(UserError, match=says):
+        start(curated, tmp_path / "out", published)

@@ -128,11 +128,13 @@ def cuts(speech, rate, words, rng):
 @pytest.mark.slow
 def test_nine_cuts_inside_words_of_ten_are_caught_and_nearly_all_clean_cuts_kept(shared_speech):
     rng = np.random.default_rng(0)
-    caught, dropped = [], []
+    caught, dropped, read = [], [], 0
     for line in (shared_speech / "manifest.jsonl").read_text(encoding="utf-8").splitlines():
         entry = json.loads(line)
         path = shared_speech / entry["path"]
         if path.parent.name not in ("en_libri", "en_lj") or path.suffix == ".mp3":
+            continue
+        if (read := read + 1) % 2:  # each second one is enough of both readings
             continue
         speech, rate = soundfile.read(path, dtype="float32")
         words = aligned_words(speech, rate, entry["text"])
@@ -141,7 +143,7 @@ def test_nine_cuts_inside_words_of_ten_are_caught_and_nearly_all_clean_cuts_kept
             for inside_word, clip in cuts(speech, 24000, words, rng):
                 (caught if inside_word else dropped).append(is_truncated(clip, 24000)[0])
     assert len(caught) > 500
-    assert len(dropped) > 200
+    assert len(dropped) > 100
     assert np.mean(caught) >= 0.9
     # Natural ends of LibriSpeech that hold the rest of a neighbouring word count as clean here.
     assert np.mean(dropped) <= 0.055
