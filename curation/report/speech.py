@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import ArrayLike
 
 from gpa.curation.report.charts import Chart, histogram
 from gpa.curation.report.outputs import Run
@@ -27,14 +28,14 @@ class Histogram:
         title: str,
         x_label: str,
         y_label: str,
-        edges: Sequence[float] | Floats,
+        edges: ArrayLike,
         series: Sequence[str] = SIDES,
         ticks: range | None = None,
         stacked: bool = True,
     ):
         self._labels = title, x_label, y_label
         self._edges, self._ticks, self._stacked = np.asarray(edges, float), ticks, stacked
-        self._counts = {name: np.zeros(len(edges) - 1, np.int64) for name in series}
+        self._counts = {name: np.zeros(len(self._edges) - 1, np.int64) for name in series}
 
     def add(self, series: str, values: Floats) -> None:
         """Count more values; NaN is none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Container, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from gpa.curation.audio import Waveform, decode_flac
 from gpa.curation.consensus.stage import ConsensusConfig
@@ -158,5 +159,5 @@ def read_output(out: str, names: Container[str] | None = None) -> Output:
     )
 
 
-def _mos(scores: Mapping[str, float | None] | None) -> MOS | None:
+def _mos(scores: Mapping[str, Any] | None) -> MOS | None:
     return MOS(**scores) if scores else None
