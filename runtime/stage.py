@@ -12,9 +12,10 @@ Its artifacts' names hold everything that their bytes depend on (`gpa.runtime.na
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import ClassVar, Protocol
 
 import pyarrow as pa
@@ -23,6 +24,9 @@ from gpa.runtime.config import Config, digest
 from gpa.runtime.interpreter import facts_of
 from gpa.runtime.models import Adapter, Facts
 from gpa.runtime.naming import layers_of, with_layers
+
+# A row takes ten times the memory as a dictionary that it takes in a table.
+ROWS_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
@@ -179,6 +183,14 @@ class NoAttempts:
 
 
 def rows(table: pa.Table) -> Iterator[dict]:
-    """Rows of a table as dictionaries, a record batch at a time."""
-    for batch in table.to_batches():
+    """Rows of a table as dictionaries, few of which are there at a time."""
+    for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
         yield from batch.to_pylist()
+
+
+def table_of(rows: Iterable[dict], schema: pa.Schema) -> pa.Table:
+    """A table of rows that are made while it is, without what of them is not in the schema."""
+    left = iter(rows)
+    some = iter(lambda: list(islice(left, ROWS_AT_ONCE)), [])
+    batches = [pa.RecordBatch.from_pylist(each, schema) for each in some]
+    return pa.Table.from_batches(batches, schema)
