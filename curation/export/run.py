@@ -7,12 +7,11 @@ goes on from there, and a command with another selection makes only what it chan
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
 from rich.console import Console
 
 from gpa.curation.curated import CuratedShards, CuratedUtterance, find_shards, read_shard
@@ -68,12 +67,11 @@ def _export(
     test_set: TestSet | None,
     console: Console,
 ) -> dict[str, Any]:
-    wanted = _selected(shards, where)
     data = Store(f"{store.url}/{DATA}")
     made_of = [to, form.version, *getattr(form, "ends_s", ()), test_set and test_set.identity]
     marks: list[str] = []
     about: list[dict[str, Any]] = []
-    for number, (partition, keys) in enumerate(wanted.items()):
+    for number, (partition, keys) in enumerate(_selected(shards, where)):
         row = shards.partitions[partition].to_pylist()[0]
         named = digest([*made_of, row["sha256"], sorted(keys)])
         mark = f"{MARKS}/{number:06d}-{named}.json"
@@ -110,7 +108,7 @@ def _export(
         "shards": len(marks),
         "utterances": exported,
         "seconds": round(seconds, 3),
-        "left_out": shards.manifest.num_rows - exported,
+        "left_out": shards.utterances - exported,
         "contaminated": len(contaminated),
     }
     store.write(BOOKS, json.dumps(books, indent=1).encode())
@@ -139,16 +137,11 @@ def _taken(
     return taken, left
 
 
-def _selected(shards: CuratedShards, where: str | None) -> dict[str, set[str]]:
-    """Ids of what is exported, by partition, in their order; partitions with none are left out."""
-    found: dict[str, set[str]] = {}
-    for partition in shards.partitions:
-        name = partition.rpartition("-")[0]
-        of_shard = shards.manifest.filter(pc.field("shard") == name)
-        keys = select(of_shard, where) if where else set(of_shard["utterance_id"].to_pylist())
-        if keys:
-            found[partition] = keys
-    return found
+def _selected(shards: CuratedShards, where: str | None) -> Iterator[tuple[str, set[str]]]:
+    """Partitions in their order, each with the ids of what is exported; none without any."""
+    for partition, index in shards.indexes():
+        if keys := select(index, where) if where else set(index["utterance_id"].to_pylist()):
+            yield partition, keys
 
 
 def _whole(store: Store, mark: str) -> bool:
