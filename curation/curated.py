@@ -13,10 +13,11 @@ from typing import Any
 import fsspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import soundfile
 from numpy.typing import NDArray
 
-from gpa.curation.shards import CURATED, read_manifest
+from gpa.curation.shards import CURATED, index_name, read_index, read_plan
 from gpa.runtime.errors import UserError
 from gpa.runtime.storage import Store
 
@@ -34,18 +35,25 @@ DURATION_TOLERANCE_S = 0.05
 
 @dataclass(frozen=True)
 class CuratedShards:
-    """All shards of a curated OUT: its manifest, and the partitions of a job that reads them.
+    """All shards of a curated OUT, as partitions of a job that reads them.
 
-    A partition is named after its shard's content and maps to one row of SHARD_SCHEMA.
+    A partition is named after its shard and that one's content, and maps to one row of SHARD_SCHEMA.
     """
 
-    manifest: pa.Table
+    store: Store
     partitions: Mapping[str, pa.Table]
+    utterances: int
 
     @property
     def seconds(self) -> dict[str, float]:
         """Audio in each partition."""
         return {name: table["seconds"][0].as_py() for name, table in self.partitions.items()}
+
+    def indexes(self) -> Iterator[tuple[str, pa.Table]]:
+        """Each partition with its shard's part of the manifest."""
+        names = {partition: partition.rpartition("-")[0] for partition in self.partitions}
+        for partition in self.store.ahead(names, lambda each: [index_name(names[each])]):
+            yield partition, read_index(self.store, names[partition])[0]
 
 
 def find_shards(curated: str) -> CuratedShards:
@@ -55,8 +63,15 @@ def find_shards(curated: str) -> CuratedShards:
     """
     out = curated.rstrip("/").removesuffix(f"/{CURATED}")
     store = Store("." if out == CURATED and not Store(out).exists(CURATED) else out)
+    partitions, utterances = {}, 0
     try:
-        manifest, checksums = read_manifest(store)
+        shards, _ = read_plan(store)
+        for shard in store.ahead(shards, lambda shard: [shard.index]):
+            index, sha256 = read_index(store, shard.name, ["duration_s"])
+            uri = store.filesystem.unstrip_protocol(store.path(shard.tar))
+            row = {"uri": uri, "sha256": sha256, "seconds": pc.sum(index["duration_s"]).as_py()}
+            partitions[f"{shard.name}-{sha256[:12]}"] = pa.Table.from_pylist([row], SHARD_SCHEMA)
+            utterances += len(index)
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(
             f"{curated} holds no curated shards; make them with `make curate`, or name another "
@@ -67,16 +82,9 @@ def find_shards(curated: str) -> CuratedShards:
             f"The manifest in {curated} can't be read ({type(error).__name__}); run `make curate` "
             "again."
         ) from None
-    if not manifest.num_rows:
+    if not utterances:
         raise UserError(f"{curated} holds no utterance: nothing was kept, so nothing to tokenize.")
-    grouped = manifest.group_by("shard").aggregate([("duration_s", "sum")]).to_pylist()
-    seconds = {row["shard"]: row["duration_s_sum"] for row in grouped}
-    partitions = {}
-    for name, sha256 in checksums.items():
-        uri = store.filesystem.unstrip_protocol(store.path(f"{CURATED}/{name}.tar"))
-        row = {"uri": uri, "sha256": sha256, "seconds": seconds[name]}
-        partitions[f"{name}-{sha256[:12]}"] = pa.Table.from_pylist([row], SHARD_SCHEMA)
-    return CuratedShards(manifest, partitions)
+    return CuratedShards(store, partitions, utterances)
 
 
 @dataclass(frozen=True)

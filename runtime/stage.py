@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import ClassVar, Protocol, TypeVar
 
 import pyarrow as pa
@@ -26,6 +27,8 @@ from gpa.runtime.models import Adapter, Facts
 from gpa.runtime.naming import layers_of, with_layers
 
 Result = TypeVar("Result")
+# A row takes ten times the memory as a dictionary that it takes in a table.
+ROWS_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
@@ -203,6 +206,14 @@ class NoAttempts:
 
 
 def rows(table: pa.Table) -> Iterator[dict]:
-    """Rows of a table as dictionaries, a record batch at a time."""
-    for batch in table.to_batches():
+    """Rows of a table as dictionaries, few of which are there at a time."""
+    for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
         yield from batch.to_pylist()
+
+
+def table_of(rows: Iterable[dict], schema: pa.Schema) -> pa.Table:
+    """A table of rows that are made while it is, without what of them is not in the schema."""
+    left = iter(rows)
+    some = iter(lambda: list(islice(left, ROWS_AT_ONCE)), [])
+    batches = [pa.RecordBatch.from_pylist(each, schema) for each in some]
+    return pa.Table.from_batches(batches, schema)

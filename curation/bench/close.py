@@ -127,7 +127,7 @@ def write_out(folder: Path, partitions: int) -> None:
             artifacts.write(stage, "1", name, Artifact(table, files, rejects))
     hour_s = UTTERANCES_A_PARTITION * UTTERANCE_S
     corpus = [
-        {"recording_id": name, "path": f"{name}.flac", "uri": name, "bytes": 1,
+        {"recording_id": name, "path": f"{name}.flac", "uri": name, "bytes": 1, "start_s": 0.0,
          "duration_s": hour_s, "state": "recording", "partition": name}
         for name in names
     ]  # fmt: skip

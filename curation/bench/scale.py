@@ -1,18 +1,21 @@
 """What a million partitions cost the driver: arranged, listed, handed out, reported, recorded.
 
 The code is that of every run, and Ray and its workers are real, but a worker has nothing to do:
-it finds the partition's artifact there, as after a death late in its block, and says so. Left out
-are what workers do (`bench_engine` has that), the listing of the corpus, the tables that ingest
-writes, and the books and the report, which read the tables of every partition.
+it finds the partition's artifact there, as after a death late in its block, and says so. A folder
+of a million files, and a manifest of them, are listed and arranged in processes of their own. Left
+out are what workers do (`bench_engine` has that), the tables that ingest writes, and the books and
+the report (`bench_close`).
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+import multiprocessing
 import resource
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +25,7 @@ from rich.console import Console
 
 from gpa.curation.audio import Probe
 from gpa.curation.ingest import stage as ingest
-from gpa.curation.ingest.corpus import RawFile
+from gpa.curation.ingest.corpus import RawFile, find
 from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.bench.engine import IN_MEMORY, Work, WorkConfig
 from gpa.runtime.bench.figures import Measurement
@@ -32,7 +35,7 @@ from gpa.runtime.record import RunRecord
 from gpa.runtime.storage import Store
 
 SIZES = (10_000, 100_000, 1_000_000)
-PARTITION_S = 3600.0
+PARTITION_S, FOLDER = 3600.0, 1000  # files in a folder
 
 
 class _Unlisted(ArtifactStore):
@@ -49,12 +52,17 @@ def bench() -> Iterator[Measurement]:
     with Engine(Resources(cpus=2)) as engine:
         for size in SIZES:
             each_us = _driver_us(engine, size)
-            highest_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             driver_us.append(sum(each_us.values()))
             for what, us in each_us.items():
                 yield Measurement(f"{what}, of {size:,}", us, "us")
             memory = f"memory of the driver, {size:,} partitions"
-            yield Measurement(memory, highest_mb, "MB at most")
+            yield Measurement(memory, _highest_mb(), "MB at most")
+    for size in SIZES:
+        with tempfile.TemporaryDirectory(dir=IN_MEMORY) as folder:
+            manifest = write_corpus(Path(folder), size)
+            for corpus in (folder, str(manifest)):
+                with multiprocessing.get_context("spawn").Pool(1) as alone:
+                    yield from alone.apply(_listed, (corpus, size))
     growth = max(after / before for before, after in pairwise(driver_us))
     yield Measurement("the driver's CPU a partition, ten times as many", growth, "x", at_most=1.2)
 
@@ -87,10 +95,46 @@ def _driver_us(engine: Engine, size: int) -> dict[str, float]:
     return {what: spent_s / size * 1e6 for what, spent_s in seconds.items()}
 
 
+def write_corpus(folder: Path, size: int) -> Path:
+    """So many empty files in folders, and a manifest beside them, which is returned."""
+    manifest = folder / "manifest.jsonl"
+    with manifest.open("w") as lines:
+        for number in range(size):
+            path = folder / f"talks/{number // FOLDER:06d}/{number:07d}.flac"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+            row = {"path": str(path.relative_to(folder)), "language": "en", "text": "a few words"}
+            lines.write(json.dumps(row) + "\n")
+    return manifest
+
+
+def _listed(corpus: str, size: int) -> list[Measurement]:
+    """Seconds and megabytes above imports that listing and arranging take."""
+    before_mb, began = _highest_mb(), time.perf_counter()
+    _arranged(find(corpus))
+    seconds, mb = time.perf_counter() - began, _highest_mb() - before_mb
+    what = f"listing and arranging {size:,} files of a "
+    what += "manifest" if corpus.endswith(".jsonl") else "folder"
+    return [
+        Measurement(what, seconds, "s"),
+        Measurement(f"{what}: memory", mb, "MB", at_most=1500.0),
+    ]
+
+
+def _highest_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def _partitions(size: int) -> Mapping[str, float]:
     """Seconds by partition, of a corpus with so many recordings of an hour."""
     names = [f"talks/{number:07d}.flac" for number in range(size)]
     files = [RawFile(name, f"/corpus/{name}", 100_000_000, language="en") for name in names]
+    return dict.fromkeys(_arranged(files).partitions, PARTITION_S)
+
+
+def _arranged(files: Sequence[RawFile]) -> ingest.Corpus:
+    """The files arranged, as if each held another hour."""
+    size = len(files)
     stream = asdict(Probe(PARTITION_S, 48000, 2, "flac/pcm_16", True, [0, 1], False))
     probed = pa.table(
         {
@@ -98,11 +142,10 @@ def _partitions(size: int) -> Mapping[str, float]:
             "size": pa.repeat(100_000_000, size),
             "stamp": pa.repeat("", size),
             "error": pa.nulls(size, pa.string()),
-            "sha256": [hashlib.sha256(name.encode()).hexdigest() for name in names],
+            "sha256": [hashlib.sha256(file.uri.encode()).hexdigest() for file in files],
             "streams": pa.repeat(pa.scalar([stream], pa.list_(ingest.STREAM)), size),
         },
         ingest.PROBED,
     )
     config = ingest.IngestConfig(partition_minutes=PARTITION_S / 60)
-    found = ingest.arrange(files, probed, {}, config)
-    return dict.fromkeys(found.partitions, PARTITION_S)
+    return ingest.arrange(files, probed, {}, config)

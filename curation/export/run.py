@@ -7,13 +7,12 @@ goes on from there, and a command with another selection makes only what it chan
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from rich.console import Console
 
 from gpa.curation.curated import CuratedShards, CuratedUtterance, find_shards, read_shard
@@ -60,11 +59,9 @@ def export(
     test_set = read_test_set(contamination) if contamination else None
     store = Store(out)
     with only_run(store):
-        wanted = _selected(shards, where)
-        repeated = _repeats(shards, wanted) if without_repeats else {}
+        repeated = _repeats(shards, where) if without_repeats else {}
         _list(store, REPEATED, [{"utterance_id": a, "repeats": b} for a, b in repeated.items()])
-        wanted = {shard: left for shard, keys in wanted.items() if (left := keys - repeated.keys())}
-        books = _export(shards, wanted, to, form, store, where, test_set)
+        books = _export(shards, to, form, store, where, repeated, test_set)
         books["repeated"] = len(repeated)
         store.write(BOOKS, json.dumps(books, indent=1).encode())
     of_which = f", {books['contaminated']:,} of them for the test set" if test_set else ""
@@ -80,17 +77,17 @@ def export(
 
 def _export(
     shards: CuratedShards,
-    wanted: dict[str, set[str]],
     to: str,
     form: Format,
     store: Store,
     where: str | None,
+    repeated: Collection[str],
     test_set: TestSet | None,
 ) -> dict[str, Any]:
     data = Store(f"{store.url}/{DATA}")
     made_of = [to, form.version, *getattr(form, "ends_s", ()), test_set and test_set.identity]
     about: dict[str, dict[str, Any]] = {}
-    for number, (partition, keys) in enumerate(wanted.items()):
+    for number, (partition, keys) in enumerate(_selected(shards, where, repeated)):
         sha256 = shards.partitions[partition]["sha256"][0].as_py()
         named = digest([*made_of, sha256, sorted(keys)])
         mark = f"{MARKS}/{number:06d}-{named}.json"
@@ -121,7 +118,7 @@ def _export(
         "shards": len(about),
         "utterances": exported,
         "seconds": round(sum(shard["seconds"] for shard in about.values()), 3),
-        "left_out": shards.manifest.num_rows - exported,
+        "left_out": shards.utterances - exported,
         "contaminated": len(contaminated),
     }
 
@@ -135,14 +132,18 @@ def _list(store: Store, name: str, rows: Sequence[dict[str, Any]]) -> None:
         store.remove(name)
 
 
-def _repeats(shards: CuratedShards, wanted: dict[str, set[str]]) -> dict[str, str]:
-    """Of what is wanted: ids of utterances that are heard before, and of which they are copies."""
-    keys = set().union(*wanted.values())
-    columns = shards.manifest.select(["utterance_id", "text", "language"])
-    compared = sharing_words(row for row in rows(columns) if row["utterance_id"] in keys)
+def _repeats(shards: CuratedShards, where: str | None) -> dict[str, str]:
+    """Of what is selected: ids of utterances that are heard before, and of which they are copies."""
+    selected = dict(_selected(shards, where))
+    compared = sharing_words(
+        row
+        for partition, index in shards.indexes()
+        for row in rows(index.select(["utterance_id", "text", "language"]))
+        if row["utterance_id"] in selected.get(partition, ())
+    )
     return repeats(
         each
-        for partition in wanted
+        for partition in selected
         for each in _read(shards.partitions[partition])
         if each.metadata["utterance_id"] in compared
     )
@@ -168,16 +169,14 @@ def _taken(
     return taken, left
 
 
-def _selected(shards: CuratedShards, where: str | None) -> dict[str, set[str]]:
-    """Ids of what is exported, by partition, in their order; partitions with none are left out."""
-    found: dict[str, set[str]] = {}
-    for partition in shards.partitions:
-        name = partition.rpartition("-")[0]
-        of_shard = shards.manifest.filter(pc.field("shard") == name)
-        keys = select(of_shard, where) if where else set(of_shard["utterance_id"].to_pylist())
-        if keys:
-            found[partition] = keys
-    return found
+def _selected(
+    shards: CuratedShards, where: str | None, but: Collection[str] = ()
+) -> Iterator[tuple[str, set[str]]]:
+    """Partitions in their order, each with the ids of what is exported; none without any."""
+    for partition, index in shards.indexes():
+        keys = select(index, where) if where else set(index["utterance_id"].to_pylist())
+        if left := keys.difference(but):
+            yield partition, left
 
 
 def _whole(store: Store, mark: str) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ OF_THE_NAME = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 HIDDEN = "it is hidden: its name begins with a dot"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RawFile:
     """A file, a part of one, or a segment, that may be a recording.
 
@@ -122,9 +122,10 @@ def find(
         )
     shown = corpus if manifest == root else f"{corpus.rstrip('/')}/{NEMO}"
     entries = read_kaldi(data, corpus) if isinstance(data, dict) else read_manifest(data, shown)
-    if unread := unread_columns(entries):
+    files = _in_order(_manifest_files(entries, filesystem, manifest, allow_outside))
+    if unread := unread_columns(file.given for file in files):
         say(f"Kept in KEY.json as `given`, and read for nothing: {', '.join(unread)}.")
-    return _in_order(_manifest_files(entries, filesystem, manifest, allow_outside))
+    return files
 
 
 def _in_order(files: Iterator[RawFile]) -> list[RawFile]:
@@ -292,7 +293,7 @@ def _member(
 
 
 def _manifest_files(
-    entries: Sequence[Entry],
+    entries: Iterator[Entry],
     filesystem: fsspec.AbstractFileSystem,
     manifest: str,
     allow_outside: bool,

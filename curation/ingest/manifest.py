@@ -14,9 +14,9 @@ import io
 import json
 import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -42,7 +42,6 @@ MOST_CHARACTERS = 2**31 - 1
 class Entry:
     """One row of a manifest; times are seconds in the file."""
 
-    line: int
     path: str
     language: str | None = None
     start_s: float = 0.0
@@ -52,57 +51,49 @@ class Entry:
     error: str | None = None  # why it can't be read, whatever lies at `path`
 
 
-def read_manifest(data: bytes, name: str) -> list[Entry]:
+def read_manifest(data: bytes, name: str) -> Iterator[Entry]:
     """The rows of a manifest; `name` says by its ending of which kind it is.
 
     Raises UserError with the line for what can't be read, means nothing, or contradicts itself.
     """
-    return _without_copies(
-        [_read(row, f"{name}, line {n}", n) for n, row in _rows(data, name)], name
-    )
+    seen: dict[tuple, int] = {}
+    for line, row in _rows(data, name):
+        entry = _read(row, f"{name}, line {line}")
+        segment = (entry.path, entry.start_s, entry.end_s, entry.channel, entry.error)
+        if segment in seen:
+            raise UserError(
+                f"{name}, line {line}: {entry.path!r} stands in line {seen[segment]} already, "
+                "with the same segment; take one of them out."
+            )
+        seen[segment] = line
+        yield entry
 
 
-def read_kaldi(tables: Mapping[str, bytes], folder: str) -> list[Entry]:
+def read_kaldi(tables: Mapping[str, bytes], folder: str) -> Iterator[Entry]:
     """The recordings of a Kaldi data folder, given its tables by name; raises UserError, too."""
-    entries = []
     for table, line, row, refused in kaldi.rows_of(tables, folder):
-        entry = _entry(row, f"{folder}/{table}, line {line}", line)
-        entries.append(replace(entry, error=refused))
-    return entries
+        entry = _entry(row, f"{folder}/{table}, line {line}")
+        yield replace(entry, error=refused)
 
 
-def _read(row: Mapping[str, Any], where: str, line: int) -> Entry:
+def _read(row: Mapping[str, Any], where: str) -> Entry:
     """The entry of a row of ours, of Lhotse or of NeMo."""
     if not lhotse.is_lhotse(row):
-        return _entry(row, where, line)
+        return _entry(row, where)
     try:
-        return _entry(lhotse.as_row(row), where, line)
+        return _entry(lhotse.as_row(row), where)
     except ValueError as error:
-        return Entry(line, str(row.get("id", where)), error=str(error))
+        return Entry(str(row.get("id", where)), error=str(error))
     except (KeyError, TypeError, AttributeError):
         raise UserError(f"{where}: no cut or recording as Lhotse writes them.") from None
 
 
-def _without_copies(entries: list[Entry], name: str) -> list[Entry]:
-    """The entries; raises UserError where one segment stands twice."""
-    seen: dict[tuple, int] = {}
-    for entry in entries:
-        part = (entry.path, entry.start_s, entry.end_s, entry.channel, entry.error)
-        if part in seen:
-            raise UserError(
-                f"{name}, line {entry.line}: {entry.path!r} stands in line {seen[part]} already, "
-                "with the same segment; take one of them out."
-            )
-        seen[part] = entry.line
-    return entries
-
-
-def unread_columns(entries: list[Entry]) -> list[str]:
+def unread_columns(given: Iterable[str]) -> list[str]:
     """Columns of a manifest that mean nothing to us, sorted; they are kept as given."""
-    return sorted({name for entry in entries for name in json.loads(entry.given)} - {*READ_LATER})
+    return sorted({name for each in given for name in json.loads(each)} - {*READ_LATER})
 
 
-def _entry(row: Mapping[str, Any], where: str, line: int) -> Entry:
+def _entry(row: Mapping[str, Any], where: str) -> Entry:
     said = {name: value for name, value in row.items() if value is not None and value != ""}
     path, *others = [said[column] for column in PATHS if column in said] or [None]
     if others not in ([], [path]):
@@ -113,7 +104,7 @@ def _entry(row: Mapping[str, Any], where: str, line: int) -> Entry:
         path = f"audio_{said['shard_id']}.tar/{path}"
     kept = _given({name: said[name] for name in said if name not in DECIDE}, path, where)
     start_s, end_s = _times(said, where)
-    return Entry(line, path, _language(said, where), start_s, end_s, _channel(said, where), kept)
+    return Entry(path, _language(said, where), start_s, end_s, _channel(said, where), kept)
 
 
 def described(row: Mapping[str, Any], where: str) -> tuple[str | None, str]:
@@ -191,16 +182,17 @@ def _rows(data: bytes, name: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     if name.lower().endswith(".parquet"):
         yield from _parquet_rows(data, name)
         return
+    is_csv = name.lower().endswith(".csv")
+    lines: io.BytesIO | gzip.GzipFile = io.BytesIO(data)
     if name.lower().endswith(".gz"):
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise UserError(f"{name} is not valid gzip: {error}.") from None
+        lines = gzip.GzipFile(fileobj=lines)
     try:
-        text = data.decode("utf-8-sig")
+        text = io.TextIOWrapper(lines, encoding="utf-8-sig", newline="" if is_csv else "\n")
+        yield from _csv_rows(text, name) if is_csv else _json_rows(text, name)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{name} is not valid gzip: {error}.") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{name} is not UTF-8 text ({error.reason}).") from None
-    yield from _csv_rows(text, name) if name.lower().endswith(".csv") else _json_rows(text, name)
 
 
 def _parquet_rows(data: bytes, name: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -213,10 +205,10 @@ def _parquet_rows(data: bytes, name: str) -> Iterator[tuple[int, Mapping[str, An
     yield from enumerate(rows(table), 1)
 
 
-def _csv_rows(text: str, name: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _csv_rows(text: IO[str], name: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     csv.field_size_limit(MOST_CHARACTERS)
     try:
-        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        reader = csv.DictReader(text, strict=True)
         columns = reader.fieldnames or ()
         if not set(PATHS) & set(columns):
             raise UserError(f"{name}: the first line must name a column `path`.")
@@ -232,12 +224,12 @@ def _csv_rows(text: str, name: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
         raise UserError(f"{name} is not valid CSV: {error}.") from None
 
 
-def _json_rows(text: str, name: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, line in enumerate(text.split("\n"), 1):
+def _json_rows(text: IO[str], name: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for number, line in enumerate(text, 1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line, object_pairs_hook=_each_once)
+            row = json.loads(line.removesuffix("\n"), object_pairs_hook=_each_once)
         except (ValueError, RecursionError) as error:
             raise UserError(f"{name}, line {number} is not valid JSON: {error}.") from None
         if not isinstance(row, dict):

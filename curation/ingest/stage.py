@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import accumulate, chain, groupby
+from itertools import accumulate, chain, groupby, islice
 from operator import itemgetter
 from typing import Any
 
@@ -31,7 +31,7 @@ from gpa.runtime.artifacts import read_parquet
 from gpa.runtime.config import Config, digest
 from gpa.runtime.errors import NotReadError
 from gpa.runtime.naming import partition_name
-from gpa.runtime.stage import Artifact, Attempts, Stage, rows
+from gpa.runtime.stage import Artifact, Attempts, Stage, rows, table_of
 from gpa.runtime.storage import Store
 
 READ_BYTES = 1 << 22
@@ -104,7 +104,10 @@ ARRANGED = pa.schema(
         pa.field("partition", pa.string(), nullable=False),
     ]
 )
-NOTHING_YET = ARRANGED.empty_table()
+# What is known of a file once its state is.
+DECIDED = pa.schema(
+    {field.name: field.with_nullable(True) for field in [*RECORDINGS, *CORPUS]}.values()
+)
 
 
 class ProbeConfig(Config):
@@ -170,15 +173,12 @@ def chunks(files: Sequence[RawFile]) -> dict[str, pa.Table]:
     A chunk ends behind a file whose address hashes to 0 modulo CHUNK_FILES: a file that comes,
     goes or changes leaves all chunks but its own as they are.
     """
-    listed = {
-        file.uri: {"uri": file.uri, "size": file.size, "stamp": file.stamp}
-        for file in files
-        if file.error is None
-    }
+    opened_files = {file.uri: file for file in files if file.error is None}
     found: dict[str, pa.Table] = {}
     chunk: list[dict] = []
-    for uri in sorted(listed):
-        chunk.append(listed[uri])
+    for uri in sorted(opened_files):
+        file = opened_files[uri]
+        chunk.append({"uri": uri, "size": file.size, "stamp": file.stamp})
         if int(digest(uri), 16) % CHUNK_FILES == 0:
             found |= _chunk(chunk)
             chunk = []
@@ -232,11 +232,11 @@ class Corpus:
 
 
 def arranged(store: Store) -> pa.Table:
-    """What an OUT holds arranged, in ARRANGED; NOTHING_YET in a new one."""
+    """What an OUT holds arranged, in ARRANGED; nothing in a new one."""
     try:
         return read_parquet(store.read(ARRANGED_TABLE))
     except (FileNotFoundError, pa.ArrowException):
-        return NOTHING_YET
+        return ARRANGED.empty_table()
 
 
 def arrange(
@@ -244,7 +244,7 @@ def arrange(
     probed: pa.Table,
     not_read: Mapping[str, str],
     config: IngestConfig,
-    before: pa.Table = NOTHING_YET,
+    before: pa.Table | None = None,
 ) -> Corpus:
     """Give every file its state and its partition.
 
@@ -259,20 +259,44 @@ def arrange(
     partitions stay as they were as long as all their recordings are there, and what is new or left
     over makes partitions behind them, in path order.
     """
+    before = ARRANGED.empty_table() if before is None else before
+    decided = table_of(_decided(files, probed, not_read, config, before), DECIDED)
+    states = decided.select(CORPUS.names).cast(CORPUS)
+    number = pa.array(np.flatnonzero(pc.equal(decided["state"], "recording")))
+    found = decided.select(["recording_id", "duration_s"]).take(number)
+    groups = regrouped(found, before, config.partition_minutes * 60.0)
+    order = number.take(pa.array(chain.from_iterable(groups), pa.int64()))
+    recordings = decided.select(RECORDINGS.names).take(order).cast(RECORDINGS)
+    del decided  # of a million files a third of a gigabyte
+    in_order = rows(recordings)
+    sizes = {named(list(islice(in_order, len(group)))): len(group) for group in groups}
+    partitions = Partitions(recordings, sizes)
+    places = pc.index_in(states["recording_id"], recordings["recording_id"], skip_nulls=True)
+    partition = partitions.arranged()["partition"].take(places)
+    column = CORPUS.get_field_index("partition")
+    return Corpus(states.set_column(column, CORPUS.field(column), partition), partitions)
+
+
+def _decided(
+    files: Sequence[RawFile],
+    probed: pa.Table,
+    not_read: Mapping[str, str],
+    config: IngestConfig,
+    before: pa.Table,
+) -> Iterator[dict[str, Any]]:
+    """The state of every file, and what else of DECIDED is known of it."""
+    places = pc.index_in(pa.array([file.uri for file in files], pa.string()), probed["uri"])
+    opened_files = probed.drop_columns(["size", "stamp", "uri"]).take(places)
     was_at = dict(
         zip(*(before[name].to_pylist() for name in ("recording_id", "path")), strict=True)
     )
-    places = pc.index_in(pa.array([file.uri for file in files], pa.string()), probed["uri"])
-    opened_files = probed.drop_columns(["size", "stamp", "uri"]).take(places)
     stay = {
         key: file.path
-        for file, found in parts(files, rows(opened_files), config)
-        if was_at and was_at.get(key := key_of(file, found)) == file.path
+        for file, found in (parts(files, rows(opened_files), config) if was_at else ())
+        if was_at.get(key := key_of(file, found)) == file.path
     }
-    first = dict(stay)
-    copies = dict.fromkeys(stay, 1)
-    table: list[dict] = []
-    recordings: list[dict] = []
+    first: dict[str, str | None] = dict(stay)  # None: one that is no recording
+    copies: dict[str, int] = {}  # of those that there are several of
     for file, found in parts(files, rows(opened_files), config):
         here = part(file, found)
         error = file.error or not_read.get(file.uri) or found["error"]
@@ -280,20 +304,20 @@ def arrange(
         stays = stay.get(key) == file.path
         if stays:
             del stay[key]  # named twice, it is a copy the second time
-        else:
-            copies[key] = copies.get(key, 0) + 1
+        elif key in first:
+            copies[key] = copies.get(key, 1) + 1
+        first.setdefault(key, None)
         row = {
-            "recording_id": key if stays or copies[key] == 1 else f"{key}-{copies[key]}",
+            **found,
+            "recording_id": key if stays or key not in copies else f"{key}-{copies[key]}",
             "path": file.path,
             "uri": file.uri,
-            "sha256": found["sha256"],
             "bytes": file.size,
             "start_s": file.start_s,
             "end_s": here["end_s"],
             "duration_s": here["duration_s"],
             "state": "rejected",
         }
-        table.append(row)
         if error and (file.not_read or file.uri in not_read):
             row.update(state="not_read", recording_id=None, detail=error)
         elif error and not file.claimed:
@@ -301,7 +325,7 @@ def arrange(
         elif error:
             reason = "quarantined" if error == KILLED_WORKERS else "unreadable"
             row.update(reason=reason, detail=error)
-        elif key in first and not stays:
+        elif first[key] and not stays:
             row.update(reason="duplicate", duplicate_of=first[key])
         elif found["beside"] is not None:
             first[key] = file.path
@@ -312,37 +336,33 @@ def arrange(
             row.update(reason="too_short", detail=f"{row['duration_s']:.3f} s")
         else:
             first[key] = file.path
-            row.update(state="recording", detail=of_channel(file, found))
-            said = {
-                "language": file.language,
-                "channel": file.channel,
-                "text": _text(file.given),
-                "given": file.given,
-            }
-            known = {**found, **said, **row}
-            recordings.append({name: known[name] for name in RECORDINGS.names})
-    sizes: dict[str, int] = {}
-    place: dict[str, str] = {}
-    groups = regrouped(recordings, before, config.partition_minutes * 60.0)
-    for group in groups:
-        name = named(group)
-        sizes[name] = len(group)
-        place |= {recording["recording_id"]: name for recording in group}
-    for row in table:
-        row["partition"] = place.get(row["recording_id"])
-    in_order = pa.Table.from_pylist(list(chain.from_iterable(groups)), RECORDINGS)
-    return Corpus(pa.Table.from_pylist(table, CORPUS), Partitions(in_order, sizes))
+            row.update(
+                state="recording",
+                detail=of_channel(file, found),
+                language=file.language,
+                channel=file.channel,
+                text=_text(file.given),
+                given=file.given,
+            )
+        yield row
 
 
-def waiting(corpus: pa.Table, made: set[str], not_read: Mapping[str, str]) -> pa.Table:
+def waiting(corpus: pa.Table, made: Collection[str], not_read: Mapping[str, str]) -> pa.Table:
     """CORPUS where recordings of partitions that were not `made` are not read this time."""
-    table = []
-    for row in rows(corpus):
-        if row["partition"] is not None and row["partition"] not in made:
-            detail = not_read.get(row["uri"], "it waits for others of its partition")
-            row |= {"state": "not_read", "partition": None, "recording_id": None, "detail": detail}
-        table.append(row)
-    return pa.Table.from_pylist(table, CORPUS)
+    left_out = pc.invert(pc.is_in(corpus["partition"], pa.array(made, pa.string())))
+    waits = pc.and_(corpus["partition"].is_valid(), left_out)
+    why = pc.index_in(corpus["uri"], pa.array(not_read, pa.string()))
+    detail = pa.array(not_read.values(), pa.string()).take(why)
+    said = {
+        "state": "not_read",
+        "partition": pa.scalar(None, pa.string()),
+        "recording_id": pa.scalar(None, pa.string()),
+        "detail": pc.fill_null(detail, "it waits for others of its partition"),
+    }
+    for name, value in said.items():
+        column = pc.if_else(waits, value, corpus[name])
+        corpus = corpus.set_column(CORPUS.get_field_index(name), CORPUS.field(name), column)
+    return corpus
 
 
 def named(recordings: Sequence[Mapping[str, Any]]) -> str:
@@ -358,12 +378,16 @@ def _text(given: str) -> str | None:
     return None if text is None else str(text)
 
 
-def regrouped(recordings: Sequence[dict], before: pa.Table, target_s: float) -> list[list[dict]]:
-    """Groups of `before` (ARRANGED) of which all recordings are there, then groups of the rest."""
-    left = {recording["recording_id"]: recording for recording in recordings}
-    groups = []
-    for _, members in groupby(rows(before), key=itemgetter("partition")):
-        keys = [row["recording_id"] for row in members]
-        if all(key in left for key in keys):
-            groups.append([left.pop(key) for key in keys])
-    return [*groups, *filled(left.values(), itemgetter("duration_s"), target_s)]
+def regrouped(recordings: pa.Table, before: pa.Table, target_s: float) -> list[list[int]]:
+    """Rows of recordings: groups of `before` (ARRANGED) that are whole, then groups of the rest."""
+    seconds = recordings["duration_s"].to_numpy()
+    groups: list[list[int]] = []
+    places = pc.index_in(before["recording_id"], recordings["recording_id"]).to_pylist()
+    grouped = zip(before["partition"].to_pylist(), places, strict=True)
+    for _, members in groupby(grouped, key=itemgetter(0)):
+        group = [place for _, place in members]
+        if None not in group:
+            groups.append(group)
+    placed = set(chain.from_iterable(groups))
+    left = (place for place in range(len(recordings)) if place not in placed)
+    return [*groups, *filled(left, seconds.__getitem__, target_s)]

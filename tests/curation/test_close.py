@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import datasets
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -75,6 +76,8 @@ def test_rejects_of_many_files_are_one_table_to_who_reads_it(whole: tuple[Run, B
     files = {"data_files": f"{folder}/*.parquet", "split": "train"}
     (first,) = datasets.load_dataset("parquet", **files, streaming=True).take(1)
     assert first == rejected.slice(0, 1).to_pylist()[0]
+    ((rows,),) = duckdb.sql(f"select count(*) from '{folder}/*.parquet'").fetchall()
+    assert rows == len(rejected)
     assert sum(rejected["seconds"].to_pylist()) == pytest.approx(sum(books.dropped_s.values()))
 
 

@@ -8,6 +8,7 @@ from itertools import chain, pairwise
 from pathlib import Path
 
 import datasets
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -260,6 +261,8 @@ def test_the_manifest_is_one_table_to_who_reads_it(two_shards: Store):
     files = {"data_files": f"{folder}/*.parquet", "split": "train", "streaming": True}
     found = datasets.load_dataset("parquet", **files)
     assert [row["utterance_id"] for row in found] == manifest["utterance_id"].to_pylist()
+    by_duckdb = duckdb.sql(f"select utterance_id from '{folder}/*.parquet'").fetchall()
+    assert sorted(key for (key,) in by_duckdb) == sorted(manifest["utterance_id"].to_pylist())
     assert [shard_problem(two_shards, shard) for shard in (ONE, TWO)] == [None, None]
 
 

@@ -148,7 +148,7 @@ def test_curated_shards_are_found_from_the_out_and_from_its_folder(mixed, below)
     shards = find_shards(f"{mixed}{below}")
     (name,) = shards.partitions
     assert name.startswith("shard-000000-")
-    assert shards.manifest.num_rows == len(SPOKEN) + len(bad_entries())
+    assert shards.utterances == len(SPOKEN) + len(bad_entries())
 
 
 def test_a_place_without_curated_shards_is_named(tmp_path):

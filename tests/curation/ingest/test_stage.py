@@ -13,7 +13,6 @@ import soundfile
 
 from gpa.curation.ingest.corpus import RawFile, find
 from gpa.curation.ingest.stage import (
-    NOTHING_YET,
     PROBED,
     Corpus,
     IngestConfig,
@@ -48,7 +47,7 @@ def ingest(corpus: Path | str, before: Corpus | None = None) -> Corpus:
         stage.process(chunk, {"listing": Artifact(listing)}, NoAttempts()).table
         for chunk, listing in chunks(files).items()
     ]
-    known = NOTHING_YET if before is None else before.partitions.arranged()
+    known = None if before is None else before.partitions.arranged()
     return arrange(files, pa.concat_tables([PROBED.empty_table(), *probed]), {}, CONFIG, known)
 
 
