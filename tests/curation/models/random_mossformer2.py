@@ -1,11 +1,14 @@
-"""A MossFormer2_SE_48K with random weights, in the published layout; made where clearvoice is."""
+"""A MossFormer2_SE_48K with random weights, in the published layout; made and run where clearvoice is."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from gpa.runtime.stage import Artifact, NoAttempts, Stage
 
 
 def mossformer2(folder: Path, saturation: float = 2.0) -> Path:
@@ -27,3 +30,9 @@ def mossformer2(folder: Path, saturation: float = 2.0) -> Path:
     torch.save({"model": state}, folder / "last_best_checkpoint.pt")
     (folder / "last_best_checkpoint").write_text("last_best_checkpoint.pt\n")
     return folder
+
+
+def processed(stage: Stage, inputs: Mapping[str, Artifact]) -> Artifact:
+    """What a worker of the stage makes of one partition."""
+    stage.load()
+    return stage.process("p", inputs, NoAttempts())

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from rich.console import Console
 
 from gpa.curation.audio import encode_flac, resample
 from gpa.eval.benchmarks.run import parse_sets
 from gpa.runtime.errors import UserError
 from gpa.runtime.execution import Resources
-from gpa.tokenize.run import tokenize
+from gpa.tokenize import run as tokenizing
 from gpa.tokenize.weights import TokenizerConfig
 from gpa.train.command import prepare, read_config, train
 from tests.curation.curated_out import entry, write_curated
 from tests.curation.models.asr.samples import sample_clip, sample_text
-from tests.runs import ROOT, gpa, short_answers
+from tests.in_process import QUIET, gpa, without_ray
+from tests.runs import ROOT, short_answers
 
 CLIPS = ("en/counting", "en/hello_world", "en/quick_brown_fox", "zh/jishu", "zh/nihao_shijie")
 CURATED_RATE = 24_000
@@ -49,7 +49,8 @@ def learn_by_heart(tokens: Path, out: Path) -> Path:
 def test_what_was_learnt_by_heart_is_recognised_without_an_error(tmp_path):
     out = curated(tmp_path / "out")
     tokens = tmp_path / "tokens"
-    tokenize(str(out), tokens, TokenizerConfig(), Resources(), Console(quiet=True))
+    with without_ray(tokenizing):
+        tokenizing.tokenize(str(out), tokens, TokenizerConfig(), Resources(), QUIET)
     checkpoint = learn_by_heart(tokens, tmp_path / "run")
 
     printed = gpa(
@@ -104,10 +105,14 @@ def test_sets_are_named_with_their_folders():
 
 def test_without_a_checkpoint_nothing_starts(tmp_path):
     out = curated(tmp_path / "out")
-    said = gpa(
-        *("eval", "--checkpoint", tmp_path / "none", "--set", f"curated={out}"),
-        *("--out", tmp_path / "run"),
-        status=2,
-    )
-    assert "holds no checkpoint" in said
+    with pytest.raises(UserError, match="holds no checkpoint"):
+        gpa(
+            "eval",
+            "--checkpoint",
+            tmp_path / "none",
+            "--set",
+            f"curated={out}",
+            "--out",
+            tmp_path / "run",
+        )
     assert not (tmp_path / "run").exists()

@@ -19,10 +19,8 @@ from gpa.curation.doctor import Finding, look_at
 from gpa.curation.models.denoise import mossformer2
 from gpa.curation.models.denoise.mossformer2 import MossFormer2, MossFormer2Config
 from gpa.runtime import interpreter as other
-from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.errors import UserError
-from gpa.runtime.execution import Engine, Job, Resources
-from gpa.runtime.storage import Store
+from gpa.runtime.execution import Resources
 from tests.curation.models import random_mossformer2
 from tests.curation.test_denoise import noise, normalized
 from tests.interpreters import interpreter
@@ -132,16 +130,11 @@ def test_it_keeps_the_promises_of_every_denoiser(python):
 
 
 @pytest.mark.slow
-def test_windows_of_a_recording_on_ray_join_without_a_seam(python, weights, tmp_path):
+def test_windows_of_a_recording_join_without_a_seam(python, weights):
     """22 s are two windows; the package alone would leave the last half second silent."""
-    artifacts = ArtifactStore(Store(str(tmp_path)))
     inputs = normalized(a=noise(22))
-    artifacts.write("normalized", "fp", "p0", inputs["normalized"])
     stage = DenoiseStage("denoised", there(python, weights), ["normalized"])
-    with Engine(Resources(cpus=2)) as engine:
-        job = Job(stage, "fp", {"normalized": "fp"})
-        list(engine.run(job, ["p0"], artifacts.store.url, "run"))
-    made = artifacts.read("denoised", "fp", "p0")
+    made = other.call(python, partial(random_mossformer2.processed, stage, inputs))
     assert made.rejects == []
     clean, rate = audio.decode_flac(made.files["a.flac"])
     noisy, _ = audio.decode_flac(inputs["normalized"].files["a.flac"])
