@@ -25,7 +25,7 @@ from gpa.curation.report import books, summary
 from gpa.curation.report.audit import audit
 from gpa.curation.report.outputs import CORPUS_TABLE, Run
 from gpa.curation.report.write import SAMPLES, write_report
-from gpa.curation.waves import prune, waves
+from gpa.curation.waves import Wave, prune, waves
 from gpa.runtime import attempts, record
 from gpa.runtime.artifacts import ArtifactStore, parquet_bytes
 from gpa.runtime.errors import UserError
@@ -33,6 +33,7 @@ from gpa.runtime.execution import Engine
 from gpa.runtime.lock import only_run
 from gpa.runtime.recipe import Recipe, fingerprints
 from gpa.runtime.record import RunRecord
+from gpa.runtime.stage import Stage
 from gpa.runtime.storage import Store
 
 # Files that could not be read, which the end of a run names.
@@ -67,11 +68,10 @@ def curate(corpus_url: str, out: str, name: str, config: PipelineConfig, console
         console.print(f"{len(files)} files in {corpus_url}", markup=False, soft_wrap=True)
         with attempts.forgotten(store), Engine(config.resources) as engine:
             recipe = Recipe(artifacts, engine, run, console)
-            found, not_read = _ingest(files, config, artifacts, recipe)
+            found, not_read = _ingest(files, config, recipe)
             if all(state == "ignored" for state in found.table["state"].to_pylist()):
                 raise NoAudioError(corpus_url)
             named = fingerprints(stages, {"recordings": RECORDINGS_FINGERPRINT})
-            pool, shard_bytes = config.resources.pool("package"), config.package.shard_mb * 1e6
             seconds = {
                 partition: sum(table["duration_s"].to_pylist())
                 for partition, table in found.partitions.items()
@@ -83,33 +83,17 @@ def curate(corpus_url: str, out: str, name: str, config: PipelineConfig, console
                 if len(planned) > 1:
                     hours = sum(wave.seconds.values()) / 3600
                     console.print(f"wave {number} of {len(planned)}: {hours:,.2f} h")
-                # Before the work, so that a report can be made of a run in progress.
-                run.content["partitions"] = [*made, *wave.seconds]
-                run.save()
                 to_come = [name for later in planned[number:] for name in later.seconds]
-                around = shards.Around(made, to_come)
-                if run.content["pruned"]:
-                    packaged = [
-                        name for name in wave.seconds if name not in wave.missing["packaged"]
-                    ]
-                    wanted = shards.waiting_for(
-                        artifacts, named["packaged"], packaged, around, shard_bytes
-                    )
-                    wave.hear_again(artifacts, stages, named, wanted)
-                not_read |= wave.make(recipe, stages, named)
-                shards.write(
-                    engine, artifacts, named, list(wave.seconds), around, shard_bytes, pool
-                )
+                not_read |= _make(wave, shards.Around(made, to_come), stages, config, recipe)
                 made += wave.seconds
-                if config.resources.keep == "tables":
-                    run.content["pruned"] = True
-                    run.save()
-                    prune(artifacts, named, wave.seconds)
             # Without those of which storage did not give a recording: the next run makes them.
             run.content["partitions"] = made
-            left_out = ingest.waiting(found.table, set(made), not_read)
-            store.write(CORPUS_TABLE, parquet_bytes(left_out))
-            account = closing.close(Run(artifacts, run.content, partial=False), engine, pool)
+            if len(made) < len(found.partitions):
+                left_out = ingest.waiting(found.table, made, not_read)
+                store.write(CORPUS_TABLE, parquet_bytes(left_out))
+            account = closing.close(
+                Run(artifacts, run.content, partial=False), engine, config.resources.pool("package")
+            )
         result = _report(Run(artifacts, run.content, partial=False), account)
         run.finish()
     summary.show(result, account, out, console)
@@ -140,21 +124,18 @@ def _show_not_read(not_read: Mapping[str, str], console: Console) -> None:
 
 
 def _ingest(
-    files: Sequence[corpus.RawFile],
-    config: PipelineConfig,
-    artifacts: ArtifactStore,
-    recipe: Recipe,
+    files: Sequence[corpus.RawFile], config: PipelineConfig, recipe: Recipe
 ) -> tuple[ingest.Corpus, dict[str, str]]:
     """Probe what is new, give every file its state, and write the partitions' tables.
 
     Also returns why files were not read, by address.
     """
-    chunks = ingest.chunks(files)
-    broken = _probe(chunks, artifacts, recipe)
+    artifacts, chunks = recipe.artifacts, ingest.chunks(files)
+    broken = _probe(chunks, recipe)
     alone = {
         name: table for chunk in broken for name, table in ingest.one_by_one(chunks[chunk]).items()
     }
-    still_broken = _probe(alone, artifacts, recipe) if alone else {}
+    still_broken = _probe(alone, recipe) if alone else {}
     not_read = {uri: reason for why in still_broken.values() for uri, reason in why.items()}
     fingerprint = ingest.probe_stage().fingerprint({"listing": ingest.LISTING_FINGERPRINT})
     whole = [name for name in [*chunks, *alone] if name not in broken and name not in still_broken]
@@ -173,15 +154,41 @@ def _ingest(
     return found, not_read | {file.uri: file.error or "" for file in files if file.not_read}
 
 
-def _probe(
-    chunks: Mapping[str, pa.Table], artifacts: ArtifactStore, recipe: Recipe
-) -> dict[str, Mapping[str, str]]:
+def _probe(chunks: Mapping[str, pa.Table], recipe: Recipe) -> dict[str, Mapping[str, str]]:
     """Probe what is new of the chunks; returns those with a file that storage did not give."""
+    artifacts = recipe.artifacts
     stage, listed = ingest.probe_stage(), {"listing": ingest.LISTING_FINGERPRINT}
     there = artifacts.done("listing", listed["listing"], chunks)
     new = {chunk: table for chunk, table in chunks.items() if chunk not in there}
     artifacts.write_tables("listing", listed["listing"], new)
     return recipe.make(stage, fingerprints([stage], listed), dict.fromkeys(chunks, 0.0))
+
+
+def _make(
+    wave: Wave,
+    around: shards.Around,
+    stages: Sequence[Stage],
+    config: PipelineConfig,
+    recipe: Recipe,
+) -> dict[str, str]:
+    """Take a wave through all steps, its shards included; returns why files were not read."""
+    artifacts, run, shard_bytes = recipe.artifacts, recipe.record, config.package.shard_mb * 1e6
+    named = run.content["fingerprints"]
+    # Before the work, so that a report can be made of a run in progress.
+    run.content["partitions"] = [*around.earlier, *wave.seconds]
+    run.save()
+    if run.content["pruned"]:
+        packaged = [name for name in wave.seconds if name not in wave.missing["packaged"]]
+        wanted = shards.waiting_for(artifacts, named["packaged"], packaged, around, shard_bytes)
+        wave.hear_again(artifacts, stages, named, wanted)
+    not_read = wave.make(recipe, stages, named)
+    pool = config.resources.pool("package")
+    shards.write(recipe.engine, artifacts, named, list(wave.seconds), around, shard_bytes, pool)
+    if config.resources.keep == "tables":
+        run.content["pruned"] = True
+        run.save()
+        prune(artifacts, named, wave.seconds)
+    return not_read
 
 
 def _report(made: Run, account: books.Books) -> dict:

@@ -32,9 +32,9 @@ class Recipe:
     def __init__(
         self, artifacts: ArtifactStore, engine: Engine, record: RunRecord, console: Console
     ):
-        self._artifacts = artifacts
-        self._engine = engine
-        self._record = record
+        self.artifacts = artifacts
+        self.engine = engine
+        self.record = record
         self._console = console
         self._run_id = uuid.uuid4().hex
 
@@ -56,7 +56,7 @@ class Recipe:
         """
         fingerprint = named[stage.name]
         if missing is None:
-            missing = partitions.keys() - self._artifacts.done(stage.name, fingerprint, partitions)
+            missing = partitions.keys() - self.artifacts.done(stage.name, fingerprint, partitions)
         # The longest first: no worker is left with a long one when the others have ended.
         missing = sorted(missing, key=lambda p: (-partitions[p], p))
         began = time.monotonic()
@@ -65,19 +65,19 @@ class Recipe:
         job = Job(stage, fingerprint, {name: named[name] for name in stage.inputs})
         total_s = sum(partitions[partition] for partition in missing)
         with StageProgress(self._console, stage.name, total_s).shown() as progress:
-            for outcome in self._engine.run(job, missing, self._artifacts.store.url, self._run_id):
-                self._record.add_work(stage.name, fingerprint, outcome)
+            for outcome in self.engine.run(job, missing, self.artifacts.store.url, self._run_id):
+                self.record.add_work(stage.name, fingerprint, outcome)
                 if outcome.not_read:
                     not_read[outcome.partition] = outcome.not_read
                 made_s += partitions[outcome.partition]
                 deaths += outcome.retries
                 progress.advance(partitions[outcome.partition])
-        self._artifacts.sweep(stage.name, fingerprint)
+        self.artifacts.sweep(stage.name, fingerprint)
         wall_s = time.monotonic() - began
         cached = len(partitions) - len(missing)
-        work = self._record.work(stage.name, fingerprint)
-        earlier = self._record.content["stages"].get(stage.name, NOTHING_YET)
-        self._record.content["stages"][stage.name] = {
+        work = self.record.work(stage.name, fingerprint)
+        earlier = self.record.content["stages"].get(stage.name, NOTHING_YET)
+        self.record.content["stages"][stage.name] = {
             "step": stage.step,
             "fingerprint": fingerprint,
             "partitions": earlier["partitions"] + len(partitions),
@@ -86,7 +86,7 @@ class Recipe:
             # Over all runs that made these artifacts:
             **{name: round(work[name], 3) for name in NO_WORK if name != "partitions"},
         }
-        self._record.save()
+        self.record.save()
         speed = f"{made_s / wall_s:7.1f}x real time" if missing else " " * 18
         notes = [f"{cached} of {len(partitions)} partitions were done"] if cached else []
         if deaths:
