@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -279,7 +279,9 @@ def describe(run: Run) -> list[str]:
 def build(run: Run) -> GPATrainer:
     """Allocate the model, and hand all to the trainer."""
     attention = run.config.attention
-    options = {"attn_implementation": best_attention() if attention == "auto" else attention}
+    options: dict[str, Any] = {
+        "attn_implementation": best_attention() if attention == "auto" else attention
+    }
     lora = run.config.phases[run.phase].lora
     # When a run goes on, the Trainer reads the weights itself, but not those beside adapters.
     start = base_of(run.resume) if lora and run.resume else None if run.resume else run.start

@@ -67,17 +67,17 @@ def _promised_s(
     promised_s = 0.0
     position = file.tell()
     name = container.format.name
+    unit_s = float(stream.time_base or 0)
     if name == "flac":
         promised_s = flac_samples(file) / max(1, stream.codec_context.sample_rate)
     elif name == "mp3" and _has_frame_count(file, part):
         promised_s = float(container.duration or 0) / av.time_base
     elif name == "mov,mp4,m4a,3gp,3g2,mj2" and stream.duration:
-        begins_s = float((stream.start_time or 0) * stream.time_base)
-        late_s = max(0.0, begins_s - _start_s(container))
-        promised_s = float(stream.duration * stream.time_base) + late_s
+        late_s = (stream.start_time or 0) * unit_s - _start_s(container)
+        promised_s = stream.duration * unit_s + max(0.0, late_s)
     elif name == "matroska,webm":  # counts from its zero, whenever the first packet comes
         if stream.duration:
-            promised_s = float(stream.duration * stream.time_base) - _start_s(container)
+            promised_s = stream.duration * unit_s - _start_s(container)
         elif len(container.streams) == 1:
             promised_s = float(container.duration or 0) / av.time_base - _start_s(container)
     elif part.promised > 1 and container.duration:

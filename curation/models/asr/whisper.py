@@ -122,6 +122,7 @@ class Whisper(Recogniser[WhisperConfig]):
             clips = [resample(clip, SAMPLE_RATE, round(SAMPLE_RATE / speed)) for clip in clips]
         if not self.model.model.is_multilingual:
             language = "en"
+        spoken: list[tuple[str, float | None]]
         spoken = [(language, None)] * len(clips) if language else list(self._identify(clips))
         # Longer clips come alone: a batch does not take them (`longest_s`).
         whole = all(len(clip) <= WINDOW_S * SAMPLE_RATE for clip in clips)
@@ -132,7 +133,7 @@ class Whisper(Recogniser[WhisperConfig]):
             found = decode([clips[index] for index in indices], code)
             for index, (segments, begins_s) in zip(indices, found, strict=True):
                 heard[index] = hypothesis_of(
-                    segments, begins_s, len(clips[index]), *spoken[index], speed
+                    segments, begins_s, len(clips[index]), *spoken[index], speed=speed
                 )
         return [heard[index] for index in range(len(clips))]
 
