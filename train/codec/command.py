@@ -6,6 +6,7 @@ import math
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from safetensors.torch import save_file
@@ -41,6 +42,9 @@ class CodecConfig(Config):
     # Share of the speech whose speakers are only evaluated on; evaluated are so many utterances.
     held_back_share: float = Field(default=0.05, ge=0, lt=1)
     evaluated_utterances: PositiveInt = 16
+    # 2: tokens first, by what can be heard in them, then the decoder alone, half of the steps each.
+    # 1: everything at once, a step twice as dear.
+    phases: Literal[1, 2] = 2
     steps: PositiveInt = 1000
     learning_rate: PositiveFloat = 1e-3
     warmup_share: float = Field(default=0.02, ge=0, lt=1)
@@ -117,6 +121,7 @@ def train_codec(
         out,
         config.keep_checkpoints,
         fresh=start == FRESH,
+        phases=config.phases,
         parts=parts,
         args=_arguments(config, steps, out, bool(len(held))),
         data_collator=collate,
@@ -156,7 +161,8 @@ def _arguments(config: CodecConfig, steps: int, out: Path, evaluate: bool) -> Tr
         max_steps=steps,
         per_device_train_batch_size=config.pieces,
         learning_rate=config.learning_rate,
-        lr_scheduler_type="cosine",
+        lr_scheduler_type="cosine_with_restarts",
+        lr_scheduler_kwargs={"num_cycles": config.phases},
         warmup_steps=math.ceil(config.warmup_share * steps),
         optim="adamw_torch_fused",
         adam_beta2=0.99,
