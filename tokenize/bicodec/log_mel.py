@@ -14,7 +14,7 @@ from gpa.tokenize.bicodec.features import HOP_SAMPLES, frame_count
 
 # 60 dB under a band's share of a clip of unit variance; what is quieter is silence.
 FLOOR = 1e-3
-# Of the natural logarithms of speech, about. Networks learn several times faster from features of
+# Of the natural logarithms of speech, about. Fresh networks learn faster from features of
 # mean 0 and deviation 1.
 MEAN, DEVIATION = -3.0, 2.0
 
