@@ -290,7 +290,7 @@ def arguments(
     return TrainingArguments(
         output_dir=str(out),
         max_steps=steps,
-        lr_scheduler_type="cosine",
+        lr_scheduler_type=options.pop("lr_scheduler_type", "cosine"),
         warmup_steps=math.ceil(warmup_share * steps),
         seed=config.seed,
         eval_strategy="steps" if evaluate else "no",

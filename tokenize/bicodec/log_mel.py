@@ -14,10 +14,16 @@ from gpa.tokenize.bicodec.features import HOP_SAMPLES, frame_count
 
 # 60 dB under a band's share of a clip of unit variance; what is quieter is silence.
 FLOOR = 1e-3
+# Of the natural logarithms of speech, about. Fresh networks learn faster from features of
+# mean 0 and deviation 1.
+MEAN, DEVIATION = -3.0, 2.0
 
 
 class LogMel(nn.Module):
-    """Natural logarithms of mel bands; the window of a frame is centred on its token's samples."""
+    """Logarithms of mel bands, at about mean 0 and deviation 1.
+
+    The window of a frame is centred on its token's samples.
+    """
 
     def __init__(self, config: MelConfig) -> None:
         super().__init__()
@@ -34,4 +40,4 @@ class LogMel(nn.Module):
         padded = nn.utils.rnn.pad_sequence(list(waveforms), batch_first=True)
         padded = F.pad(padded, (lead, max(0, span - lead - longest)))[:, :span]
         mel = mel_spectrogram(padded, self.config, center=False)
-        return torch.log(mel.clamp(min=FLOOR)).transpose(1, 2)
+        return (torch.log(mel.clamp(min=FLOOR)).transpose(1, 2) - MEAN) / DEVIATION

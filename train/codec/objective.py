@@ -6,7 +6,7 @@ There are no discriminators: no adversarial loss and no feature matching.
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt
@@ -18,12 +18,16 @@ from gpa.tokenize.bicodec.audio import magnitudes, mel_bands
 from gpa.tokenize.bicodec.config import MelConfig
 from gpa.tokenize.bicodec.istft import ISTFTGenerator
 from gpa.tokenize.bicodec.network import BiCodecNetwork
+from gpa.tokenize.bicodec.wave_generator import WaveGenerator
 from gpa.tokenize.clips import SAMPLE_RATE
 from gpa.train.codec.codebook import Codebook
 
 # Magnitudes below are all the same silence.
 FLOOR = 1e-3
 MOST_MELS = 100
+
+# What a step trains: tokens and what is heard in them (all but the decoder), or the decoder alone.
+Part = Literal["tokens", "decoder", "all"]
 
 
 class LossConfig(Config):
@@ -37,11 +41,13 @@ class LossConfig(Config):
     frames: NonNegativeFloat = 1.0
     # Distance of the features that the postnet finds again, and of their change in time.
     features: NonNegativeFloat = 1.0
-    change: NonNegativeFloat = 1.0
+    change: NonNegativeFloat = 0.3
     # Distance of what is looked up from its code.
     commitment: NonNegativeFloat = 0.25
+    # How unevenly the latents lie in the codebook's dimensions.
+    spread: NonNegativeFloat = 0.3
     # Steps in which nothing is looked up, until the codebook starts from what there is.
-    continuous_steps: int = Field(default=100, ge=0)
+    continuous_steps: int = Field(default=150, ge=0)
 
 
 class Batch(NamedTuple):
@@ -54,30 +60,72 @@ class Batch(NamedTuple):
 
 
 def losses(
-    network: BiCodecNetwork, batch: Batch, config: LossConfig, codebook: Codebook | None
+    network: BiCodecNetwork,
+    batch: Batch,
+    config: LossConfig,
+    codebook: Codebook | None,
+    part: Part = "all",
 ) -> dict[str, Tensor]:
-    """Each weighted loss of a batch, by name; without a codebook nothing is looked up."""
+    """Each weighted loss of a batch, by name, with gradients for `part` of the network.
+
+    Without a codebook nothing is looked up.
+    """
+    with torch.set_grad_enabled(part != "decoder"):
+        found, rendered = _heard(network, batch, config, codebook)
+    if part == "tokens":
+        return found
+    return found | _spoken(network.decoder, rendered, batch.waveforms, config)
+
+
+def _heard(
+    network: BiCodecNetwork, batch: Batch, config: LossConfig, codebook: Codebook | None
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Losses of what a token means, and what the decoder renders: (batch, channels, tokens)."""
     projected = network.quantizer.in_project(network.encoder(batch.features.transpose(1, 2)))
-    found: dict[str, Tensor] = {}
-    if codebook is not None:
-        codes = codebook.look_up(projected)
-        found["commitment"] = config.commitment * F.mse_loss(projected, codes)
-        # The gradient passes the lookup as if it were not there.
-        projected = projected + (codes - projected).detach()
+    # Without a codebook every direction is a code.
+    codes = codebook.look_up(projected) if codebook else F.normalize(projected.detach(), dim=1)
+    found = {
+        "commitment": config.commitment * F.mse_loss(projected, codes),
+        "spread": config.spread * unevenness(projected),
+    }
+    # The gradient passes the lookup as if it were not there.
+    projected = projected + (codes - projected).detach()
     d_vectors = network.speaker_encoder.straight_through(batch.mel)
     hidden = network.prenet(network.quantizer.out_project(projected), d_vectors)
     heard = network.postnet(hidden, None).transpose(1, 2)
     found["features"] = config.features * F.l1_loss(heard, batch.features)
     found["change"] = config.change * F.l1_loss(heard.diff(dim=1), batch.features.diff(dim=1))
-    features, decoder = hidden + d_vectors[:, :, None], network.decoder
-    target = batch.waveforms[:, : features.shape[2] * decoder.samples_per_token]
+    return found, hidden + d_vectors[:, :, None]
+
+
+def unevenness(latents: Tensor) -> Tensor:
+    """How far the directions of latents (batch, dim, frames) are from all dimensions alike.
+
+    0 for a second moment of identity / dim, up to dim - 1 for a single direction. Left alone, the
+    latents of log-mel frames lie in three dimensions, the loudest, and thousands of codes with them.
+    """
+    dim = latents.shape[1]
+    directions = F.normalize(latents, dim=1).transpose(1, 2).flatten(0, 1)
+    moment = dim * directions.T @ directions / len(directions)
+    return (moment - torch.eye(dim, device=moment.device)).square().sum() / dim
+
+
+def _spoken(
+    decoder: ISTFTGenerator | WaveGenerator,
+    rendered: Tensor,
+    waveforms: Tensor,
+    config: LossConfig,
+) -> dict[str, Tensor]:
+    """Losses of the waveforms that the decoder makes."""
+    found: dict[str, Tensor] = {}
+    target = waveforms[:, : rendered.shape[2] * decoder.samples_per_token]
     if isinstance(decoder, ISTFTGenerator):
-        log_magnitude, phase = decoder.paint(features)
+        log_magnitude, phase = decoder.paint(rendered)
         goal = _log(decoder.analyse(target).abs())
         found["frames"] = config.frames * F.l1_loss(log_magnitude, goal)
         spoken = decoder.overlap(log_magnitude.exp(), phase)
     else:
-        spoken = decoder(features)
+        spoken = decoder(rendered)
     found["mel"], found["stft"] = spectral_losses(spoken, target, config)
     return found
 

@@ -12,6 +12,7 @@ import numpy as np
 import soundfile
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from gpa.tokenize.bicodec import BiCodec
 from gpa.tokenize.bicodec.audio import mel_spectrogram
@@ -22,7 +23,7 @@ from gpa.tokenize.clips import SAMPLE_RATE
 from gpa.tokenize.report import perplexity
 from gpa.train.codec.codebook import Codebook
 from gpa.train.codec.data import Pieces, Speech
-from gpa.train.codec.objective import Batch, LossConfig, losses, spectral_losses
+from gpa.train.codec.objective import Batch, LossConfig, Part, losses, spectral_losses
 from gpa.train.trainer import WholeCheckpoints
 
 SAMPLES = "samples"
@@ -53,6 +54,7 @@ class CodecTrainer(WholeCheckpoints):
         out: Path,
         keep: int,
         fresh: bool,
+        phases: int,
         parts: Mapping[str, Path],
         **options: Any,
     ):
@@ -60,6 +62,7 @@ class CodecTrainer(WholeCheckpoints):
             pieces, out, keep, model=codec.network, eval_dataset=held or None, **options
         )
         self.codec, self.held, self.settings, self.parts = codec, held, settings, parts
+        self.phases = phases
         self.codebook = Codebook(codec.network.quantizer)
         # A codebook that was trained before is looked up in from the first step.
         self.continuous_steps = settings.continuous_steps if fresh else 0
@@ -77,10 +80,21 @@ class CodecTrainer(WholeCheckpoints):
         if step == self.continuous_steps and step > 0:
             self._start_codebook()
         codebook = self.codebook if step >= self.continuous_steps else None
-        parts = losses(self._network(model), self._batch(inputs), self.settings, codebook)
+        part = self._part()
+        if part == "decoder":
+            model.eval()  # No code moves any more.
+        # Batches are too small to normalise by, and a voice must not depend on its neighbours.
+        self._network(model).speaker_encoder.eval()
+        parts = losses(self._network(model), self._batch(inputs), self.settings, codebook, part)
         for name, part in parts.items():
             self._parts[name].append(part.detach())
         return torch.stack(list(parts.values())).sum()
+
+    def _part(self) -> Part:
+        """In two phases, the decoder alone learns in the second half, from tokens that stay."""
+        if self.phases == 1:
+            return "all"
+        return "tokens" if 2 * self.state.global_step < self.args.max_steps else "decoder"
 
     def _network(self, model: nn.Module) -> BiCodecNetwork:
         return self.accelerator.unwrap_model(model)
@@ -102,7 +116,8 @@ class CodecTrainer(WholeCheckpoints):
             numbers = range(first, first + self.args.per_device_train_batch_size)
             inputs = self._prepare_inputs(self.data_collator([self.rows[n] for n in numbers]))
             latents = network.encoder(self._batch(inputs).features.transpose(1, 2))
-            pieces.append(network.quantizer.in_project(latents).transpose(1, 2).flatten(0, 1))
+            projected = F.normalize(network.quantizer.in_project(latents), dim=1)
+            pieces.append(projected.transpose(1, 2).flatten(0, 1))
         self.codebook.start(torch.cat(pieces))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:

@@ -19,9 +19,9 @@ from gpa.tokenize.bicodec.speaker_encoder import FiniteScalarQuantizer
 from gpa.tokenize.weights import SMALL_BICODEC
 from gpa.train.codec import command
 from gpa.train.codec.codebook import Codebook
-from gpa.train.codec.command import FRESH, CodecConfig, train_codec
+from gpa.train.codec.command import FRESH, CodecConfig, begin, train_codec
 from gpa.train.codec.data import split
-from gpa.train.codec.objective import LossConfig, spectral_losses
+from gpa.train.codec.objective import LossConfig, spectral_losses, unevenness
 from gpa.train.metrics import read_metrics
 from gpa.train.trainer import checkpoints
 from tests.curation.curated_out import entry, flac, write_curated
@@ -96,6 +96,14 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(
     assert (out / "model.safetensors").read_bytes() == (
         whole_run / "model.safetensors"
     ).read_bytes()
+
+
+def test_first_the_tokens_are_trained_and_then_the_decoder_alone(whole_run):
+    halfway, end = (BiCodec.load(each).network.state_dict() for each in checkpoints(whole_run))
+    changed = {name.split(".")[0] for name in end if not torch.equal(halfway[name], end[name])}
+    assert changed == {"decoder"}
+    begun = begin(SMALL_BICODEC, 0, fresh=True).network.decoder.state_dict()
+    assert all(torch.equal(halfway[f"decoder.{name}"], begun[name]) for name in begun)
 
 
 def test_checkpoints_and_the_result_are_folders_that_bicodec_loads(whole_run, speech):
@@ -205,6 +213,12 @@ def test_global_codes_in_training_are_those_of_inference_and_pass_gradients():
     torch.testing.assert_close(trained, made.decode(made.encode(latents)))
     trained.sum().backward()
     assert latents.grad.abs().sum() > 0
+
+
+def test_latents_that_use_all_dimensions_alike_are_even_and_collapsed_ones_are_not():
+    frames = torch.randn(2, 8, 4000, generator=torch.Generator().manual_seed(0))
+    assert unevenness(frames) < 0.01
+    assert unevenness(frames[:, :1].expand(-1, 8, -1)) == pytest.approx(7)
 
 
 def test_equal_waveforms_have_no_spectral_loss_and_others_have():
