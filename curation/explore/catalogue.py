@@ -273,7 +273,8 @@ class Catalogue:
     def disputes(self, where: str, most: int = 200) -> list[dict[str, Any]]:
         """The most frequent words that two voters dispute, most frequent first.
 
-        Each with its `count`, and the first `utterances` that have it. Counted over the alignments on which pWER rests, as consensus wrote them down.
+        Each with its `count`, and the first `utterances` that have it. Counted over the alignments on
+        which pWER rests, as consensus wrote them down.
         """
         words = "first, second, heard_first, heard_second"
         found = (
