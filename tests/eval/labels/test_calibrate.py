@@ -185,7 +185,7 @@ def test_wer_is_foretold_by_pwer_and_where_there_are_enough_by_length(tmp_path: 
     for number in range(40):
         key = f"{number}"
         short = number < 20
-        run.append(utterance(key, 0.0, None, end_s=3.0 if short else 9.0))
+        run.append(utterance(key, 0.0, None, seconds=3.0 if short else 9.0))
         known[key] = Judged(key, 2 if short else 1, 20)
     few = [utterance(f"few{n}", 0.12, None) for n in range(3)]
     known |= {each.utterance_id: Judged(each.utterance_id, 3, 10) for each in few}
