@@ -82,13 +82,13 @@ class CodecTrainer(WholeCheckpoints):
         codebook = self.codebook if step >= self.continuous_steps else None
         part = self._part()
         if part == "decoder":
-            model.eval()  # No code moves any more.
+            model.eval()  # no code moves any more
         # Batches are too small to normalise by, and a voice must not depend on its neighbours.
         self._network(model).speaker_encoder.eval()
-        parts = losses(self._network(model), self._batch(inputs), self.settings, codebook, part)
-        for name, part in parts.items():
-            self._parts[name].append(part.detach())
-        return torch.stack(list(parts.values())).sum()
+        found = losses(self._network(model), self._batch(inputs), self.settings, codebook, part)
+        for name, loss in found.items():
+            self._parts[name].append(loss.detach())
+        return torch.stack(list(found.values())).sum()
 
     def _part(self) -> Part:
         """In two phases, the decoder alone learns in the second half, from tokens that stay."""
