@@ -37,7 +37,8 @@ DURATION_TOLERANCE_S = 0.05
 class CuratedShards:
     """All shards of a curated OUT, as partitions of a job that reads them.
 
-    A partition is named after its shard and that one's content, and maps to one row of SHARD_SCHEMA.
+    A partition is named after its shard and that one's content, and maps to one row of
+    SHARD_SCHEMA.
     """
 
     store: Store
@@ -121,16 +122,16 @@ class CuratedUtterance:
 
 def read_curated(curated: str) -> Iterator[CuratedUtterance]:
     """Utterances of all shards of a curated OUT, in their order; raises UserError."""
-    for table in find_shards(curated).partitions.values():
-        (shard,) = table.to_pylist()
-        yield from read_shard(shard["uri"], shard["sha256"])
+    for shard in find_shards(curated).partitions.values():
+        yield from read_shard(shard)
 
 
-def read_shard(uri: str, sha256: str) -> Iterator[CuratedUtterance]:
-    """Utterances of a shard, in its order.
+def read_shard(shard: pa.Table) -> Iterator[CuratedUtterance]:
+    """Utterances of a shard, a row of SHARD_SCHEMA, in its order.
 
     Raises UserError where the shard is gone or has other bytes than were written.
     """
+    uri, sha256 = shard["uri"][0].as_py(), shard["sha256"][0].as_py()
     try:
         with fsspec.open(uri, "rb") as file:
             data = file.read()

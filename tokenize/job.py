@@ -54,12 +54,11 @@ class TokenizeStage(Stage):
         self, partition: str, inputs: Mapping[str, Artifact], attempts: Attempts
     ) -> Artifact:
         """Tokenize one curated shard; raises UserError where the shard itself is damaged."""
-        (shard,) = inputs["curated"].table.to_pylist()
         given: list[str] = []
         done: list[Utterance] = []
         rejects: list[Reject] = []
         audio_s = 0.0
-        utterances = read_shard(shard["uri"], shard["sha256"])
+        utterances = read_shard(inputs["curated"].table)
         for portion in filled(utterances, attrgetter("duration_s"), self.config.portion_s):
             given += (utterance.metadata["utterance_id"] for utterance in portion)
             audio_s += sum(utterance.duration_s for utterance in portion)

@@ -290,7 +290,6 @@ def arguments(
     return TrainingArguments(
         output_dir=str(out),
         max_steps=steps,
-        lr_scheduler_type=options.pop("lr_scheduler_type", "cosine"),
         warmup_steps=math.ceil(warmup_share * steps),
         seed=config.seed,
         eval_strategy="steps" if evaluate else "no",
@@ -305,7 +304,7 @@ def arguments(
         # The rows know where to go on (InOrder); skipping those before would take ever longer.
         ignore_data_skip=True,
         remove_unused_columns=False,
-        **options,
+        **{"lr_scheduler_type": "cosine", **options},
     )
 
 

@@ -69,15 +69,9 @@ class TestSet:
         by_text = self.find_text(about["text"], about["language"])
         if by_text is not None:
             return Match(about["utterance_id"], "text", by_text)
-        by_audio = self._find_audio(utterance) if self.recordings else None
+        sound = heard(utterance) if self.recordings else None
+        by_audio = self._fingerprints.find(*sound) if sound else None
         return Match(about["utterance_id"], "audio", by_audio) if by_audio else None
-
-    def _find_audio(self, utterance: CuratedUtterance) -> str | None:
-        try:
-            samples, rate = utterance.decode()
-        except ValueError:  # it holds no sound that could be a copy
-            return None
-        return self._fingerprints.find(np.ascontiguousarray(samples[0]), rate)
 
     def find_text(self, text: str, language: str) -> str | None:
         """Where the text stands: wholly, or eight words (sixteen characters) of it in a row."""
@@ -92,8 +86,17 @@ class TestSet:
         return next((known[gram] for gram in stretches(text, language) if gram in known), None)
 
 
+def heard(utterance: CuratedUtterance) -> tuple[Waveform, int] | None:
+    """Its samples and their rate; None where it holds no sound that could be a copy."""
+    try:
+        samples, rate = utterance.decode()
+    except ValueError:
+        return None
+    return np.ascontiguousarray(samples[0]), rate
+
+
 def stretches(text: str, language: str) -> Iterator[tuple[str, ...]]:
-    """What tells a text: eight of its words (sixteen characters) in a row, or all of five to seven."""
+    """What tells a text: eight words (sixteen characters) in a row, or all of five to seven."""
     said = units(text, language)
     if len(said) < _SHORTEST:
         return

@@ -6,14 +6,11 @@ large corpus twice is not what a few repeats are worth.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
-
-from gpa.curation.audio import Waveform
 from gpa.curation.curated import CuratedUtterance
-from gpa.curation.export.contamination import stretches
+from gpa.curation.export.contamination import heard, stretches
 from gpa.curation.export.fingerprint import Fingerprints
 
 
@@ -31,13 +28,7 @@ def sharing_words(rows: Iterable[Mapping[str, Any]]) -> set[str]:
 
 def repeats(utterances: Iterable[CuratedUtterance]) -> dict[str, str]:
     """Ids of those that are heard again, re-encoded or cut a little otherwise, and of what."""
-    return Fingerprints.of(_decoded(utterances), speeds=(1.0,)).repeats()
-
-
-def _decoded(utterances: Iterable[CuratedUtterance]) -> Iterator[tuple[str, Waveform, int]]:
-    for each in utterances:
-        try:
-            samples, rate = each.decode()
-        except ValueError:  # it holds no sound that could be a copy
-            continue
-        yield each.metadata["utterance_id"], np.ascontiguousarray(samples[0]), rate
+    clips = (
+        (each.metadata["utterance_id"], *sound) for each in utterances if (sound := heard(each))
+    )
+    return Fingerprints.of(clips, speeds=(1.0,)).repeats()

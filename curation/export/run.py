@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from rich.console import Console
 
 from gpa.curation.curated import CuratedShards, CuratedUtterance, find_shards, read_shard
@@ -45,8 +46,9 @@ def export(
     """Write the utterances for which `where` holds into `out`; returns the books (`export.json`).
 
     `buckets` are the seconds at which NeMo's buckets end but the last; what also stands in the test
-    set below `contamination`, or is heard again where `without_repeats`, is left out and listed. Raises UserError where there are no shards or
-    no test set, the format is not known or has no buckets, or `where` is no condition.
+    set below `contamination`, or is heard again where `without_repeats`, is left out and listed.
+    Raises UserError where there are no shards or no test set, the format is not known or has no
+    buckets, or `where` is no condition.
     """
     if to not in FORMATS:
         raise UserError(f"There is no format {to!r}; there are {', '.join(FORMATS)}.")
@@ -87,7 +89,12 @@ def _export(
     data = Store(f"{store.url}/{DATA}")
     made_of = [to, form.version, *getattr(form, "ends_s", ()), test_set and test_set.identity]
     about: dict[str, dict[str, Any]] = {}
-    for number, (partition, keys) in enumerate(_selected(shards, where, repeated)):
+    wanted = (
+        (partition, keys)
+        for partition, told in _selected(shards, where)
+        if (keys := set(told["utterance_id"].to_pylist()).difference(repeated))
+    )
+    for number, (partition, keys) in enumerate(wanted):
         sha256 = shards.partitions[partition]["sha256"][0].as_py()
         named = digest([*made_of, sha256, sorted(keys)])
         mark = f"{MARKS}/{number:06d}-{named}.json"
@@ -133,25 +140,17 @@ def _list(store: Store, name: str, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _repeats(shards: CuratedShards, where: str | None) -> dict[str, str]:
-    """Of what is selected: ids of utterances that are heard before, and of which they are copies."""
-    selected = dict(_selected(shards, where))
-    compared = sharing_words(
-        row
-        for partition, index in shards.indexes()
-        for row in rows(index.select(["utterance_id", "text", "language"]))
-        if row["utterance_id"] in selected.get(partition, ())
-    )
+    """Of what is selected: ids of utterances that are heard before, and what they are copies of."""
+    columns = ["utterance_id", "text", "language"]
+    wanted = {partition: told.select(columns) for partition, told in _selected(shards, where)}
+    compared = sharing_words(row for told in wanted.values() for row in rows(told))
     return repeats(
         each
-        for partition in selected
-        for each in _read(shards.partitions[partition])
+        for partition, told in wanted.items()
+        if not compared.isdisjoint(told["utterance_id"].to_pylist())
+        for each in read_shard(shards.partitions[partition])
         if each.metadata["utterance_id"] in compared
     )
-
-
-def _read(partition: pa.Table) -> Iterator[CuratedUtterance]:
-    (shard,) = partition.to_pylist()
-    return read_shard(shard["uri"], shard["sha256"])
 
 
 def _taken(
@@ -159,7 +158,7 @@ def _taken(
 ) -> tuple[list[CuratedUtterance], list[Match]]:
     """Of the utterances of a shard that are wanted: those that are exported, and the others."""
     taken, left = [], []
-    for each in _read(partition):
+    for each in read_shard(partition):
         if each.metadata["utterance_id"] in keys:
             match = test_set.match(each) if test_set else None
             if match:
@@ -169,14 +168,13 @@ def _taken(
     return taken, left
 
 
-def _selected(
-    shards: CuratedShards, where: str | None, but: Collection[str] = ()
-) -> Iterator[tuple[str, set[str]]]:
-    """Partitions in their order, each with the ids of what is exported; none without any."""
+def _selected(shards: CuratedShards, where: str | None) -> Iterator[tuple[str, pa.Table]]:
+    """Partitions in their order, each with the rows of its manifest that are exported."""
     for partition, index in shards.indexes():
-        keys = select(index, where) if where else set(index["utterance_id"].to_pylist())
-        if left := keys.difference(but):
-            yield partition, left
+        if where:
+            keys = pa.array(select(index, where), pa.string())
+            index = index.filter(pc.is_in(index["utterance_id"], keys))
+        yield partition, index
 
 
 def _whole(store: Store, mark: str) -> bool:

@@ -48,10 +48,10 @@ class RawFile:
     """A file, a part of one, or a segment, that may be a recording.
 
     `path` is how the corpus names it, `uri` what opens it (`gpa.curation.decoding.places`). `stamp`
-    changes when the file does, so that content need not be hashed again. `claimed` tells that its name, or a manifest, says
-    audio: then failing to be audio is a reject; otherwise it is simply another file. `error`
-    says why it is not opened at all, and `not_read` that this is storage's, which may give it
-    another time. The rest is what a manifest says (`manifest.Entry`).
+    changes when the file does, so that content need not be hashed again. `claimed` tells that its
+    name, or a manifest, says audio: then failing to be audio is a reject; otherwise it is simply
+    another file. `error` says why it is not opened at all, and `not_read` that this is storage's,
+    which may give it another time. The rest is what a manifest says (`manifest.Entry`).
     """
 
     path: str

@@ -28,8 +28,7 @@ def read_utterances(curated: str) -> tuple[list[CuratedUtterance], str]:
     Raises UserError where there are none or a shard is damaged.
     """
     shards = find_shards(curated)
-    rows = [table.to_pylist()[0] for table in shards.partitions.values()]
-    utterances = [each for row in rows for each in read_shard(row["uri"], row["sha256"])]
+    utterances = [each for shard in shards.partitions.values() for each in read_shard(shard)]
     return utterances, hashlib.sha256("".join(sorted(shards.partitions)).encode()).hexdigest()[:16]
 
 
