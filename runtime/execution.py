@@ -1,7 +1,7 @@
 """Runs a stage over partitions on Ray Data: ids go in, counters come out, artifacts stay.
 
-One stage is one job with one fixed pool of actors, each with its model loaded once. What flows
-through Ray are partition ids and a few numbers; audio and tables never enter its object store.
+One stage is one job with one fixed pool of actors, each with its model loaded once, if at all. What
+flows through Ray are partition ids and a few numbers; audio and tables never enter its object store.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Outcome:
     """
 
     partition: str
-    load_s: float  # that its worker took to load its models, at its first partition
+    load_s: float  # that its worker took to load its models, at the first partition that needs them
     wall_s: float
     cpu_s: float
     audio_s: float
@@ -186,17 +186,17 @@ class StageWorker:
                     "recording in it is to blame; give fewer workers more memory each "
                     "(resources.steps in pipelines.yaml), then start the same command again."
                 )
-            if not self._loaded:
-                began_s = _spent_s()
-                stage.load()
-                _hold_torch_to(self._threads)
-                self._loading_s = _spent_s() - began_s
-                self._loaded = True
             with self._artifacts.forgetting_damage():
                 inputs = {
                     name: self._artifacts.read(name, upstream, partition)
                     for name, upstream in self._job.inputs.items()
                 }
+                if not self._loaded and stage.needs_models(inputs):
+                    began_s = _spent_s()
+                    stage.load()
+                    _hold_torch_to(self._threads)
+                    self._loading_s = _spent_s() - began_s
+                    self._loaded = True
                 artifact = stage.process(partition, inputs, attempts)
             self._artifacts.write(stage.name, fingerprint, partition, artifact)
         except MemoryError:

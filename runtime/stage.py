@@ -141,8 +141,12 @@ class Stage(ABC):
         """What the models of this stage are, down to their weights; empty where it has none."""
         return "; ".join(facts.identity for facts in self.models().values())
 
+    def needs_models(self, inputs: Mapping[str, Artifact]) -> bool:
+        """Whether `process` may ask a model about these inputs."""
+        return True
+
     def load(self) -> None:
-        """Load models; called once in every worker, before the first `process`."""
+        """Load models; called once in a worker, before the first `process` that needs them."""
         for adapter in self.adapters().values():
             adapter.load()
 

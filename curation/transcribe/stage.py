@@ -142,6 +142,10 @@ class Transcribe(Stage):
         """The recogniser."""
         return {self.asr_name: self.asr}
 
+    def needs_models(self, inputs: Mapping[str, Artifact]) -> bool:
+        """Not where nothing is said in a language that this ASR hears."""
+        return bool(self._languages(inputs))
+
     def process(
         self, partition: str, inputs: Mapping[str, Artifact], attempts: Attempts
     ) -> Artifact:

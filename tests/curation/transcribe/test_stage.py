@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -22,9 +23,12 @@ from gpa.curation.transcribe.stage import (
     spoken_languages,
     transcribe_stages,
 )
+from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.config import parse
 from gpa.runtime.errors import UserError
+from gpa.runtime.execution import Job, StageWorker
 from gpa.runtime.stage import Artifact, NoAttempts
+from gpa.runtime.storage import Store
 from tests.curation.models.asr.samples import sample_clip
 from tests.tables import recordings
 
@@ -122,6 +126,20 @@ def test_a_language_in_the_manifest_overrides_what_was_identified(identified: Ar
     inputs = {**cuts(utterances, a="zh", b="en"), "hypotheses/base": identified}
     table = tiny.process("p", inputs, NoAttempts()).table.to_pylist()
     assert [row["utterance_id"] for row in table] == ["b-1", "b-2"]
+
+
+def test_a_recogniser_whose_languages_nobody_speaks_is_not_loaded(
+    english_and_mandarin: Artifact, identified: Artifact, tmp_path: Path
+):
+    _, tiny = panel(tiny=TINY)
+    artifacts = ArtifactStore(Store(str(tmp_path)))
+    inputs = {**cuts(english_and_mandarin, a="zh", b="de"), "hypotheses/base": identified}
+    for name, artifact in inputs.items():
+        artifacts.write(name, "fp", "p", artifact)
+    worker = StageWorker(Job(tiny, "fp", dict.fromkeys(tiny.inputs, "fp")), str(tmp_path), "run", 1)
+    assert worker({"partition": ["p"]})["failure"] == [""]
+    assert artifacts.table(tiny.name, "fp", "p").num_rows == 0
+    assert tiny.asr.model is None
 
 
 def test_an_utterance_on_which_the_model_fails_has_its_exception_in_its_row():
