@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -175,9 +175,10 @@ def export(
         Path | None,
         typer.Option(help="Folder of a test set: what also stands there is left out."),
     ] = None,
-    without_repeats: Annotated[
-        bool, typer.Option("--without-repeats", help="Leave out what is heard a second time.")
-    ] = False,
+    repeats: Annotated[
+        Literal["list", "drop"] | None,
+        typer.Option(help="What is heard a second time is listed, or left out, too."),
+    ] = None,
 ) -> None:
     """Write curated utterances in the format of another trainer."""
     with _extra("export"):
@@ -186,7 +187,7 @@ def export(
         ends_s = [float(each) for each in buckets.split(",") if each.strip()]
     except ValueError:
         raise UserError(f"--buckets takes seconds, such as 5,10,20, not {buckets!r}.") from None
-    run_export(curated, to, out, where, console, ends_s, contamination, without_repeats)
+    run_export(curated, to, out, where, console, ends_s, contamination, repeats)
 
 
 @app.command()

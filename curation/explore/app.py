@@ -36,7 +36,7 @@ from gpa.runtime.errors import UserError
 
 PAGE_ROWS = 50
 # Partitions that are read before the first page is served.
-AT_FIRST = 4
+AT_FIRST = 2
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "media-src data:; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'"

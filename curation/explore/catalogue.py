@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +45,15 @@ _SELECT = """
             AS mos,
         {measures}, c.chosen_asr, coalesce(a.text, c.text, '') AS text, u.recording_id,
         r.start_s + u.end_s AS end_s, r.start_s AS recording_start_s,
-        regexp_extract(r.filename, '([^/]+)[.]parquet$', 1) AS partition, c.disputed {heard}
+        regexp_extract(r.filename, '([^/]+)[.]parquet$', 1) AS partition, c.disputed {heard},
+        list_extract($first, list_position($partitions, partition))
+            + row_number() OVER (ORDER BY r.path, r.start_s + u.start_s) AS place
     FROM utterances_of u
     LEFT JOIN recordings_of r USING (recording_id)
     LEFT JOIN quality_of q USING (utterance_id)
     LEFT JOIN consensus_of c USING (utterance_id)
     LEFT JOIN alignment_of a USING (utterance_id)
     {joins}
-    ORDER BY source, start_s
 """
 _SCHEMAS = {
     "recordings": tables.RECORDINGS,
@@ -92,7 +94,6 @@ class Catalogue:
         file = Path(self._folder.name) / "utterances.duckdb"
         self._connection = duckdb.connect(str(file), config={"memory_limit": MEMORY})
         lock(self._connection)
-        self._add([])
         if at_first is None:
             while self.read_on():
                 pass
@@ -107,17 +108,21 @@ class Catalogue:
 
     def read_on(self, most: int = BATCH) -> bool:
         """Read partitions that are new, or of which more is made; whether there are others left."""
-        there = {each: self._files(each) for each in self.run.partitions}
+        there = set(self.run.partitions)
         gone = [each for each in self._read if each not in there]
-        new = [each for each, files in there.items() if self._read.get(each) != files]
-        if gone or new:
-            stale = [each for each in new[:most] if each in self._read]
-            self._add(new[:most], [*gone, *stale])
+        files = ((each, self._files(each)) for each in self.run.partitions)
+        # No further than asked: to look for the files of all takes as long as a page may.
+        new = dict(islice((it for it in files if self._read.get(it[0]) != it[1]), most + 1))
+        left = len(new) > most
+        if left:
+            new.popitem()
+        if gone or new or not self.state:
+            self._add(list(new), [*gone, *(each for each in new if each in self._read)])
             for each in gone:
                 del self._read[each]
-            self._read |= {each: there[each] for each in new[:most]}
+            self._read |= new
             self.state += 1
-        return len(new) > most
+        return left
 
     def follow(self, stop: threading.Event) -> None:
         """Read all there is, and what a run that goes on adds, until it has ended or `stop`.
@@ -154,11 +159,6 @@ class Catalogue:
     def _add(self, partitions: list[str], without: list[str] | None = None) -> None:
         """Put the rows of partitions in place of what was there of those in `without`."""
         rows = self._rows(partitions)
-        places = {each: number for number, each in enumerate(self.run.partitions)}
-        first = [places[each] << 32 for each in rows["partition"].to_pylist()]
-        rows = rows.append_column(
-            "place", pa.array([n + k for k, n in enumerate(first)], pa.int64())
-        )
         with self._connection.cursor() as cursor:
             cursor.register("batch", rows)
             cursor.execute("BEGIN")
@@ -187,7 +187,10 @@ class Catalogue:
             )
             measures = ", ".join(f"q.{name}" for name in tables.MEASURES)
             select = _SELECT.format(heard=heard, joins=joins, measures=measures)
-            return reader.sql(select).to_arrow_table()
+            places = {each: number for number, each in enumerate(self.run.partitions)}
+            first = [places[each] << 32 for each in partitions]
+            asked = {"partitions": partitions, "first": first}
+            return reader.sql(select, params=asked).to_arrow_table()
 
     def _view(
         self,

@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,7 +29,7 @@ from gpa.runtime.storage import Store
 
 # In the folder of an export. Only DATA is the trainer's: readers of Shar take all that lies there.
 DATA, MARKS, BOOKS = "data", "marks", "export.json"
-# What stands in a test set, or is heard again, and was left out: a line each.
+# What stands in a test set and was left out, and what is heard again: a line each.
 CONTAMINATED, REPEATED = "contaminated.jsonl", "repeated.jsonl"
 
 
@@ -41,12 +41,13 @@ def export(
     console: Console,
     buckets: Sequence[float] = (),
     contamination: Path | None = None,
-    without_repeats: bool = False,
+    repeats: Literal["list", "drop"] | None = None,
 ) -> dict[str, Any]:
     """Write the utterances for which `where` holds into `out`; returns the books (`export.json`).
 
     `buckets` are the seconds at which NeMo's buckets end but the last; what also stands in the test
-    set below `contamination`, or is heard again where `without_repeats`, is left out and listed.
+    set below `contamination` is left out and listed; what is heard again is listed, too, where `repeats`
+    says so, and left out where it says "drop".
     Raises UserError where there are no shards or no test set, the format is not known or has no
     buckets, or `where` is no condition.
     """
@@ -61,16 +62,17 @@ def export(
     test_set = read_test_set(contamination) if contamination else None
     store = Store(out)
     with only_run(store):
-        repeated = _repeats(shards, where) if without_repeats else {}
+        repeated = _repeats(shards, where) if repeats else {}
         _list(store, REPEATED, [{"utterance_id": a, "repeats": b} for a, b in repeated.items()])
-        books = _export(shards, to, form, store, where, repeated, test_set)
+        dropped = repeated if repeats == "drop" else {}
+        books = _export(shards, to, form, store, where, dropped, test_set)
         books["repeated"] = len(repeated)
         store.write(BOOKS, json.dumps(books, indent=1).encode())
     of_which = f", {books['contaminated']:,} of them for the test set" if test_set else ""
-    of_which += f", {len(repeated):,} because they are heard before" if without_repeats else ""
+    again = f"{len(repeated):,} of what was selected is heard before ({REPEATED})"
     console.print(
         f"{books['utterances']:,} utterances, {books['seconds'] / 3600:.2f} h, in {store.url}; "
-        f"{books['left_out']:,} left out{of_which}.",
+        f"{books['left_out']:,} left out{of_which}{f'; {again}' if repeats else ''}.",
         markup=False,
         soft_wrap=True,
     )
@@ -83,7 +85,7 @@ def _export(
     form: Format,
     store: Store,
     where: str | None,
-    repeated: Collection[str],
+    dropped: Collection[str],
     test_set: TestSet | None,
 ) -> dict[str, Any]:
     data = Store(f"{store.url}/{DATA}")
@@ -92,7 +94,7 @@ def _export(
     wanted = (
         (partition, keys)
         for partition, told in _selected(shards, where)
-        if (keys := set(told["utterance_id"].to_pylist()).difference(repeated))
+        if (keys := set(told["utterance_id"].to_pylist()).difference(dropped))
     )
     for number, (partition, keys) in enumerate(wanted):
         sha256 = shards.partitions[partition]["sha256"][0].as_py()
@@ -131,7 +133,7 @@ def _export(
 
 
 def _list(store: Store, name: str, rows: Sequence[dict[str, Any]]) -> None:
-    """Write what was left out; without any, a list of before goes."""
+    """Write a list; without any rows, one of before goes."""
     if rows:
         lines = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
         store.write(name, lines.encode())

@@ -117,10 +117,13 @@ def hypothesis_of(
     heard: Any, duration_s: float, language: str | None, word_confidence: bool
 ) -> Hypothesis:
     """NeMo's hypothesis, with words' times where it has them, and as sure as its words or tokens."""
-    words = heard.timestamp["word"] if isinstance(heard.timestamp, dict) else []
+    times = heard.timestamp["word"] if isinstance(heard.timestamp, dict) else []
+    words = [word for word in times if word["word"].strip()]  # two spaces are a word to NeMo
     found = heard.word_confidence if word_confidence else heard.token_confidence
     confidences = [] if found is None else [float(each) for each in found]
-    of_words: Sequence[float | None] = confidences if word_confidence else [None] * len(words)
+    # Around an unknown token NeMo counts words in two ways: then nobody knows whose is whose.
+    known = word_confidence and len(confidences) == len(words)
+    of_words: Sequence[float | None] = confidences if known else [None] * len(words)
     return Hypothesis(
         text=heard.text.strip(),
         words=rising_words(

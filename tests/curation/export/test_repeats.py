@@ -1,9 +1,10 @@
-"""What is heard twice in a corpus is left out the second time, and listed."""
+"""What is heard twice in a corpus is listed, and left out the second time."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from rich.console import Console
@@ -31,7 +32,7 @@ def test_copies_of_real_speech_are_repeats_of_the_first_and_others_are_not(share
     assert found == {name: name.removeprefix("copy of ") for name, *_ in copies}
 
 
-def test_an_export_leaves_out_what_was_heard_before(tmp_path: Path):
+def test_an_export_lists_what_was_heard_before_and_leaves_it_out_where_asked(tmp_path: Path):
     first, other, _ = (each | {"sample_rate": 16000} for each in good_entries())
     first["text"] = NOTICE
     samples, rate = spoken("counting")
@@ -42,16 +43,18 @@ def test_an_export_leaves_out_what_was_heard_before(tmp_path: Path):
     curated = write_curated(tmp_path / "out", [[first, other], [again, same_words]])
     quiet = Console(quiet=True)
 
-    def run(without_repeats: bool) -> dict:
+    def run(repeats: Literal["list", "drop"] | None) -> dict:
         to = str(tmp_path / "to")
-        return export(str(curated), "lhotse", to, None, quiet, (), None, without_repeats)
+        return export(str(curated), "lhotse", to, None, quiet, (), None, repeats)
 
-    books = run(without_repeats=True)
-    assert (books["utterances"], books["left_out"], books["repeated"]) == (3, 1, 1)
-    (line,) = (tmp_path / "to" / "repeated.jsonl").read_text().splitlines()
-    assert json.loads(line) == {
-        "utterance_id": again["utterance_id"],
-        "repeats": first["utterance_id"],
-    }
-    assert run(without_repeats=False)["utterances"] == 4
+    for repeats, exported in (("drop", 3), ("list", 4)):
+        books = run(repeats)
+        counts = (books["utterances"], books["left_out"], books["repeated"])
+        assert counts == (exported, 4 - exported, 1)
+        (line,) = (tmp_path / "to" / "repeated.jsonl").read_text().splitlines()
+        assert json.loads(line) == {
+            "utterance_id": again["utterance_id"],
+            "repeats": first["utterance_id"],
+        }
+    assert run(None)["utterances"] == 4
     assert not (tmp_path / "to" / "repeated.jsonl").exists()

@@ -21,7 +21,7 @@ from gpa.curation.report.audit import audit
 from gpa.curation.report.outputs import open_run
 from gpa.curation.report.write import PAGE, SAMPLES, write_report
 from gpa.runtime.stage import Artifact, Reject
-from tests.curation.report.synthetic import ASRS, Builder
+from tests.curation.report.synthetic import ASRS, Builder, fingerprint
 
 UTTERANCES = 1_000_000
 IN_PARTITION = 1_000
@@ -46,7 +46,10 @@ def write_large(folder: Path, utterances: int) -> None:
                 for r in artifact.rejects
             ]  # fmt: skip
             builder.artifacts.write(
-                stage, "1", name, Artifact(renamed(artifact.table, name), rejects=rejects)
+                stage,
+                fingerprint(stage),
+                name,
+                Artifact(renamed(artifact.table, name), rejects=rejects),
             )
         builder.partitions.append(name)
         builder.corpus += [
