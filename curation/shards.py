@@ -36,6 +36,8 @@ MANIFEST_SCHEMA = pa.schema(
     [*(field for field in SELECTED if field.name != "json"), pa.field("shard", pa.string())]
 )
 
+# What of SELECTED a shard's files are made by.
+READ = ("utterance_id", "kept_version", "json")
 # What of SELECTED is in which shard: rows `first` to before `last` of a partition.
 PLAN_SCHEMA = pa.schema(
     [
@@ -274,18 +276,18 @@ class ShardWriter:
 
     def _write(self, shard: Shard) -> None:
         files: dict[str, bytes] = {}
-        index = []
+        selected = []
         for partition, first, last in shard.parts:
-            selected = self._artifacts.table("packaged", self._selected, partition)
-            audio = self._artifacts.read("utterances", self._utterances, partition).files
-            for row in rows(selected.slice(first, last - first)):
+            table = self._artifacts.table("packaged", self._selected, partition)
+            selected.append(table.replace_schema_metadata(None).slice(first, last - first))
+            audio = self._artifacts.files("utterances", self._utterances, partition)
+            for row in rows(selected[-1].select(READ)):
                 key = row["utterance_id"]
                 files[f"{key}.flac"] = audio[audio_name(key, row)]
-                files[f"{key}.json"] = row.pop("json").encode()
-                index.append({**row, "shard": shard.name})
-        write_shard(
-            self._artifacts.store, shard, files, pa.Table.from_pylist(index, MANIFEST_SCHEMA)
-        )
+                files[f"{key}.json"] = row["json"].encode()
+        index = pa.concat_tables(selected).combine_chunks().drop_columns(["json"])
+        index = index.append_column("shard", pa.repeat(shard.name, len(index)))
+        write_shard(self._artifacts.store, shard, files, index.cast(MANIFEST_SCHEMA))
 
 
 def write_shard(store: Store, shard: Shard, files: Mapping[str, bytes], index: pa.Table) -> None:

@@ -27,13 +27,12 @@ from gpa.runtime.storage import Store
 from gpa.tokenize.job import TokenizeStage
 from gpa.tokenize.licences import consequence
 from gpa.tokenize.report import card, show, totals
-from gpa.tokenize.shards import Provenance, TokenShards, write_index
+from gpa.tokenize.shards import VOCABULARY, Provenance, TokenShards, write_index
 from gpa.tokenize.small import NOTICE
 from gpa.tokenize.vocabulary import Vocabulary
 from gpa.tokenize.weights import TokenizerConfig, on_this_machine, weights_licence
 
 STAGE = "tokens"
-VOCABULARY = "vocabulary"
 REJECTED = "rejected.parquet"
 REPORT = "report.json"
 CARD = "README.md"

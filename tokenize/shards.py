@@ -2,8 +2,8 @@
 
 A shard is one Arrow file, uncompressed, a row an utterance: lists of its ids and codes, and what a
 mixture is chosen by. It is mapped into memory as it lies on the disk, so any utterance is read by
-its number without a header, an index of files or a scan; `datasets`, pyarrow and polars read it,
-too. `index.parquet` has one row a shard, and comes last: where it is, all is there.
+its number without a header, an index of files or a scan; `datasets` and pyarrow read it, too.
+`index.parquet` has one row a shard, and comes last: where it is, all is there.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from gpa.runtime.storage import Store
 from gpa.tokenize.sequences import GLOBAL_TOKENS
 
 INDEX = "index.parquet"
+# The folder of the vocabulary that text was encoded with.
+VOCABULARY = "vocabulary"
 FORMAT = 2
 # Shards mapped at a time; Linux allows a process some 65,000 maps.
 MAPPED_SHARDS = 8192

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.decoders import DecodeStream
+from tokenizers.models import BPE
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen2Tokenizer
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
@@ -180,8 +181,7 @@ class Vocabulary:
         Made of the merges and of what they do to a sentence that meets every rule for pieces,
         since the same rules can be written down in several ways.
         """
-        model = json.loads(self._plain.to_str())["model"]
-        return digest([model["vocab"], model["merges"], self.encode_text(_EVERY_RULE).tolist()])
+        return digest([*self._merges, self.encode_text(_EVERY_RULE).tolist()])
 
     @cached_property
     def digest(self) -> str:
@@ -189,17 +189,23 @@ class Vocabulary:
         return digest({"text": self.text_digest, "structure": asdict(self.structure)})
 
     @cached_property
+    def _merges(self) -> tuple[dict[str, int], list[list[str]]]:
+        """The tokens of text with their ids, and the pairs that were merged into them, in order."""
+        model = json.loads(self.tokenizer.backend_tokenizer.to_str())["model"]
+        text = {token: token_id for token, token_id in model["vocab"].items() if token_id < PAD}
+        return text, model["merges"]
+
+    @cached_property
     def _plain(self) -> Tokenizer:
         """The same merges without a single added token, so that text can only become text."""
-        whole = json.loads(self.tokenizer.backend_tokenizer.to_str())
-        model = whole["model"]
-        text = {token: token_id for token, token_id in model["vocab"].items() if token_id < PAD}
-        plain = whole | {
-            "added_tokens": [],
-            "post_processor": None,
-            "model": {"type": "BPE", "vocab": text, "merges": model["merges"]},
-        }
-        return Tokenizer.from_str(json.dumps(plain))
+        text, merges = self._merges
+        whole, plain = (
+            self.tokenizer.backend_tokenizer,
+            Tokenizer(BPE(text, list(map(tuple, merges)))),
+        )
+        plain.normalizer, plain.pre_tokenizer = whole.normalizer, whole.pre_tokenizer
+        plain.decoder = whole.decoder
+        return plain
 
 
 # Contractions, numbers, blanks, line breaks, marks, scripts, and a letter NFC composes.
@@ -271,9 +277,20 @@ def _recover_merges(ranks: dict[bytes, int]) -> list[tuple[bytes, bytes]]:
 
     A token of rank r was made by joining the two parts that all merges before r leave of it.
     """
-    whole = {token: rank for token, rank in ranks.items() if len(token) > 1}
-    parts = (_apply_merges(token, ranks, before=rank) for token, rank in whole.items())
-    return [(left, right) for left, right in parts]
+    return [_parents(token, ranks, rank) for token, rank in ranks.items() if len(token) > 1]
+
+
+def _parents(token: bytes, ranks: dict[bytes, int], rank: int) -> tuple[bytes, bytes]:
+    """The two parts of a token; merges are applied only where two older tokens join in two ways."""
+    parts = [
+        (left, right)
+        for at in range(1, len(token))
+        if ranks.get(left := token[:at], rank) < rank
+        and ranks.get(right := token[at:], rank) < rank
+    ]
+    if len(parts) > 1:
+        parts = [tuple(_apply_merges(token, ranks, before=rank))]
+    return parts[0]
 
 
 def _apply_merges(token: bytes, ranks: dict[bytes, int], before: int) -> list[bytes]:

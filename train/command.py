@@ -24,7 +24,7 @@ from transformers.trainer_callback import ProgressCallback
 
 from gpa.runtime.config import digest, parse, read_yaml
 from gpa.runtime.errors import UserError
-from gpa.tokenize.shards import TokenShards
+from gpa.tokenize.shards import VOCABULARY, TokenShards
 from gpa.tokenize.vocabulary import VOCABULARY_SIZE, Vocabulary
 from gpa.train.attention import best_attention
 from gpa.train.catalogue import Catalogue, Numbers, numbers_of
@@ -157,7 +157,7 @@ def prepare(
         if folder is not None:
             check_size(size, folder)
 
-    vocabulary = Vocabulary.beside(checkpoint) if checkpoint else Vocabulary.build()
+    vocabulary = Vocabulary.beside(checkpoint or tokens / VOCABULARY)
     if settings.lora and (phase != "sft" or (checkpoint and base_of(checkpoint))):
         raise UserError(
             f"train.phases.{phase}.lora trains adapters of `sft`, beside whole weights; leave it out, "

@@ -164,7 +164,7 @@ class Run:
         tar = self.artifacts.name(name, self.fingerprints[name], partition, ".tar")
         if self.content.get("pruned") and not self.artifacts.store.exists(tar):
             return None
-        return self.artifacts.read(name, self.fingerprints[name], partition).files
+        return self.artifacts.files(name, self.fingerprints[name], partition)
 
     def kept_audio(self, partition: str, utterances: Iterable[str]) -> dict[str, bytes]:
         """FLAC of those utterances of a partition that are in shards, by key."""

@@ -144,7 +144,7 @@ def read_output(out: str, names: Container[str] | None = None) -> Output:
     # opens each once, and none stays that is not needed.
     @lru_cache(maxsize=2)
     def files(name: str, partition: str) -> Mapping[str, bytes]:
-        return artifacts.read(name, named[name], partition).files
+        return artifacts.files(name, named[name], partition)
 
     return Output(
         utterances=tuple(utterances),
