@@ -31,13 +31,21 @@ class Judges:
     @classmethod
     def load(cls, config: JudgesConfig, languages: Iterable[str], section: str) -> Judges:
         """Load those of the languages; raises UserError where `section` has none of one."""
-        judges = {}
-        for language in sorted(languages):
-            if language not in config.judges:
-                raise UserError(f"{section}.judges names no ASR that judges {language!r}; add one.")
-            judges[language] = build_asr(config.judges[language])
-            judges[language].load()
+        judges = load_judges(config.judges, languages, section)
         return cls(judges, load_encoder(config.speakers))
+
+
+def load_judges(
+    sections: Mapping[str, ASRSection], languages: Iterable[str], section: str
+) -> dict[str, ASR]:
+    """Load the ASRs of the languages; raises UserError where `section` has none of one."""
+    judges = {}
+    for language in sorted(languages):
+        if language not in sections:
+            raise UserError(f"{section}.judges names no ASR that judges {language!r}; add one.")
+        judges[language] = build_asr(sections[language])
+        judges[language].load()
+    return judges
 
 
 def hear(judge: ASR, waveform: Waveform, language: str) -> str:

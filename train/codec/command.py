@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers.trainer_callback import ProgressCallback
 
+from gpa.curation.transcribe.stage import ASRSection
 from gpa.runtime.config import Config, digest, parse, read_yaml
 from gpa.tokenize.bicodec import BiCodec
 from gpa.tokenize.bicodec.config import read_config as read_codec_config
@@ -23,6 +24,7 @@ from gpa.train.codec.data import Pieces, Speech, collate, read_utterances, split
 from gpa.train.codec.fresh import fresh_network
 from gpa.train.codec.objective import LossConfig
 from gpa.train.codec.trainer import CodecTrainer, complete
+from gpa.train.judges import load_judges
 from gpa.train.metrics import LossBar, MetricsFile, draw_losses
 from gpa.train.trainer import DataIdentity, arguments, check_identity, last_checkpoint, read_step
 
@@ -54,6 +56,8 @@ class CodecConfig(Config):
     save_every_steps: PositiveInt = 250
     keep_checkpoints: PositiveInt = 2
     losses: LossConfig = LossConfig()
+    # An ASR a language: who listens to what is evaluated; clips of other languages are not heard.
+    judges: dict[str, ASRSection] = {}
 
 
 def read_config(file: Path) -> CodecConfig:
@@ -92,6 +96,7 @@ def train_codec(
     }
     if going_on:
         check_identity(going_on, identity)
+    judged = {each.metadata["language"] for each in held.utterances} & config.judges.keys()
     pieces = Pieces(
         trained,
         steps * config.pieces,
@@ -121,6 +126,7 @@ def train_codec(
         fresh=start == FRESH,
         phases=config.phases,
         parts=parts,
+        judges=load_judges(config.judges, judged, "codec"),
         args=arguments(
             config,
             steps,

@@ -1,7 +1,4 @@
-"""What a codec is trained for: BiCodec's losses (arXiv:2503.01710, section 3.1), as far as they go.
-
-There are no discriminators: no adversarial loss and no feature matching.
-"""
+"""What a codec is trained for: BiCodec's losses (arXiv:2503.01710, section 3.1), and ours."""
 
 from __future__ import annotations
 
@@ -21,6 +18,7 @@ from gpa.tokenize.bicodec.network import BiCodecNetwork
 from gpa.tokenize.bicodec.wave_generator import WaveGenerator
 from gpa.tokenize.clips import SAMPLE_RATE
 from gpa.train.codec.codebook import Codebook
+from gpa.train.codec.discriminators import DiscriminatorConfig, Discriminators
 
 # Magnitudes below are all the same silence.
 FLOOR = 1e-3
@@ -46,6 +44,10 @@ class LossConfig(Config):
     commitment: NonNegativeFloat = 0.25
     # How unevenly the latents lie in the codebook's dimensions.
     spread: NonNegativeFloat = 0.3
+    # How surely discriminators tell what is decoded, and how differently they see it.
+    adversarial: NonNegativeFloat = 0.0
+    matching: NonNegativeFloat = 0.0
+    discriminators: DiscriminatorConfig = DiscriminatorConfig()
     # Steps in which nothing is looked up, until the codebook starts from what there is.
     continuous_steps: int = Field(default=150, ge=0)
 
@@ -65,37 +67,34 @@ def losses(
     config: LossConfig,
     codebook: Codebook | None,
     part: Part = "all",
+    discriminators: Discriminators | None = None,
 ) -> dict[str, Tensor]:
     """Each weighted loss of a batch, by name, with gradients for `part` of the network.
 
-    Without a codebook nothing is looked up.
+    Without a codebook nothing is looked up; discriminators learn a step.
     """
     with torch.set_grad_enabled(part != "decoder"):
-        found, rendered = _heard(network, batch, config, codebook)
-    if part == "tokens":
-        return found
-    return found | _spoken(network.decoder, rendered, batch.waveforms, config)
-
-
-def _heard(
-    network: BiCodecNetwork, batch: Batch, config: LossConfig, codebook: Codebook | None
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Losses of what a token means, and what the decoder renders: (batch, channels, tokens)."""
-    projected = network.quantizer.in_project(network.encoder(batch.features.transpose(1, 2)))
-    # Without a codebook every direction is a code.
-    codes = codebook.look_up(projected) if codebook else F.normalize(projected.detach(), dim=1)
-    found = {
-        "commitment": config.commitment * F.mse_loss(projected, codes),
-        "spread": config.spread * unevenness(projected),
-    }
-    # The gradient passes the lookup as if it were not there.
-    projected = projected + (codes - projected).detach()
-    d_vectors = network.speaker_encoder.straight_through(batch.mel)
-    hidden = network.prenet(network.quantizer.out_project(projected), d_vectors)
-    heard = network.postnet(hidden, None).transpose(1, 2)
-    found["features"] = config.features * F.l1_loss(heard, batch.features)
-    found["change"] = config.change * F.l1_loss(heard.diff(dim=1), batch.features.diff(dim=1))
-    return found, hidden + d_vectors[:, :, None]
+        projected = network.quantizer.in_project(network.encoder(batch.features.transpose(1, 2)))
+        # Without a codebook every direction is a code.
+        codes = codebook.look_up(projected) if codebook else F.normalize(projected.detach(), dim=1)
+        # The gradient passes the lookup as if it were not there.
+        passed = projected + (codes - projected).detach()
+        d_vectors = network.speaker_encoder.straight_through(batch.mel)
+        hidden = network.prenet(network.quantizer.out_project(passed), d_vectors)
+    found: dict[str, Tensor] = {}
+    if part != "decoder":
+        heard = network.postnet(hidden, None).transpose(1, 2)
+        change = F.l1_loss(heard.diff(dim=1), batch.features.diff(dim=1))
+        found |= {
+            "commitment": config.commitment * F.mse_loss(projected, codes),
+            "spread": config.spread * unevenness(projected),
+            "features": config.features * F.l1_loss(heard, batch.features),
+            "change": config.change * change,
+        }
+    if part != "tokens":
+        rendered = hidden + d_vectors[:, :, None]
+        found |= _spoken(network.decoder, rendered, batch.waveforms, config, discriminators)
+    return found
 
 
 def unevenness(latents: Tensor) -> Tensor:
@@ -115,6 +114,7 @@ def _spoken(
     rendered: Tensor,
     waveforms: Tensor,
     config: LossConfig,
+    discriminators: Discriminators | None,
 ) -> dict[str, Tensor]:
     """Losses of the waveforms that the decoder makes."""
     found: dict[str, Tensor] = {}
@@ -127,6 +127,10 @@ def _spoken(
     else:
         spoken = decoder(rendered)
     found["mel"], found["stft"] = spectral_losses(spoken, target, config)
+    if discriminators:
+        discriminators.learn(spoken, target)
+        told, unlike = discriminators.losses(spoken, target)
+        found |= {"adversarial": config.adversarial * told, "matching": config.matching * unlike}
     return found
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import shutil
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
 import torch
+from rapidfuzz.distance import Levenshtein
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gpa.curation.curated import CuratedUtterance
+from gpa.curation.models.protocols import ASR
+from gpa.curation.text.units import units
 from gpa.tokenize.bicodec import BiCodec
 from gpa.tokenize.bicodec.audio import mel_spectrogram
 from gpa.tokenize.bicodec.loading import WAV2VEC2
@@ -23,10 +27,13 @@ from gpa.tokenize.clips import SAMPLE_RATE
 from gpa.tokenize.report import perplexity
 from gpa.train.codec.codebook import Codebook
 from gpa.train.codec.data import Pieces, Speech
+from gpa.train.codec.discriminators import Discriminators
 from gpa.train.codec.objective import Batch, LossConfig, Part, losses, spectral_losses
+from gpa.train.judges import hear
 from gpa.train.trainer import WholeCheckpoints
 
 SAMPLES = "samples"
+DISCRIMINATORS = "discriminators.pt"
 # Pieces that the codebook's first codes are drawn from.
 STARTING_PIECES = 200
 
@@ -38,11 +45,32 @@ def complete(folder: Path, parts: Mapping[str, Path]) -> None:
         (folder / WAV2VEC2).symlink_to(parts["wav2vec2"].resolve())
 
 
+def word_error_rate(
+    utterances: Sequence[CuratedUtterance],
+    spoken: Sequence[Waveform],
+    judges: Mapping[str, ASR],
+) -> float:
+    """What the judges of their languages mishear, over the units of consensus of all texts.
+
+    An utterance without a judge or a text is not heard; NaN where none is.
+    """
+    edits = count = 0
+    for utterance, waveform in zip(utterances, spoken, strict=True):
+        language = utterance.metadata["language"]
+        said = units(utterance.metadata["text"], language)
+        if said and language in judges:
+            heard = hear(judges[language], waveform, language)
+            edits += Levenshtein.distance(said, units(heard, language))
+            count += len(said)
+    return edits / count if count else float("nan")
+
+
 class CodecTrainer(WholeCheckpoints):
     """Trains the network of `codec`; every checkpoint is a folder that BiCodec.load takes.
 
-    `held` are the clips that it is evaluated on: whole, through tokens and back. `parts` are the
-    folders of the codec that training began with.
+    `held` are the clips that it is evaluated on: whole, through tokens and back; where
+    `judges` has an ASR of their language, it listens. `parts` are the folders of the codec that
+    training began with.
     """
 
     def __init__(
@@ -56,16 +84,21 @@ class CodecTrainer(WholeCheckpoints):
         fresh: bool,
         phases: int,
         parts: Mapping[str, Path],
+        judges: Mapping[str, ASR],
         **options: Any,
     ):
         super().__init__(
             pieces, out, keep, model=codec.network, eval_dataset=held or None, **options
         )
         self.codec, self.held, self.settings, self.parts = codec, held, settings, parts
-        self.phases = phases
+        self.phases, self.judges = phases, judges
         self.codebook = Codebook(codec.network.quantizer)
         # A codebook that was trained before is looked up in from the first step.
         self.continuous_steps = settings.continuous_steps if fresh else 0
+        adversarial = settings.adversarial or settings.matching
+        self.discriminators = (
+            Discriminators(settings.discriminators, self.args.device) if adversarial else None
+        )
         self._parts: dict[str, list[Tensor]] = defaultdict(list)
 
     def compute_loss(
@@ -85,9 +118,18 @@ class CodecTrainer(WholeCheckpoints):
             model.eval()  # no code moves any more
         # Batches are too small to normalise by, and a voice must not depend on its neighbours.
         self._network(model).speaker_encoder.eval()
-        found = losses(self._network(model), self._batch(inputs), self.settings, codebook, part)
+        found = losses(
+            self._network(model),
+            self._batch(inputs),
+            self.settings,
+            codebook,
+            part,
+            self.discriminators,
+        )
         for name, loss in found.items():
             self._parts[name].append(loss.detach())
+        if self.discriminators and part != "tokens":
+            self._parts["discriminators"].append(self.discriminators.loss)
         return torch.stack(list(found.values())).sum()
 
     def _part(self) -> Part:
@@ -130,7 +172,7 @@ class CodecTrainer(WholeCheckpoints):
         super().log(logs, start_time)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Mel distance of clips held back, and how the codebook is used; writes samples."""
+        """Mel distance and WER of clips held back, and how the codebook is used; writes samples."""
         self.codec.network.eval()
         clips = [self.held.clip(number) for number in range(len(self.held))]
         tokens = self.codec.encode_prepared(clips)
@@ -149,6 +191,8 @@ class CodecTrainer(WholeCheckpoints):
             "eval_codes_used": int(np.count_nonzero(used)),
             "eval_codes_perplexity": perplexity(used),
         }
+        if self.judges:
+            metrics["eval_wer"] = word_error_rate(self.held.utterances, spoken, self.judges)
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
@@ -164,4 +208,15 @@ class CodecTrainer(WholeCheckpoints):
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         super()._save(output_dir, state_dict)
-        complete(Path(output_dir or self.out), self.parts)
+        folder = Path(output_dir or self.out)
+        complete(folder, self.parts)
+        if self.discriminators:
+            torch.save(self.discriminators.state_dict(), folder / DISCRIMINATORS)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        if self.discriminators:
+            state = torch.load(
+                Path(resume_from_checkpoint) / DISCRIMINATORS, self.args.device, weights_only=True
+            )
+            self.discriminators.load_state_dict(state)

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from gpa.curation.curated import CuratedUtterance
+from gpa.curation.models.protocols import Hypothesis
 from gpa.runtime.errors import UserError
 from gpa.tokenize.bicodec import BiCodec
 from gpa.tokenize.bicodec.config import QuantizerConfig
@@ -22,12 +23,14 @@ from gpa.train.codec.codebook import Codebook
 from gpa.train.codec.command import FRESH, CodecConfig, begin, train_codec
 from gpa.train.codec.data import split
 from gpa.train.codec.objective import LossConfig, spectral_losses, unevenness
+from gpa.train.codec.trainer import word_error_rate
 from gpa.train.metrics import read_metrics
 from gpa.train.trainer import checkpoints
 from tests.curation.curated_out import entry, flac, write_curated
 from tests.models import make_speech
 
-STEPS = 6
+STEPS = 8
+DISCRIMINATORS = {"periods": [2], "windows": [256], "channels": 2, "learning_rate": 1e-2}
 
 
 def short(**changes) -> CodecConfig:
@@ -37,9 +40,15 @@ def short(**changes) -> CodecConfig:
             "pieces": 2,
             "piece_tokens": 10,
             "voice_s": 0.3,
-            "evaluate_every_steps": 3,
-            "save_every_steps": 3,
-            "losses": {"continuous_steps": 2},
+            "evaluate_every_steps": 4,
+            "save_every_steps": 2,
+            "keep_checkpoints": 3,
+            "losses": {
+                "continuous_steps": 2,
+                "adversarial": 1,
+                "matching": 2,
+                "discriminators": DISCRIMINATORS,
+            },
         }
         | changes
     )
@@ -63,43 +72,64 @@ def whole_run(curated, tmp_path_factory) -> Path:
 
 def test_the_loss_falls_and_what_is_held_back_is_measured(whole_run):
     lines = read_metrics(whole_run / "metrics.jsonl")
-    losses = [line["features"] for line in lines if "loss" in line]
-    assert len(losses) == STEPS
-    assert losses[-1] < losses[0]
-    assert [line["step"] for line in lines if "eval_mel_loss" in line] == [3, 6]
+    assert sum("loss" in line for line in lines) == STEPS
+    decoder = [line for line in lines if "mel" in line]
+    assert len(decoder) == STEPS / 2
+    for loss in ("mel", "discriminators"):
+        assert decoder[-1][loss] < decoder[0][loss]
+    assert all(line["adversarial"] > 0 and line["matching"] > 0 for line in decoder)
+    assert [line["step"] for line in lines if "eval_mel_loss" in line] == [4, 8]
     assert (whole_run / "loss.png").is_file()
     assert len([*(whole_run / "samples").glob("*.original.wav")]) == 1
     assert len([*(whole_run / "samples").glob("*.codec.wav")]) == 1
 
 
+class Judge:
+    """An ASR that always writes down the same."""
+
+    def __init__(self, heard: str):
+        self.heard = heard
+
+    def transcribe(self, waveforms, sample_rate, languages):
+        return [Hypothesis(self.heard)]
+
+
 class Kill(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
-        if state.global_step == 4:
+        if state.global_step == 7:
             raise KeyboardInterrupt
 
 
 def test_a_run_that_was_killed_goes_on_to_the_same_weights(
     whole_run, curated, tmp_path, monkeypatch
 ):
+    """Discriminators, too, go on where they stopped."""
     out = tmp_path / "killed"
     run = {"curated": str(curated), "out": out, "steps": STEPS, "start": FRESH}
     with monkeypatch.context() as patched:
         patched.setattr(command, "LossBar", Kill)
         with pytest.raises(KeyboardInterrupt):
             train_codec(short(), **run)
-    with pytest.raises(UserError, match="checkpoint-3 of a run; go on with RESUME=1"):
+    with pytest.raises(UserError, match="checkpoint-6 of a run; go on with RESUME=1"):
         train_codec(short(), **run)
     with pytest.raises(UserError, match="another config"):
         train_codec(short(seed=1), **run, resume=True)
     train_codec(short(), **run, resume=True)
-    assert (out / "metrics.jsonl").read_text() == (whole_run / "metrics.jsonl").read_text()
-    assert (out / "model.safetensors").read_bytes() == (
-        whole_run / "model.safetensors"
-    ).read_bytes()
+    for name in ("metrics.jsonl", "model.safetensors"):
+        assert (out / name).read_bytes() == (whole_run / name).read_bytes()
+
+
+def test_the_word_error_rate_is_of_what_has_a_text_and_a_judge():
+    judges = {"en": Judge("The dog it")}
+    said = [("en", "the dog, it barked"), ("en", ""), ("zh", "一二三")]
+    utterances = [CuratedUtterance({"language": each, "text": text}, b"") for each, text in said]
+    heard = [np.ones(1600, np.float32)] * 3
+    assert word_error_rate(utterances, heard, judges) == 1 / 4
+    assert np.isnan(word_error_rate(utterances[1:], heard[1:], judges))
 
 
 def test_first_the_tokens_are_trained_and_then_the_decoder_alone(whole_run):
-    halfway, end = (BiCodec.load(each).network.state_dict() for each in checkpoints(whole_run))
+    halfway, _, end = (BiCodec.load(each).network.state_dict() for each in checkpoints(whole_run))
     changed = {name.split(".")[0] for name in end if not torch.equal(halfway[name], end[name])}
     assert changed == {"decoder"}
     begun = begin(SMALL_BICODEC, 0, fresh=True).network.decoder.state_dict()
@@ -120,7 +150,7 @@ def test_a_codec_of_the_published_layout_is_trained_by_the_same_code(
     curated, small_folders, tmp_path
 ):
     out = tmp_path / "tuned"
-    config = short(learning_rate=1e-4, evaluate_every_steps=2)
+    config = short(learning_rate=1e-4, evaluate_every_steps=2, losses={})
     train_codec(config, curated=str(curated), out=out, steps=2, start=str(small_folders[0]))
     before, after = (
         BiCodec.load(folder).network.state_dict() for folder in (small_folders[0], out)
