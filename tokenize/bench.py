@@ -49,7 +49,7 @@ def made_up_speech(count: int) -> list[Waveform]:
 
 
 def _measure() -> list[Measurement]:
-    bicodec, glm = load_tokenizers(TokenizerConfig(bicodec=RANDOM))
+    bicodec, glm = load_tokenizers(TokenizerConfig(bicodec=RANDOM, glm=RANDOM))
     shipped = load_bicodec(TokenizerConfig())
     speech = made_up_speech(UTTERANCES)
     hours = sum(map(len, speech)) / CURATED_RATE / HOUR_S

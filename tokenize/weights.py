@@ -23,10 +23,11 @@ from gpa.tokenize.glm import GLMTokenizer
 from gpa.tokenize.glm.tokenizer import RELEASED, find_folder
 from gpa.tokenize.licences import licence_of
 
-# The small BiCodec that is shipped, trained on public-domain and CC BY speech; and networks of
+# The small tokenizers that are shipped, made from public-domain and CC BY speech; and networks of
 # random weights, drawn from a seed, for trying the chain.
 SMALL = "small"
 SMALL_BICODEC = Path(__file__).parent / "bicodec" / "small"
+SMALL_GLM = Path(__file__).parent / "glm" / "small"
 RANDOM = "random"
 # What we need of a repository on the hub: Spark-TTS, GPA and GLM-4-Voice hold more, or less.
 BICODEC_FILES = ("BiCodec/*", "wav2vec2-large-xlsr-53/*")
@@ -37,11 +38,11 @@ class TokenizerConfig(Config):
     """The checkpoints of both tokenizers, and how much they work on at once.
 
     `bicodec` and `glm` are folders in a published layout or names on the hub. "small" is the
-    BiCodec that is shipped; "random" makes a small random one from `seed`, for trying the chain.
+    one that is shipped; "random" makes a small random one from `seed`, for trying the chain.
     """
 
     bicodec: str = SMALL
-    glm: str = RANDOM
+    glm: str = SMALL
     seed: int = 0
     device: Literal["cpu", "cuda"] = "cpu"
     # Bounds memory: seconds of audio, padding included, in one batch of a tokenizer; and so also
@@ -77,7 +78,7 @@ def checkpoint_folders(config: TokenizerConfig) -> tuple[Path, Path]:
     """Local folders of BiCodec and of the GLM tokenizer; raises UserError with the remedy."""
     made = None if config.trained else small.small_tokenizers(user_cache(), config.seed)
     bicodec = made[0] if made and config.bicodec == RANDOM else find_bicodec(config.bicodec)
-    glm = made[1] if made and config.glm == RANDOM else _find(config.glm, GLM_FILES)
+    glm = made[1] if made and config.glm == RANDOM else find_glm(config.glm)
     return bicodec, glm
 
 
@@ -86,9 +87,15 @@ def find_bicodec(name: str) -> Path:
     return SMALL_BICODEC if name == SMALL else _find(name, BICODEC_FILES)
 
 
+def find_glm(name: str) -> Path:
+    """Local folder of a trained GLM tokenizer, as `find_bicodec`."""
+    return SMALL_GLM if name == SMALL else _find(name, GLM_FILES)
+
+
 def weights_licence(name: str) -> str:
-    """The licence of weights as a config names them, found or not."""
-    return licence_of(name, SMALL_BICODEC if name == SMALL else Path(name).expanduser())
+    """The licence of weights as a config names them, found or not; of both where both are shipped."""
+    folders = (SMALL_BICODEC, SMALL_GLM) if name == SMALL else (Path(name).expanduser(),)
+    return " and ".join(dict.fromkeys(licence_of(name, folder) for folder in folders))
 
 
 def on_this_machine(name: str) -> bool:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from gpa.curation.doctor import show_others
 from gpa.tokenize.licences import NOT_SAID, consequence, licence_of
-from gpa.tokenize.weights import SMALL_BICODEC, TokenizerConfig, tokenizer_facts
+from gpa.tokenize.weights import SMALL_BICODEC, SMALL_GLM, TokenizerConfig, tokenizer_facts
 from tests.runs import ROOT
 
 
@@ -37,12 +37,14 @@ def test_a_folder_says_its_own_licence_in_the_head_of_its_card(tmp_path):
     assert licence_of("mine", tmp_path) == NOT_SAID
 
 
-def test_the_shipped_codec_is_free_and_its_card_is_beside_it():
+def test_the_shipped_tokenizers_are_free_and_their_cards_are_beside_them():
     assert licence_of("small", SMALL_BICODEC) == "apache-2.0"
+    assert licence_of("small", SMALL_GLM) == "mit"
     facts = tokenizer_facts(TokenizerConfig())
     assert facts["bicodec"].licence == "apache-2.0"
     assert facts["bicodec"].weights[0].origin == "shipped"
-    assert facts["glm"].model == "small random GLM-4-Voice tokenizer"
+    assert facts["glm"].licence == "mit"
+    assert facts["glm"].weights[0].origin == "shipped"
 
 
 def test_the_doctor_names_the_licence_of_every_tokenizer_and_how_to_get_it(monkeypatch, tmp_path):
@@ -53,6 +55,6 @@ def test_the_doctor_names_the_licence_of_every_tokenizer_and_how_to_get_it(monke
     (spark,) = (line for line in lines if "Spark-TTS" in line)
     assert "CC BY-NC-SA 4.0" in spark
     assert "non-commercial" in spark
-    assert any("apache-2.0; on this machine" in line for line in lines)
+    assert any("apache-2.0 and mit; on this machine" in line for line in lines)
     (tmp_path / "other.yaml").write_text("pipelines: {}\n")
     show_others(tmp_path / "other.yaml", Console(file=printed))

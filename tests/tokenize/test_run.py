@@ -21,6 +21,8 @@ from tests.curation.curated_out import SPOKEN, bad_entries, good_entries, write_
 from tests.in_process import QUIET, gpa, without_ray
 from tests.runs import ROOT
 
+RANDOM = TokenizerConfig(bicodec="random", glm="random")
+
 
 @pytest.fixture(scope="module")
 def curated(tmp_path_factory) -> Path:
@@ -34,7 +36,7 @@ def curated(tmp_path_factory) -> Path:
 def printed_and_out(curated, tmp_path_factory) -> tuple[str, Path]:
     out = tmp_path_factory.mktemp("run") / "tokens"
     with without_ray(run):
-        return gpa("tokenize", "--curated", curated, "--out", out), out
+        return gpa("tokenize", "--curated", curated, "--out", out, "--tokenizer", "random"), out
 
 
 def last_run(out: Path) -> dict:
@@ -104,7 +106,7 @@ def test_a_run_that_was_stopped_makes_only_the_shard_that_is_missing(printed_and
         file.unlink()
     (out / "index.parquet").unlink()
     for cached in (1, 2):  # and the one after it makes none
-        start(curated, out, TokenizerConfig())
+        start(curated, out, RANDOM)
         assert (last_run(out)["cached"], last_run(out)["partitions"]) == (cached, 2)
         assert products(out) == before
 

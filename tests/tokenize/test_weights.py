@@ -71,17 +71,18 @@ def test_other_weights_and_other_settings_have_another_identity(layouts):
 
 def test_random_ones_are_made_from_the_seed_and_say_so(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    config = TokenizerConfig(bicodec="random", seed=1)
+    config = TokenizerConfig(bicodec="random", glm="random", seed=1)
     assert not config.trained
     facts = tokenizer_facts(config)
     assert facts["bicodec"].model == "small random BiCodec"
     assert facts["glm"].model == "small random GLM-4-Voice tokenizer"
-    assert facts != tokenizer_facts(TokenizerConfig(bicodec="random", seed=2))
+    assert facts != tokenizer_facts(TokenizerConfig(bicodec="random", glm="random", seed=2))
 
 
 def test_one_random_tokenizer_is_enough_to_make_tokens_untrained(small_folders):
-    config = TokenizerConfig(bicodec=str(small_folders[0]))
+    config = TokenizerConfig(bicodec=str(small_folders[0]), glm="random")
     assert not config.trained
+    assert TokenizerConfig().trained
     assert TokenizerConfig(bicodec="a/b", glm="c/d").trained
 
 

@@ -1,1 +1,1 @@
-"""Training BiCodec: from a checkpoint or from fresh weights, on curated speech."""
+"""Codecs of curated speech: BiCodec trained, from a checkpoint or from nothing; a small GLM tokenizer."""

@@ -7,6 +7,8 @@ codes and `cluster_size`, the moving mean of how many frames of a batch each cod
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -36,14 +38,7 @@ class Codebook:
     @torch.no_grad()
     def start(self, projected: Tensor) -> None:
         """Begin with k-means of latents (frames, codebook_dim), rounds of it from a random draw."""
-        codes = self.quantizer.codebook.weight
-        codes.copy_(_draw(projected, len(codes)))
-        for _ in range(KMEANS_ROUNDS):
-            tokens = self._nearest(projected)
-            sums, counts = _sums(projected, tokens, len(codes))
-            codes.copy_(
-                torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], codes)
-            )
+        kmeans(self.quantizer.codebook.weight, projected, lambda: self._nearest(projected))
         self.quantizer.cluster_size.zero_()
 
     @torch.no_grad()
@@ -63,6 +58,15 @@ class Codebook:
     def _nearest(self, flat: Tensor) -> Tensor:
         parts = [self.quantizer.similarities(part).argmax(1) for part in flat.split(LOOKUP_FRAMES)]
         return torch.cat(parts)
+
+
+@torch.no_grad()
+def kmeans(codes: Tensor, frames: Tensor, nearest: Callable[[], Tensor]) -> None:
+    """Make codes (codes, dim) centres of frames, by rounds of `nearest`, which looks frames up."""
+    codes.copy_(_draw(frames, len(codes)))
+    for _ in range(KMEANS_ROUNDS):
+        sums, counts = _sums(frames, nearest(), len(codes))
+        codes.copy_(torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], codes))
 
 
 def _draw(frames: Tensor, count: int) -> Tensor:
