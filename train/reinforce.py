@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 from transformers import Qwen3ForCausalLM
 
@@ -257,14 +256,13 @@ def log_probabilities(model: Qwen3ForCausalLM, legal: Legal, batch: Mapping[str,
     labels = batch["labels"][:, 1:]
     supervised = labels != IGNORED
     states, ids = hidden[:, :-1][supervised], labels[supervised]
-    size, head = legal.block.size, model.lm_head.weight
+    head = model.lm_head.weight
     ended = torch.isin(ids, torch.tensor(legal.ends, device=ids.device))
-    choices = torch.where(ended, size, ids - legal.block.offset)
 
-    def of_chunk(states: Tensor, choices: Tensor) -> Tensor:
-        scores = legal.scores(states, head).float()
-        ends = scores[:, size:].logsumexp(dim=1, keepdim=True)
-        return -cross_entropy(torch.cat([scores[:, :size], ends], dim=1), choices, reduction="none")
+    def of_chunk(states: Tensor, ids: Tensor, ended: Tensor) -> Tensor:
+        codes, ends = (scores.float().logsumexp(1) for scores in legal.scores(states, head))
+        code = (states.float() * head[ids].float()).sum(1)
+        return torch.where(ended, ends, code) - torch.logaddexp(codes, ends)
 
-    chunks = zip(states.split(CHUNK_TOKENS), choices.split(CHUNK_TOKENS), strict=True)
+    chunks = zip(*(each.split(CHUNK_TOKENS) for each in (states, ids, ended)), strict=True)
     return torch.cat([checkpoint(of_chunk, *chunk, use_reentrant=False) for chunk in chunks])

@@ -31,11 +31,13 @@ from gpa.train.rewards import Values
 from gpa.train.trainer import checkpoints
 
 HALF_LEARNT_STEPS = 120
-STEPS = 16
+STEPS = 40
+# Rows of prompts a step: about half of the sample corpus.
+ROWS = 4
 ANSWERS = 8
 # The longest transcript of the sample corpus has 44 tokens.
 LONGEST_ANSWER = 48
-LEARNING_RATE = 3e-4
+LEARNING_RATE = 1e-3
 
 
 def reinforced(config: TrainConfig) -> TrainConfig:
@@ -44,7 +46,7 @@ def reinforced(config: TrainConfig) -> TrainConfig:
         update={"steps": {"tiny": STEPS}, "learning_rate": {"tiny": LEARNING_RATE}}
     )
     reinforce = config.reinforce.model_copy(
-        update={"answers": ANSWERS, "asr_tokens": LONGEST_ANSWER}
+        update={"rows_per_step": ROWS, "answers": ANSWERS, "asr_tokens": LONGEST_ANSWER}
     )
     return config.model_copy(
         update={

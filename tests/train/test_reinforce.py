@@ -123,7 +123,8 @@ def test_log_probabilities_are_those_of_the_decoder_that_drew(shards, start, tmp
         with answering(model) as engine, torch.no_grad():
             whole = torch.from_numpy(sequences[-1].ids).long()[None]
             hidden = engine._model.model(input_ids=whole, use_cache=False).last_hidden_state[0]
-            scores = legal.scores(hidden[len(prompt) - 1 : -1], model.lm_head.weight)
+            states = hidden[len(prompt) - 1 : -1]
+            scores = torch.cat(legal.scores(states, model.lm_head.weight), dim=1)
         for row, code in zip(scores.softmax(dim=1), answer, strict=True):
             expected.append(row[code:].sum() if code == TEXT.size else row[code])
     batch = collate([fill_row([sequence], 256, False) for sequence in sequences])

@@ -42,14 +42,13 @@ class Legal:
             return cls(TEXT, (structure.end_content, structure.im_end))
         return cls(SEMANTIC, (structure.im_end,))
 
-    def scores(self, states: Tensor, head: Tensor) -> Tensor:
-        """Scores of the choices (rows, choices) from states (rows, width).
+    def scores(self, states: Tensor, head: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores of the codes (rows, codes) and of the ends (rows, ends) from states (rows, width).
 
         `head` (vocabulary, width) is the model's output layer.
         """
         first = self.block.offset
-        codes = states @ head[first : first + self.block.size].T
-        return torch.cat([codes, states @ head[list(self.ends)].T], dim=1)
+        return states @ head[first : first + self.block.size].T, states @ head[list(self.ends)].T
 
     def ends_with(self, choice: int) -> bool:
         """Whether a choice is the end of its answer."""
@@ -107,7 +106,7 @@ class TransformersEngine:
         answered = torch.empty(len(rows), 0, dtype=torch.long, device=device)
         while rows:
             with torch.inference_mode():
-                scores = legal.scores(self._states(inputs, mask, cache), head)
+                scores = torch.cat(legal.scores(self._states(inputs, mask, cache), head), dim=1)
                 choices = sampler.choose(scores, answered, rows)
                 answered = torch.cat([answered, choices[:, None]], dim=1)
             going_on = []

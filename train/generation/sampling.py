@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import (
     LogitsProcessorList,
     RepetitionPenaltyLogitsProcessor,
@@ -22,6 +23,10 @@ from transformers import (
 )
 
 from gpa.runtime.config import Config
+
+# Choices are drawn a group of so many first, then one of it: sums over 151,643 tokens of text in
+# double precision would cost more than the model.
+GROUPED = 512
 
 # What a row's random numbers come from.
 Seed = int | Sequence[int]
@@ -51,7 +56,8 @@ class Sampler:
         if config.repetition_penalty != 1:
             self._processors.append(RepetitionPenaltyLogitsProcessor(config.repetition_penalty))
         if not self._greedy:
-            self._processors.append(TemperatureLogitsWarper(config.temperature))
+            if config.temperature != 1:
+                self._processors.append(TemperatureLogitsWarper(config.temperature))
             if config.top_k:
                 self._processors.append(TopKLogitsWarper(config.top_k))
             if config.top_p < 1:
@@ -66,8 +72,18 @@ class Sampler:
         scores = self._processors(cast(torch.LongTensor, answered), scores.float())
         if self._greedy:
             return scores.argmax(dim=-1)
-        cumulative = scores.double().softmax(dim=-1).cumsum(dim=-1)
-        drawn = torch.tensor([self._draws[row].random() for row in rows]).double()
-        # Below the last sum, which rounding may leave short of 1, no improbable choice is met.
-        target = drawn.to(scores.device)[:, None] * cumulative[:, -1:]
-        return torch.searchsorted(cumulative, target, right=True)[:, 0]
+        shares = scores.softmax(dim=-1)
+        groups = pad(shares, (0, -shares.shape[-1] % GROUPED)).unflatten(-1, (-1, GROUPED))
+        uniform = torch.tensor(np.array([self._draws[row].random(2) for row in rows]))
+        first, second = uniform.to(scores.device).unbind(dim=1)
+        group = _drawn(groups.sum(dim=-1).double(), first)
+        return group * GROUPED + _drawn(groups[range(len(rows)), group].double(), second)
+
+
+def _drawn(weights: Tensor, uniform: Tensor) -> Tensor:
+    """An index of each row, as probable as its weight; `weights` (rows, choices) are doubles.
+
+    `uniform` (rows,) in [0, 1) is stretched to the last sum, so that nothing of weight 0 is met.
+    """
+    cumulative = weights.cumsum(dim=-1)
+    return torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:], right=True)[:, 0]
