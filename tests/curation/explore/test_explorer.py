@@ -21,6 +21,7 @@ from gpa.curation.explore.verdicts import NAME, Verdicts
 from gpa.curation.report.outputs import open_run
 from gpa.eval.labels.calibrate import read_verdicts
 from tests.curation.conftest import watched
+from tests.curation.report.synthetic import ATTACK, NASTY_PATH
 
 
 @pytest.fixture
@@ -140,6 +141,18 @@ def test_a_person_filters_listens_corrects_and_downloads(page, own: Path):
     with page.expect_download() as download:
         page.locator("#parquet").click()
     assert pq.read_table(download.value.path()).num_rows == rows
+
+
+def test_hostile_text_and_file_names_are_shown_and_never_run(page):
+    page.locator("#where").fill("contains(text, '<script>')")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**where=contains*")
+    page.locator("#table[aria-busy=false]").wait_for()
+    row = page.locator("#table tbody tr", has_text=NASTY_PATH).first
+    assert ATTACK in row.inner_text()
+    row.click()
+    page.wait_for_selector("#card article")
+    assert ATTACK in page.locator("#card").inner_text()
 
 
 def test_an_address_shows_a_colleague_the_same(page, browser):
