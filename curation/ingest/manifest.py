@@ -36,6 +36,7 @@ READ_LATER = ("text", "speaker", "licence")
 DECIDE = frozenset({*PATHS, *LANGUAGES, *TIMES, "channel"})
 # Characters in a field of CSV; the library's own limit is 131,072.
 MOST_CHARACTERS = 2**31 - 1
+MOST_CHANNELS = 2**16
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def _channel(said: Mapping[str, Any], where: str) -> int | None:
     if "channel" not in said:
         return None
     channel = _number(said, "channel", where)
-    if channel != int(channel):
+    if channel != int(channel) or channel >= MOST_CHANNELS:
         raise UserError(f"{where}: `channel` must be a whole number from 0.")
     return int(channel)
 
