@@ -150,7 +150,7 @@ def _channel(said: Mapping[str, Any], where: str) -> int | None:
         return None
     channel = _number(said, "channel", where)
     if channel != int(channel) or channel >= MOST_CHANNELS:
-        raise UserError(f"{where}: `channel` must be a whole number from 0.")
+        raise UserError(f"{where}: `channel` must be a whole number from 0 to {MOST_CHANNELS - 1}.")
     return int(channel)
 
 
