@@ -271,8 +271,9 @@ def arrange(
     in_order = rows(recordings)
     sizes = {named(list(islice(in_order, len(group)))): len(group) for group in groups}
     partitions = Partitions(recordings, sizes)
-    places = pc.index_in(states["recording_id"], recordings["recording_id"], skip_nulls=True)
-    partition = partitions.arranged()["partition"].take(places)
+    places = np.full(len(states), -1)
+    places[order.to_numpy()] = np.arange(len(order))
+    partition = partitions.arranged()["partition"].take(pa.array(places, mask=places < 0))
     column = CORPUS.get_field_index("partition")
     return Corpus(states.set_column(column, CORPUS.field(column), partition), partitions)
 
