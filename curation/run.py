@@ -139,10 +139,15 @@ def _ingest(
     not_read = {uri: reason for why in still_broken.values() for uri, reason in why.items()}
     fingerprint = ingest.probe_stage().fingerprint({"listing": ingest.LISTING_FINGERPRINT})
     whole = [name for name in [*chunks, *alone] if name not in broken and name not in still_broken]
-    probed = pa.concat_tables(
-        [ingest.PROBED.empty_table(), *artifacts.tables("probed", fingerprint, whole)]
+    found = ingest.arrange(
+        files,
+        pa.concat_tables(
+            [ingest.PROBED.empty_table(), *artifacts.tables("probed", fingerprint, whole)]
+        ),
+        not_read,
+        config.ingest,
+        ingest.arranged(artifacts.store),
     )
-    found = ingest.arrange(files, probed, not_read, config.ingest, ingest.arranged(artifacts.store))
     done = artifacts.done("recordings", RECORDINGS_FINGERPRINT, found.partitions)
     artifacts.write_tables(
         "recordings",

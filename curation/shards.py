@@ -115,8 +115,9 @@ def read_plan(store: Store) -> tuple[list[Shard], str]:
     """
     table = read_parquet(store.read(PLAN))
     parts: dict[str, list[tuple[str, int, int]]] = {}
-    for row in rows(table):
-        parts.setdefault(row["shard"], []).append((row["partition"], row["first"], row["last"]))
+    columns = (table[name].to_pylist() for name in PLAN_SCHEMA.names)
+    for shard, partition, first, last in zip(*columns, strict=True):
+        parts.setdefault(shard, []).append((partition, first, last))
     shards = [Shard(name, tuple(each)) for name, each in parts.items()]
     return shards, table.schema.metadata[b"gpa.fingerprint"].decode()
 

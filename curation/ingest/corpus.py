@@ -13,7 +13,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from gpa.curation.decoding.places import open_file
 from gpa.curation.ingest import containers, kaldi
 from gpa.curation.ingest.containers import Member
+from gpa.curation.ingest.files import Files, RawFile
 from gpa.curation.ingest.manifest import (
     SUFFIXES,
     Entry,
@@ -43,34 +44,9 @@ OF_THE_NAME = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 HIDDEN = "it is hidden: its name begins with a dot"
 
 
-@dataclass(frozen=True, slots=True)
-class RawFile:
-    """A file, a part of one, or a segment, that may be a recording.
-
-    `path` is how the corpus names it, `uri` what opens it (`gpa.curation.decoding.places`). `stamp`
-    changes when the file does, so that content need not be hashed again. `claimed` tells that its
-    name, or a manifest, says audio: then failing to be audio is a reject; otherwise it is simply
-    another file. `error` says why it is not opened at all, and `not_read` that this is storage's,
-    which may give it another time. The rest is what a manifest says (`manifest.Entry`).
-    """
-
-    path: str
-    uri: str
-    size: int = 0
-    stamp: str = ""
-    claimed: bool = True
-    error: str | None = None
-    not_read: bool = False
-    language: str | None = None
-    start_s: float = 0.0
-    end_s: float | None = None
-    channel: int | None = None
-    given: str = "{}"
-
-
 def find(
     corpus: str, allow_outside: bool = False, say: Callable[[str], None] = lambda _: None
-) -> list[RawFile]:
+) -> Files:
     """All files of a corpus, sorted by path and, in a file, by time.
 
     `say` is told what of a manifest is kept and not understood. Raises UserError where the corpus
@@ -88,11 +64,11 @@ def find(
                 manifest = f"{root}/{NEMO}"
             else:
                 found = _local_files(Path(root)) if is_local else _remote_files(filesystem, root)
-                return _in_order(_once(_opened(found, filesystem, root, allow_outside)))
+                return Files(_once(_opened(found, filesystem, root, allow_outside)))
         elif _holds_recordings(filesystem, root):
             name = root.rpartition("/")[2]
             found = iter([_named(_manifest_file(name, filesystem, _folder(root), True), name)])
-            return _in_order(_opened(found, filesystem, _folder(root), allow_outside))
+            return Files(_opened(found, filesystem, _folder(root), allow_outside))
         data = None
         if manifest.endswith(f"/{kaldi.WAV}"):
             data = {
@@ -122,16 +98,10 @@ def find(
         )
     shown = corpus if manifest == root else f"{corpus.rstrip('/')}/{NEMO}"
     entries = read_kaldi(data, corpus) if isinstance(data, dict) else read_manifest(data, shown)
-    files = _in_order(_manifest_files(entries, filesystem, manifest, allow_outside))
+    files = Files(_manifest_files(entries, filesystem, manifest, allow_outside))
     if unread := unread_columns(file.given for file in files):
         say(f"Kept in KEY.json as `given`, and read for nothing: {', '.join(unread)}.")
     return files
-
-
-def _in_order(files: Iterator[RawFile]) -> list[RawFile]:
-    return sorted(
-        files, key=lambda each: (each.path, each.start_s, each.end_s or 0, each.channel or 0)
-    )
 
 
 def _local_files(root: Path) -> Iterator[RawFile]:

@@ -36,6 +36,7 @@ READ_LATER = ("text", "speaker", "licence")
 DECIDE = frozenset({*PATHS, *LANGUAGES, *TIMES, "channel"})
 # Characters in a field of CSV; the library's own limit is 131,072.
 MOST_CHARACTERS = 2**31 - 1
+MOST_CHANNELS = 2**16
 
 
 @dataclass(frozen=True)
@@ -148,8 +149,8 @@ def _channel(said: Mapping[str, Any], where: str) -> int | None:
     if "channel" not in said:
         return None
     channel = _number(said, "channel", where)
-    if channel != int(channel):
-        raise UserError(f"{where}: `channel` must be a whole number from 0.")
+    if channel != int(channel) or channel >= MOST_CHANNELS:
+        raise UserError(f"{where}: `channel` must be a whole number from 0 to {MOST_CHANNELS - 1}.")
     return int(channel)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from gpa.curation.ingest.corpus import RawFile
+from gpa.curation.ingest.files import RawFile
 from gpa.runtime.config import Config
 
 # A segment that ends so near the file's end, or behind it, ends where the file does: what names it

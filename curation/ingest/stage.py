@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gpa.curation.audio import DecodeError, opened, probe
-from gpa.curation.ingest.corpus import RawFile
+from gpa.curation.ingest.files import RawFile
 from gpa.curation.ingest.parts import IngestConfig, key_of, of_channel, part, parts
 from gpa.curation.spans import filled
 from gpa.curation.tables import LAYERS, RECORDINGS
@@ -173,12 +173,11 @@ def chunks(files: Sequence[RawFile]) -> dict[str, pa.Table]:
     A chunk ends behind a file whose address hashes to 0 modulo CHUNK_FILES: a file that comes,
     goes or changes leaves all chunks but its own as they are.
     """
-    opened_files = {file.uri: file for file in files if file.error is None}
+    opened_files = {file.uri: (file.size, file.stamp) for file in files if file.error is None}
     found: dict[str, pa.Table] = {}
     chunk: list[dict] = []
     for uri in sorted(opened_files):
-        file = opened_files[uri]
-        chunk.append({"uri": uri, "size": file.size, "stamp": file.stamp})
+        chunk.append(dict(zip(LISTING.names, (uri, *opened_files[uri]), strict=True)))
         if int(digest(uri), 16) % CHUNK_FILES == 0:
             found |= _chunk(chunk)
             chunk = []
@@ -261,18 +260,20 @@ def arrange(
     """
     before = ARRANGED.empty_table() if before is None else before
     decided = table_of(_decided(files, probed, not_read, config, before), DECIDED)
+    del probed  # as `decided` below, of a million files a fifth of a gigabyte
     states = decided.select(CORPUS.names).cast(CORPUS)
     number = pa.array(np.flatnonzero(pc.equal(decided["state"], "recording")))
     found = decided.select(["recording_id", "duration_s"]).take(number)
     groups = regrouped(found, before, config.partition_minutes * 60.0)
     order = number.take(pa.array(chain.from_iterable(groups), pa.int64()))
     recordings = decided.select(RECORDINGS.names).take(order).cast(RECORDINGS)
-    del decided  # of a million files a third of a gigabyte
+    del decided
     in_order = rows(recordings)
     sizes = {named(list(islice(in_order, len(group)))): len(group) for group in groups}
     partitions = Partitions(recordings, sizes)
-    places = pc.index_in(states["recording_id"], recordings["recording_id"], skip_nulls=True)
-    partition = partitions.arranged()["partition"].take(places)
+    places = np.full(len(states), -1)
+    places[order.to_numpy()] = np.arange(len(order))
+    partition = partitions.arranged()["partition"].take(pa.array(places, mask=places < 0))
     column = CORPUS.get_field_index("partition")
     return Corpus(states.set_column(column, CORPUS.field(column), partition), partitions)
 
@@ -285,7 +286,7 @@ def _decided(
     before: pa.Table,
 ) -> Iterator[dict[str, Any]]:
     """The state of every file, and what else of DECIDED is known of it."""
-    places = pc.index_in(pa.array([file.uri for file in files], pa.string()), probed["uri"])
+    places = pc.index_in(pa.array((file.uri for file in files), pa.string()), probed["uri"])
     opened_files = probed.drop_columns(["size", "stamp", "uri"]).take(places)
     was_at = dict(
         zip(*(before[name].to_pylist() for name in ("recording_id", "path")), strict=True)

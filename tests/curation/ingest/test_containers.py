@@ -263,7 +263,7 @@ def test_a_kaldi_folder_is_what_its_tables_say(tmp_path: Path, wavs):
         text="ann-a one two\nann-b three\nann-c four five six\n",
         utt2spk="ann-a ann\nann-b ann\nann-c ann\nann-d ann\n",
     )
-    found = find(folder)
+    found = list(find(folder))
     (piped,) = (file for file in found if file.error)
     assert piped.error.startswith("it is a command, and none is run")
     found.remove(piped)

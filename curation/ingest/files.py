@@ -1,0 +1,93 @@
+"""The files of a corpus, in columns: as objects a million of them would take half a gigabyte."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import overload
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gpa.runtime.stage import rows, table_of
+
+# How they are ordered: by path and, in a file, by time.
+ORDER = ("path", "start_s", "end_s", "channel")
+
+
+@dataclass(frozen=True, slots=True)
+class RawFile:
+    """A file, a part of one, or a segment, that may be a recording.
+
+    `path` is how the corpus names it, `uri` what opens it (`gpa.curation.decoding.places`). `stamp`
+    changes when the file does, so that content need not be hashed again. `claimed` tells that its
+    name, or a manifest, says audio: then failing to be audio is a reject; otherwise it is simply
+    another file. `error` says why it is not opened at all, and `not_read` that this is storage's,
+    which may give it another time. The rest is what a manifest says (`manifest.Entry`).
+    """
+
+    path: str
+    uri: str
+    size: int = 0
+    stamp: str = ""
+    claimed: bool = True
+    error: str | None = None
+    not_read: bool = False
+    language: str | None = None
+    start_s: float = 0.0
+    end_s: float | None = None
+    channel: int | None = None
+    given: str = "{}"
+
+
+# Large strings: all paths together may be longer than the 2 GiB of others.
+FILES = pa.schema(
+    [
+        ("path", pa.large_string()),
+        ("uri", pa.large_string()),
+        ("size", pa.int64()),
+        ("stamp", pa.large_string()),
+        ("claimed", pa.bool_()),
+        ("error", pa.large_string()),
+        ("not_read", pa.bool_()),
+        ("language", pa.large_string()),
+        ("start_s", pa.float64()),
+        ("end_s", pa.float64()),
+        ("channel", pa.int32()),
+        ("given", pa.large_string()),
+    ]
+)
+VALUES = attrgetter(*FILES.names)
+
+
+class Files(Sequence[RawFile]):
+    """Files in ORDER; each is an object only while it is asked for."""
+
+    def __init__(self, files: Iterable[RawFile]):
+        named = (dict(zip(FILES.names, VALUES(file), strict=True)) for file in files)
+        table = table_of(named, FILES)
+        keys = table.select(ORDER)
+        for place, name in enumerate(ORDER[2:], start=2):
+            keys = keys.set_column(place, name, pc.fill_null(table[name], 0))
+        order = pc.sort_indices(keys, [(name, "ascending") for name in ORDER])
+        self._table = table.take(order).combine_chunks()
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __iter__(self) -> Iterator[RawFile]:
+        return (RawFile(**row) for row in rows(self._table))
+
+    @overload
+    def __getitem__(self, place: int) -> RawFile: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[RawFile]: ...
+    def __getitem__(self, place: int | slice) -> RawFile | Sequence[RawFile]:
+        if isinstance(place, slice):
+            return [self[number] for number in range(*place.indices(len(self)))]
+        (row,) = self._table.take([place]).to_pylist()
+        return RawFile(**row)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Files) and self._table.equals(other._table)
