@@ -37,6 +37,8 @@ class PhaseConfig(Config):
     warmup_share: float = Field(default=0.01, ge=0, lt=1)
     weight_decay: float = Field(default=0.1, ge=0)
     beta2: float = Field(default=0.95, gt=0, lt=1)
+    # Adam moves a weight by the learning rate however small its gradients are, down to about this.
+    adam_epsilon: PositiveFloat = 1e-8
     # Of `sft`: train this instead of all weights.
     lora: LoraConfig | None = None
 

@@ -258,6 +258,7 @@ def training_arguments(
         learning_rate=settings.learning_rate[size],
         weight_decay=settings.weight_decay,
         adam_beta2=settings.beta2,
+        adam_epsilon=settings.adam_epsilon,
         use_cpu=not torch.accelerator.is_available(),
         bf16=bf16,
         torch_compile=config.compile,

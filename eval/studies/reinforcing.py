@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from rich.console import Console
 
 from gpa.curation.text.units import units
 from gpa.eval.benchmarks.answers import answer_tokens
-from gpa.eval.benchmarks.datasets import read_sets
+from gpa.eval.benchmarks.datasets import Item, read_sets
 from gpa.eval.metrics import corpus_wer, errors
 from gpa.tokenize.sequences import Task
 from gpa.train.command import Run, build, prepare, read_config
@@ -30,20 +31,28 @@ from gpa.train.reinforce import Measure, ReinforceTrainer
 from gpa.train.rewards import Values
 from gpa.train.trainer import checkpoints
 
-HALF_LEARNT_STEPS = 120
-STEPS = 40
-# Rows of prompts a step: about half of the sample corpus.
-ROWS = 4
-ANSWERS = 8
-# The longest transcript of the sample corpus has 44 tokens.
-LONGEST_ANSWER = 48
+HALF_LEARNT_STEPS = 90
+STEPS = 30
+# Longer ones fit into no row; the 12 others of the sample corpus fit into so many, and each step
+# asks them all.
+LONGEST_S = 7
+ROW_TOKENS = 512
+ROWS = 5
+ANSWERS = 16
+# The longest of their transcripts has 14 tokens.
+LONGEST_ANSWER = 20
 LEARNING_RATE = 1e-3
+ADAM_EPSILON = 1e-5
 
 
 def reinforced(config: TrainConfig) -> TrainConfig:
     """Settings of reinforcement on the data and rows that the model was half taught with."""
     phase = config.phases["pretrain"].model_copy(
-        update={"steps": {"tiny": STEPS}, "learning_rate": {"tiny": LEARNING_RATE}}
+        update={
+            "steps": {"tiny": STEPS},
+            "learning_rate": {"tiny": LEARNING_RATE},
+            "adam_epsilon": ADAM_EPSILON,
+        }
     )
     reinforce = config.reinforce.model_copy(
         update={"rows_per_step": ROWS, "answers": ANSWERS, "asr_tokens": LONGEST_ANSWER}
@@ -71,12 +80,13 @@ def shuffled(measure: Measure, seed: int) -> Measure:
 
 
 def error_rate(checkpoint: Path, tokens: Path) -> float:
-    """Corpus WER in agreement units of greedy recognition of all utterances."""
+    """Corpus WER in agreement units of greedy recognition of the short utterances."""
     settings = {"max_new_tokens": LONGEST_ANSWER}
     config = GenerationConfig.model_validate(dict.fromkeys(("asr", "tts", "vc"), settings))
     model = LanguageModel.load(checkpoint, config)
     counts = []
     for test_set in read_sets("tokens", str(tokens), None, 0):
+        test_set = replace(test_set, items=tuple(filter(_is_short, test_set.items)))
         written = answer_tokens(model, test_set, Console(quiet=True)).texts
         counts += [
             errors(*(units(text, test_set.language) for text in (item.text, written[item.key])))
@@ -85,12 +95,19 @@ def error_rate(checkpoint: Path, tokens: Path) -> float:
     return corpus_wer(counts).value
 
 
+def _is_short(item: Item) -> bool:
+    """Whether an utterance fits into a row."""
+    return item.tokens is not None and len(item.tokens().semantic_tokens) <= 50 * LONGEST_S
+
+
 def study(tokens: Path, out: Path, seeds: Iterable[int]) -> None:
     """Print for each seed WER before and after reinforcement, and after the control.
 
     What lies in `out` already is gone on with.
     """
-    config = read_config(Path("train/by_heart.yaml")).model_copy(update={"keep_checkpoints": 1})
+    config = read_config(Path("train/by_heart.yaml"))
+    batch = config.batches["tiny"].model_copy(update={"row_tokens": ROW_TOKENS})
+    config = config.model_copy(update={"keep_checkpoints": 1, "batches": {"tiny": batch}})
     where = partial(prepare, model="tiny", tokens=tokens, resume=True)
     half = _trained(
         where(config, phase="pretrain", out=out / "half", steps=HALF_LEARNT_STEPS, checkpoint=None)
