@@ -199,10 +199,8 @@ class Vocabulary:
     def _plain(self) -> Tokenizer:
         """The same merges without a single added token, so that text can only become text."""
         text, merges = self._merges
-        whole, plain = (
-            self.tokenizer.backend_tokenizer,
-            Tokenizer(BPE(text, list(map(tuple, merges)))),
-        )
+        pairs = [(left, right) for left, right in merges]
+        whole, plain = self.tokenizer.backend_tokenizer, Tokenizer(BPE(text, pairs))
         plain.normalizer, plain.pre_tokenizer = whole.normalizer, whole.pre_tokenizer
         plain.decoder = whole.decoder
         return plain
@@ -288,9 +286,10 @@ def _parents(token: bytes, ranks: dict[bytes, int], rank: int) -> tuple[bytes, b
         if ranks.get(left := token[:at], rank) < rank
         and ranks.get(right := token[at:], rank) < rank
     ]
-    if len(parts) > 1:
-        parts = [tuple(_apply_merges(token, ranks, before=rank))]
-    return parts[0]
+    if len(parts) == 1:
+        return parts[0]
+    left, right = _apply_merges(token, ranks, before=rank)
+    return left, right
 
 
 def _apply_merges(token: bytes, ranks: dict[bytes, int], before: int) -> list[bytes]:
