@@ -21,7 +21,7 @@ PIP := $(VENV)/bin/pip --disable-pip-version-check install -q -c constraints.txt
 # Two files of tests at a time, in the order in which they are collected.
 PYTEST := $(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup curate doctor verify report tokenize codec train eval bench test test-fast faults lint format
+.PHONY: setup curate doctor verify report tokenize codec train eval demo bench test test-fast faults lint format
 
 setup: $(VENV)/.ready
 
@@ -65,6 +65,17 @@ eval: setup
 	$(GPA) eval --model $(MODEL) --phase $(PHASE) --tokenizer $(TOKENIZER) $(GIVEN_OUT) \
 		$(foreach set,$(SETS),--set "$(set)") $(if $(LIMIT),--limit $(LIMIT)) \
 		$(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
+
+# The chain speaks: the sample corpus by heart, said and converted, heard by the judge. Whatever is
+# done already is not done again.
+DEMO := --config train/demo.yaml
+demo: setup
+	$(GPA) curate --out demo/out
+	$(GPA) codec --curated demo/out --out demo/codec --resume $(DEMO)
+	$(GPA) tokenize --curated demo/out --out demo/tokens --tokenizer demo $(DEMO)
+	$(GPA) train --tokens demo/tokens --out demo/model --resume $(DEMO)
+	$(GPA) eval --checkpoint demo/model --set curated=demo/out --limit 10 --tokenizer demo --out demo $(DEMO)
+	cat demo/eval/tables.md
 
 report: setup
 	$(GPA) report "$(OUT)"

@@ -37,7 +37,7 @@ RULES = {
 
 @dataclass(frozen=True)
 class Figure:
-    """One number of a test set: `metric` is WER, CER or SIM, `estimate` a share, not percent.
+    """One number of a test set: `metric` is WER, CER, SIM or NEARER, `estimate` a share, not percent.
 
     `method` says how it was counted and by whom; `weighted` marks the authors' own weighting,
     which stands beside ours and never for it; `reservations` say why it must not be set beside
@@ -82,17 +82,21 @@ def spoken_figures(
 ) -> list[Figure]:
     """WER or CER by the judge, and similarity, of the audio `KEY.wav` in `folder`, by the items.
 
+    Of conversion also the share that is more like the voice asked for than like the source.
     The language must be one of SPOKEN_LANGUAGES. Raises UserError where audio is missing.
     """
     language = cast(Language, test_set.language)
-    pairs, alike = [], []
+    pairs, alike, nearer = [], [], []
     for item in test_set.items:
         waveform = read_spoken(folder, item.key)
         pairs.append((item.text, hear(judge, waveform, language)))
         if item.voice is None:
             raise ValueError(f"{item.key} has no voice to compare with")
         alike += similarities(encoder, [(waveform, item.voice())])
-    return [
+        if item.audio is not None:
+            (unlike,) = similarities(encoder, [(waveform, item.audio())])
+            nearer.append(float(alike[-1] > unlike))
+    figures = [
         Figure(
             error_metric(language),
             macro_wer(pairs, language),
@@ -100,6 +104,10 @@ def spoken_figures(
         ),
         Figure("SIM", mean(alike), f"cosine to the voice asked for, {encoder.name}"),
     ]
+    if nearer:
+        how = f"of utterances: a higher cosine to the voice asked for than to the source, {encoder.name}"
+        figures.append(Figure("NEARER", mean(nearer), how))
+    return figures
 
 
 def write_spoken(folder: Path, key: str, waveform: Waveform) -> None:

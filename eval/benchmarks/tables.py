@@ -27,7 +27,7 @@ UNTRAINED = (
     "The tokenizers are untrained: figures of synthesis and conversion mean nothing, and "
     "recognition can only know what was learnt by heart."
 )
-_METRICS = {"WER": "WER", "CER": "CER", "SIM": "similarity"}
+_METRICS = {"WER": "WER", "CER": "CER", "SIM": "similarity", "NEARER": "nearer the voice"}
 
 
 @dataclass(frozen=True)

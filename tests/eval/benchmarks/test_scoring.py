@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -53,6 +54,16 @@ def test_speech_that_says_its_text_has_no_errors_and_sounds_like_its_voice(
     assert similarity.metric == "SIM"
     assert 0.7 < similarity.estimate.value <= 1
     assert "judged by whisper wheel:tiny.en" in wer.method
+
+
+@pytest.mark.parametrize(("said", "nearer"), [(0, 1), (1, 0)])
+def test_a_conversion_is_nearer_to_the_voice_asked_for_or_to_its_source(
+    said, nearer, spoken_set, judge, encoder, tmp_path
+):
+    item = replace(spoken_set.items[1], audio=lambda: sample_clip(CLIPS[1]))
+    write_spoken(tmp_path, item.key, sample_clip(CLIPS[said]))
+    *_, found = spoken_figures(replace(spoken_set, items=(item,)), tmp_path, judge, encoder)
+    assert (found.metric, found.estimate.value, found.estimate.count) == ("NEARER", nearer, 1)
 
 
 def test_what_was_not_said_is_all_wrong_and_like_nobody(spoken_set, judge, encoder, tmp_path):
