@@ -201,7 +201,7 @@ class Vocabulary:
         text, merges = self._merges
         whole, plain = (
             self.tokenizer.backend_tokenizer,
-            Tokenizer(BPE(text, list(map(tuple, merges)))),
+            Tokenizer(BPE(text, [(left, right) for left, right in merges])),
         )
         plain.normalizer, plain.pre_tokenizer = whole.normalizer, whole.pre_tokenizer
         plain.decoder = whole.decoder
@@ -289,7 +289,8 @@ def _parents(token: bytes, ranks: dict[bytes, int], rank: int) -> tuple[bytes, b
         and ranks.get(right := token[at:], rank) < rank
     ]
     if len(parts) > 1:
-        parts = [tuple(_apply_merges(token, ranks, before=rank))]
+        left, right = _apply_merges(token, ranks, before=rank)
+        return left, right
     return parts[0]
 
 
