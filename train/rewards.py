@@ -135,11 +135,8 @@ class Rewards:
 
 
 def error_rate(reference: Sequence[str], said: Sequence[str]) -> float:
-    """Edits over the reference's units, at most 1 as in consensus.
-
-    One answer that rambles on would else outweigh all that its group says of the rest.
-    """
-    return min(1.0, Levenshtein.distance(reference, said) / max(1, len(reference)))
+    """Edits over the reference's units; of a reference without any, the units that were said."""
+    return Levenshtein.distance(reference, said) / max(1, len(reference))
 
 
 def advantages(rewards: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -95,8 +95,7 @@ def test_another_codec_than_that_of_the_tokens_is_refused(shards):
 
 
 def test_a_reference_without_units_counts_what_was_said():
-    assert error_rate("", "ab") == 1
-    assert error_rate("a", "abcd") == 1
+    assert error_rate("", "ab") == 2
     assert error_rate("", "") == 0
 
 

@@ -21,13 +21,13 @@ def test_a_clip_is_what_was_cut_out_of_its_recording(output: Output):
 
 def test_the_clips_of_a_partition_are_read_out_of_one_opened_artifact(output: Output, monkeypatch):
     opened = []
-    read = ArtifactStore.read
+    files = ArtifactStore.files
 
     def counted(store: ArtifactStore, *place: str):
         opened.append(place)
-        return read(store, *place)
+        return files(store, *place)
 
-    monkeypatch.setattr(ArtifactStore, "read", counted)
+    monkeypatch.setattr(ArtifactStore, "files", counted)
     for utterance in output.utterances:
         output.clip(utterance, "normalized")
         output.waveform(output.recordings[0])
