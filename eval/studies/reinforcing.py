@@ -3,8 +3,8 @@
 `python -m gpa.eval.studies.reinforcing --tokens TOKENS --out OUT` trains `tiny` on the utterances of
 TOKENS until it knows about half of them by heart (`train/by_heart.yaml`, cut short), goes on by
 reinforcement alone, and beside it by a control: the same rewards, shuffled among the answers of each
-group. Recognition is measured on the same utterances, greedily: it is learning by heart that is
-shown, not speech.
+group. Recognition is measured on the same utterances, drawn as the answers of a step are, and greedily:
+it is learning by heart that is shown, not speech.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ ROWS = 5
 ANSWERS = 16
 # The longest of their transcripts has 14 tokens.
 LONGEST_ANSWER = 20
+# Of each utterance, where what is drawn is measured.
+DRAWS = 8
 LEARNING_RATE = 1e-3
 ADAM_EPSILON = 1e-5
 
@@ -79,11 +81,17 @@ def shuffled(measure: Measure, seed: int) -> Measure:
     return measured
 
 
-def error_rate(checkpoint: Path, tokens: Path) -> float:
-    """Corpus WER in agreement units of greedy recognition of the short utterances."""
-    settings = {"max_new_tokens": LONGEST_ANSWER}
-    config = GenerationConfig.model_validate(dict.fromkeys(("asr", "tts", "vc"), settings))
-    model = LanguageModel.load(checkpoint, config)
+def error_rates(checkpoint: Path, tokens: Path) -> str:
+    """WER of what is drawn and of greedy recognition of the short utterances, as two cells."""
+    drawn = [error_rate(checkpoint, tokens, 1.0, seed) for seed in range(DRAWS)]
+    return f"{np.mean(drawn):.1%} | {error_rate(checkpoint, tokens, 0.0, 0):.1%}"
+
+
+def error_rate(checkpoint: Path, tokens: Path, temperature: float, seed: int) -> float:
+    """Corpus WER in agreement units of recognition of the short utterances."""
+    settings = {"max_new_tokens": LONGEST_ANSWER, "temperature": temperature}
+    tasks = dict.fromkeys(("asr", "tts", "vc"), settings)
+    model = LanguageModel.load(checkpoint, GenerationConfig.model_validate({**tasks, "seed": seed}))
     counts = []
     for test_set in read_sets("tokens", str(tokens), None, 0):
         test_set = replace(test_set, items=tuple(filter(_is_short, test_set.items)))
@@ -112,16 +120,19 @@ def study(tokens: Path, out: Path, seeds: Iterable[int]) -> None:
     half = _trained(
         where(config, phase="pretrain", out=out / "half", steps=HALF_LEARNT_STEPS, checkpoint=None)
     )
-    before = error_rate(half, tokens)
-    print("| seed | half learnt | reinforced | control |\n|---|---|---|---|")
+    before = error_rates(half, tokens)
+    print(
+        "| seed | half learnt, drawn | greedy | reinforced, drawn | greedy | control, drawn | greedy |"
+        "\n|---|---|---|---|---|---|---|"
+    )
     for seed in seeds:
         settings = reinforced(config.model_copy(update={"seed": seed}))
         rates = [before]
         for name, random in (("rewards", None), ("shuffled", seed)):
             folder = out / f"{name}-{seed}"
             run = where(settings, phase="reinforce", out=folder, steps=None, checkpoint=half)
-            rates.append(error_rate(_trained(run, random), tokens))
-        print(f"| {seed} | " + " | ".join(f"{rate:.1%}" for rate in rates) + " |", flush=True)
+            rates.append(error_rates(_trained(run, random), tokens))
+        print(f"| {seed} | {' | '.join(rates)} |", flush=True)
 
 
 def _trained(run: Run, shuffle: int | None = None) -> Path:
