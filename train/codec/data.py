@@ -99,15 +99,24 @@ class Pieces(Dataset):
     """Random pieces of speech, each a function of the seed and its number: a run can be resumed.
 
     `first` is the piece that training begins with. A piece has `tokens` tokens, and `voice_s`
-    seconds of the same utterance say who speaks.
+    seconds of the same utterance say who speaks. Its `factors` is what its frequencies are heard
+    multiplied by, at most `perturbation` from 1.
     """
 
     def __init__(
-        self, speech: Speech, count: int, tokens: int, voice_s: float, seed: int, first: int = 0
+        self,
+        speech: Speech,
+        count: int,
+        tokens: int,
+        voice_s: float,
+        perturbation: float,
+        seed: int,
+        first: int = 0,
     ):
         if not len(speech):
             raise UserError("No curated utterance is left to train the codec on; curate more.")
         self.speech, self.count, self.seed, self.first = speech, count, seed, first
+        self.perturbation = perturbation
         self.samples = tokens * HOP_SAMPLES + FRAME_SAMPLES - HOP_SAMPLES
         self.voice_samples = int(voice_s * SAMPLE_RATE)
         seconds = np.array([utterance.duration_s for utterance in speech.utterances])
@@ -116,7 +125,7 @@ class Pieces(Dataset):
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, number: int) -> dict[str, Waveform]:
+    def __getitem__(self, number: int) -> dict[str, Waveform | np.float32]:
         rng = np.random.default_rng((self.seed, number))
         clip = self.speech.clip(int(rng.choice(len(self.shares), p=self.shares)))
         piece = _cut(clip, self.samples, rng)
@@ -125,6 +134,7 @@ class Pieces(Dataset):
             "waveforms": clip[piece],
             "heard": heard[piece],
             "voices": clip[_cut(clip, self.voice_samples, rng)],
+            "factors": 1 + np.float32(rng.uniform(-self.perturbation, self.perturbation)),
         }
 
 
@@ -134,8 +144,8 @@ def _cut(clip: Waveform, samples: int, rng: np.random.Generator) -> np.ndarray:
     return np.arange(start, start + samples) % len(clip)
 
 
-def collate(pieces: Sequence[Mapping[str, Waveform]]) -> dict[str, torch.Tensor]:
-    """Pieces as tensors (batch, samples)."""
+def collate(pieces: Sequence[Mapping[str, Waveform | np.float32]]) -> dict[str, torch.Tensor]:
+    """Pieces as tensors (batch, samples), and their factors (batch,)."""
     return {
         name: torch.from_numpy(np.stack([piece[name] for piece in pieces])) for name in pieces[0]
     }

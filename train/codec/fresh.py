@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gpa.tokenize.bicodec.config import NetworkConfig
 from gpa.tokenize.bicodec.network import BiCodecNetwork
 from gpa.tokenize.bicodec.perceiver import PerceiverResampler, RMSNorm
 from gpa.tokenize.bicodec.quantizer import SemanticQuantizer
+from gpa.tokenize.bicodec.speaker_encoder import SpeakerEncoder
 from gpa.tokenize.bicodec.vocos import AdaptiveLayerNorm, ConvNeXtBlock, VocosBackbone
 from gpa.tokenize.bicodec.wave_generator import Snake
 from gpa.tokenize.bicodec.weight_norm import WeightNorm
 
-DEVIATION = 0.02
+# About as far apart as what they read of different voices: from latents much closer all tokens of a
+# voice become alike, from latents farther apart each token is the same for all voices.
+LATENTS_STD = 0.25
 
 
 @torch.no_grad()
@@ -29,6 +33,27 @@ def fresh_network(
         for module in network.modules():
             _begin(module)
     return network
+
+
+@torch.no_grad()
+def spread_voices(encoder: SpeakerEncoder, mels: Sequence[Tensor]) -> None:
+    """Let fresh weights tell voices apart, from mel spectrograms (batch, mels, frames) of some.
+
+    What the latents read begins with mean 0 and deviation 1 among frames, and what global tokens
+    are rounded from with mean 0, and deviation 1 among voices.
+    """
+    encoder.eval()
+    reading = encoder.perceiver_sampler.proj_context
+    frames = torch.cat([reading(encoder.speaker_encoder(mel).transpose(1, 2)) for mel in mels])
+    _rescale(reading, frames.mean(dim=(0, 1)), frames.std(dim=(0, 1)))
+    rounding = encoder.quantizer.project_in
+    scalars = torch.cat([rounding(encoder.latents(mel)) for mel in mels])
+    _rescale(rounding, scalars.mean(dim=(0, 1)), scalars.std(dim=0).mean(dim=0))
+
+
+def _rescale(layer: nn.Linear, mean: Tensor, deviation: Tensor) -> None:
+    layer.weight.div_(deviation[:, None])
+    layer.bias.sub_(mean).div_(deviation)
 
 
 def _begin(module: nn.Module) -> None:
@@ -46,7 +71,7 @@ def _begin(module: nn.Module) -> None:
         case SemanticQuantizer():
             module.cluster_size.fill_(0)
         case PerceiverResampler():
-            module.latents.normal_(std=DEVIATION)
+            module.latents.normal_(std=LATENTS_STD)
         case RMSNorm():
             module.gamma.fill_(1)
         case Snake():

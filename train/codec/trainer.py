@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from gpa.curation.text.units import units
 from gpa.tokenize.bicodec import BiCodec
 from gpa.tokenize.bicodec.audio import mel_spectrogram
 from gpa.tokenize.bicodec.loading import WAV2VEC2
+from gpa.tokenize.bicodec.log_mel import LogMel
 from gpa.tokenize.bicodec.model import Waveform
 from gpa.tokenize.bicodec.network import BiCodecNetwork
 from gpa.tokenize.clips import SAMPLE_RATE
@@ -28,7 +29,9 @@ from gpa.tokenize.report import perplexity
 from gpa.train.codec.codebook import Codebook
 from gpa.train.codec.data import Pieces, Speech
 from gpa.train.codec.discriminators import Discriminators
+from gpa.train.codec.fresh import spread_voices
 from gpa.train.codec.objective import Batch, LossConfig, Part, losses, spectral_losses
+from gpa.train.codec.vocal_tract import perturb
 from gpa.train.judges import hear
 from gpa.train.trainer import WholeCheckpoints
 
@@ -93,6 +96,7 @@ class CodecTrainer(WholeCheckpoints):
         self.codec, self.held, self.settings, self.parts = codec, held, settings, parts
         self.phases, self.judges = phases, judges
         self.codebook = Codebook(codec.network.quantizer)
+        self.fresh = fresh
         # A codebook that was trained before is looked up in from the first step.
         self.continuous_steps = settings.continuous_steps if fresh else 0
         adversarial = settings.adversarial or settings.matching
@@ -110,6 +114,9 @@ class CodecTrainer(WholeCheckpoints):
     ) -> Tensor:
         """The sum of all losses of a batch of pieces."""
         step = self.state.global_step
+        if self.fresh and step == 0:
+            voices = (batch.mel for batch in self._starting_batches())
+            spread_voices(self.codec.network.speaker_encoder, list(voices))
         if step == self.continuous_steps and step > 0:
             self._start_codebook()
         codebook = self.codebook if step >= self.continuous_steps else None
@@ -144,20 +151,25 @@ class CodecTrainer(WholeCheckpoints):
     @torch.no_grad()
     def _batch(self, inputs: dict[str, Tensor]) -> Batch:
         mel_params = self.codec.config.audio_tokenizer.mel_params
-        return Batch(
-            inputs["waveforms"],
-            self.codec.features(list(inputs["heard"])),
-            mel_spectrogram(inputs["voices"], mel_params),
-        )
+        extractor = self.codec.features
+        features = heard = extractor(list(inputs["heard"]))
+        if isinstance(extractor, LogMel):
+            heard = perturb(features, inputs["factors"], extractor.config)
+        voices = mel_spectrogram(inputs["voices"], mel_params)
+        return Batch(inputs["waveforms"], features, heard, voices)
+
+    def _starting_batches(self) -> Iterator[Batch]:
+        """Pieces beyond those of the run."""
+        count, size = len(self.rows), self.args.per_device_train_batch_size
+        for first in range(count, count + STARTING_PIECES, size):
+            pieces = [self.rows[number] for number in range(first, first + size)]
+            yield self._batch(self._prepare_inputs(self.data_collator(pieces)))
 
     @torch.no_grad()
     def _start_codebook(self) -> None:
-        """From pieces beyond those of the run."""
-        network, count, pieces = self.codec.network, len(self.rows), []
-        for first in range(count, count + STARTING_PIECES, self.args.per_device_train_batch_size):
-            numbers = range(first, first + self.args.per_device_train_batch_size)
-            inputs = self._prepare_inputs(self.data_collator([self.rows[n] for n in numbers]))
-            latents = network.encoder(self._batch(inputs).features.transpose(1, 2))
+        network, pieces = self.codec.network, []
+        for batch in self._starting_batches():
+            latents = network.encoder(batch.heard.transpose(1, 2))
             projected = F.normalize(network.quantizer.in_project(latents), dim=1)
             pieces.append(projected.transpose(1, 2).flatten(0, 1))
         self.codebook.start(torch.cat(pieces))
