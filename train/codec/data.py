@@ -8,6 +8,7 @@ from functools import lru_cache
 from itertools import groupby
 
 import numpy as np
+import scipy.signal
 import torch
 from torch.utils.data import Dataset
 
@@ -99,8 +100,9 @@ class Pieces(Dataset):
     """Random pieces of speech, each a function of the seed and its number: a run can be resumed.
 
     `first` is the piece that training begins with. A piece has `tokens` tokens, and `voice_s`
-    seconds of the same utterance say who speaks. Its `factors` is what its frequencies are heard
-    multiplied by, at most `perturbation` from 1.
+    seconds of the same utterance say who speaks. All are played at another speed, at most
+    `perturbation` from 1 and seldom far from it: other voices than there are. `factors` is what
+    the piece's frequencies are heard multiplied by, at most as far.
     """
 
     def __init__(
@@ -128,20 +130,23 @@ class Pieces(Dataset):
     def __getitem__(self, number: int) -> dict[str, Waveform | np.float32]:
         rng = np.random.default_rng((self.seed, number))
         clip = self.speech.clip(int(rng.choice(len(self.shares), p=self.shares)))
-        piece = _cut(clip, self.samples, rng)
-        heard = standardize(clip)
+        speed = 1 + self.perturbation * rng.triangular(-1, 0, 1)
+        both = np.stack([clip, standardize(clip)])
+        waveform, heard = _cut(both, self.samples, speed, rng)
         return {
-            "waveforms": clip[piece],
-            "heard": heard[piece],
-            "voices": clip[_cut(clip, self.voice_samples, rng)],
+            "waveforms": waveform,
+            "heard": heard,
+            "voices": _cut(clip, self.voice_samples, speed, rng),
             "factors": 1 + np.float32(rng.uniform(-self.perturbation, self.perturbation)),
         }
 
 
-def _cut(clip: Waveform, samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Numbers of the samples of a random piece; a shorter clip is repeated."""
-    start = rng.integers(0, max(1, len(clip) - samples + 1))
-    return np.arange(start, start + samples) % len(clip)
+def _cut(clip: Waveform, samples: int, speed: float, rng: np.random.Generator) -> Waveform:
+    """A random piece of a clip (..., any samples) at a speed; a shorter clip is repeated."""
+    taken, there = round(samples * speed), clip.shape[-1]
+    start = rng.integers(0, max(1, there - taken + 1))
+    piece = np.take(clip, np.arange(start, start + taken), axis=-1, mode="wrap")
+    return scipy.signal.resample(piece, samples, axis=-1)
 
 
 def collate(pieces: Sequence[Mapping[str, Waveform | np.float32]]) -> dict[str, torch.Tensor]:
