@@ -52,9 +52,6 @@ class CodecConfig(Config):
     pieces: PositiveInt = 8
     piece_tokens: PositiveInt = 50
     voice_s: PositiveFloat = 1.5
-    # Pieces are played faster or slower by up to this share, as other voices, and log-mel features
-    # hear their frequencies off by as much: who speaks is left to the global tokens.
-    perturbation: float = Field(default=0.15, ge=0, lt=1)
     evaluate_every_steps: PositiveInt = 500
     save_every_steps: PositiveInt = 250
     keep_checkpoints: PositiveInt = 2
@@ -105,7 +102,6 @@ def train_codec(
         steps * config.pieces,
         config.piece_tokens,
         config.voice_s,
-        config.perturbation,
         config.seed,
         read_step(going_on) * config.pieces if going_on else 0,
     )

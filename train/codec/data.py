@@ -8,7 +8,6 @@ from functools import lru_cache
 from itertools import groupby
 
 import numpy as np
-import scipy.signal
 import torch
 from torch.utils.data import Dataset
 
@@ -100,25 +99,15 @@ class Pieces(Dataset):
     """Random pieces of speech, each a function of the seed and its number: a run can be resumed.
 
     `first` is the piece that training begins with. A piece has `tokens` tokens, and `voice_s`
-    seconds of the same utterance say who speaks. All are played at another speed, at most
-    `perturbation` from 1 and seldom far from it: other voices than there are. `factors` is what
-    the piece's frequencies are heard multiplied by, at most as far.
+    seconds of the same utterance say who speaks.
     """
 
     def __init__(
-        self,
-        speech: Speech,
-        count: int,
-        tokens: int,
-        voice_s: float,
-        perturbation: float,
-        seed: int,
-        first: int = 0,
+        self, speech: Speech, count: int, tokens: int, voice_s: float, seed: int, first: int = 0
     ):
         if not len(speech):
             raise UserError("No curated utterance is left to train the codec on; curate more.")
         self.speech, self.count, self.seed, self.first = speech, count, seed, first
-        self.perturbation = perturbation
         self.samples = tokens * HOP_SAMPLES + FRAME_SAMPLES - HOP_SAMPLES
         self.voice_samples = int(voice_s * SAMPLE_RATE)
         seconds = np.array([utterance.duration_s for utterance in speech.utterances])
@@ -127,30 +116,26 @@ class Pieces(Dataset):
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, number: int) -> dict[str, Waveform | np.float32]:
+    def __getitem__(self, number: int) -> dict[str, Waveform]:
         rng = np.random.default_rng((self.seed, number))
         clip = self.speech.clip(int(rng.choice(len(self.shares), p=self.shares)))
-        speed = 1 + self.perturbation * rng.triangular(-1, 0, 1)
-        both = np.stack([clip, standardize(clip)])
-        waveform, heard = _cut(both, self.samples, speed, rng)
+        piece = _cut(clip, self.samples, rng)
+        heard = standardize(clip)
         return {
-            "waveforms": waveform,
-            "heard": heard,
-            "voices": _cut(clip, self.voice_samples, speed, rng),
-            "factors": 1 + np.float32(rng.uniform(-self.perturbation, self.perturbation)),
+            "waveforms": clip[piece],
+            "heard": heard[piece],
+            "voices": clip[_cut(clip, self.voice_samples, rng)],
         }
 
 
-def _cut(clip: Waveform, samples: int, speed: float, rng: np.random.Generator) -> Waveform:
-    """A random piece of a clip (..., any samples) at a speed; a shorter clip is repeated."""
-    taken, there = round(samples * speed), clip.shape[-1]
-    start = rng.integers(0, max(1, there - taken + 1))
-    piece = np.take(clip, np.arange(start, start + taken), axis=-1, mode="wrap")
-    return scipy.signal.resample(piece, samples, axis=-1)
+def _cut(clip: Waveform, samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Numbers of the samples of a random piece; a shorter clip is repeated."""
+    start = rng.integers(0, max(1, len(clip) - samples + 1))
+    return np.arange(start, start + samples) % len(clip)
 
 
-def collate(pieces: Sequence[Mapping[str, Waveform | np.float32]]) -> dict[str, torch.Tensor]:
-    """Pieces as tensors (batch, samples), and their factors (batch,)."""
+def collate(pieces: Sequence[Mapping[str, Waveform]]) -> dict[str, torch.Tensor]:
+    """Pieces as tensors (batch, samples)."""
     return {
         name: torch.from_numpy(np.stack([piece[name] for piece in pieces])) for name in pieces[0]
     }

@@ -53,12 +53,11 @@ class LossConfig(Config):
 
 
 class Batch(NamedTuple):
-    """Pieces of speech: `waveforms` (batch, samples), their `features` (batch, tokens, channels),
-    `heard`, the same from perturbed voices, and who speaks, `mel` (batch, mels, frames)."""
+    """Pieces of speech: `waveforms` (batch, samples), what is heard of them (`features`, shape
+    (batch, tokens, channels)), and who speaks, `mel` (batch, mels, frames)."""
 
     waveforms: Tensor
     features: Tensor
-    heard: Tensor
     mel: Tensor
 
 
@@ -75,7 +74,7 @@ def losses(
     Without a codebook nothing is looked up; discriminators learn a step.
     """
     with torch.set_grad_enabled(part != "decoder"):
-        projected = network.quantizer.in_project(network.encoder(batch.heard.transpose(1, 2)))
+        projected = network.quantizer.in_project(network.encoder(batch.features.transpose(1, 2)))
         # Without a codebook every direction is a code.
         codes = codebook.look_up(projected) if codebook else F.normalize(projected.detach(), dim=1)
         # The gradient passes the lookup as if it were not there.

@@ -21,7 +21,6 @@ from gpa.curation.text.units import units
 from gpa.tokenize.bicodec import BiCodec
 from gpa.tokenize.bicodec.audio import mel_spectrogram
 from gpa.tokenize.bicodec.loading import WAV2VEC2
-from gpa.tokenize.bicodec.log_mel import LogMel
 from gpa.tokenize.bicodec.model import Waveform
 from gpa.tokenize.bicodec.network import BiCodecNetwork
 from gpa.tokenize.clips import SAMPLE_RATE
@@ -31,7 +30,6 @@ from gpa.train.codec.data import Pieces, Speech
 from gpa.train.codec.discriminators import Discriminators
 from gpa.train.codec.fresh import spread_voices
 from gpa.train.codec.objective import Batch, LossConfig, Part, losses, spectral_losses
-from gpa.train.codec.vocal_tract import perturb
 from gpa.train.judges import hear
 from gpa.train.trainer import WholeCheckpoints
 
@@ -151,12 +149,11 @@ class CodecTrainer(WholeCheckpoints):
     @torch.no_grad()
     def _batch(self, inputs: dict[str, Tensor]) -> Batch:
         mel_params = self.codec.config.audio_tokenizer.mel_params
-        extractor = self.codec.features
-        features = heard = extractor(list(inputs["heard"]))
-        if isinstance(extractor, LogMel):
-            heard = perturb(features, inputs["factors"], extractor.config)
-        voices = mel_spectrogram(inputs["voices"], mel_params)
-        return Batch(inputs["waveforms"], features, heard, voices)
+        return Batch(
+            inputs["waveforms"],
+            self.codec.features(list(inputs["heard"])),
+            mel_spectrogram(inputs["voices"], mel_params),
+        )
 
     def _starting_batches(self) -> Iterator[Batch]:
         """Pieces beyond those of the run."""
@@ -169,7 +166,7 @@ class CodecTrainer(WholeCheckpoints):
     def _start_codebook(self) -> None:
         network, pieces = self.codec.network, []
         for batch in self._starting_batches():
-            latents = network.encoder(batch.heard.transpose(1, 2))
+            latents = network.encoder(batch.features.transpose(1, 2))
             projected = F.normalize(network.quantizer.in_project(latents), dim=1)
             pieces.append(projected.transpose(1, 2).flatten(0, 1))
         self.codebook.start(torch.cat(pieces))
