@@ -78,13 +78,13 @@ def curate(corpus_url: str, out: str, name: str, config: PipelineConfig, console
             }
             run.content["fingerprints"] = named
             planned = waves(artifacts, stages, named, seconds, config.resources.wave_hours)
+            plan = shards.Plan(artifacts, named["packaged"], seconds, config.package.shard_mb * 1e6)
             made: list[str] = []
             for number, wave in enumerate(planned, start=1):
                 if len(planned) > 1:
                     hours = sum(wave.seconds.values()) / 3600
                     console.print(f"wave {number} of {len(planned)}: {hours:,.2f} h")
-                to_come = [name for later in planned[number:] for name in later.seconds]
-                not_read |= _make(wave, shards.Around(made, to_come), stages, config, recipe)
+                not_read |= _make(wave, made, plan, stages, config, recipe)
                 made += wave.seconds
             # Without those of which storage did not give a recording: the next run makes them.
             run.content["partitions"] = made
@@ -171,24 +171,27 @@ def _probe(chunks: Mapping[str, pa.Table], recipe: Recipe) -> dict[str, Mapping[
 
 def _make(
     wave: Wave,
-    around: shards.Around,
+    before: Sequence[str],
+    plan: shards.Plan,
     stages: Sequence[Stage],
     config: PipelineConfig,
     recipe: Recipe,
 ) -> dict[str, str]:
-    """Take a wave through all steps, its shards included; returns why files were not read."""
-    artifacts, run, shard_bytes = recipe.artifacts, recipe.record, config.package.shard_mb * 1e6
-    named = run.content["fingerprints"]
+    """Take a wave through all steps, its shards included; returns why files were not read.
+
+    `before` are the partitions of the waves before.
+    """
+    artifacts, run = recipe.artifacts, recipe.record
+    named, partitions = run.content["fingerprints"], list(wave.seconds)
     # Before the work, so that a report can be made of a run in progress.
-    run.content["partitions"] = [*around.earlier, *wave.seconds]
+    run.content["partitions"] = [*before, *partitions]
     run.save()
     if run.content["pruned"]:
-        packaged = [name for name in wave.seconds if name not in wave.missing["packaged"]]
-        wanted = shards.waiting_for(artifacts, named["packaged"], packaged, around, shard_bytes)
-        wave.hear_again(artifacts, stages, named, wanted)
+        packaged = [name for name in partitions if name not in wave.missing["packaged"]]
+        wave.hear_again(artifacts, stages, named, plan.waiting_for(partitions, packaged))
     not_read = wave.make(recipe, stages, named)
-    pool = config.resources.pool("package")
-    shards.write(recipe.engine, artifacts, named, list(wave.seconds), around, shard_bytes, pool)
+    unwritten = plan.extend(partitions, list(wave.seconds))
+    shards.write(recipe.engine, artifacts, named, unwritten, config.resources.pool("package"))
     if config.resources.keep == "tables":
         run.content["pruned"] = True
         run.save()

@@ -122,99 +122,131 @@ def read_plan(store: Store) -> tuple[list[Shard], str]:
     return shards, table.schema.metadata[b"gpa.fingerprint"].decode()
 
 
-@dataclass(frozen=True)
-class Around:
-    """Partitions of a corpus whose shards were written before, and those that come in later waves."""
+class Plan:
+    """Which rows of SELECTED go to which shard of an OUT, extended wave by wave.
 
-    earlier: Collection[str] = ()
-    later: Collection[str] = ()
-
-
-def extended_plan(
-    artifacts: ArtifactStore,
-    fingerprint: str,
-    partitions: Sequence[str],
-    around: Around,
-    shard_bytes: float,
-) -> list[Shard]:
-    """The shards of these partitions: those that were planned before, and new ones behind them.
-
-    A corpus that grew so keeps its shards. One goes where another config selects other
-    utterances, or a partition of it is in the corpus no more; what else was in it is planned anew.
-    One that holds anything of a later wave is left to that.
+    What was planned before and which shards lie there is read once, however many waves there are.
+    `partitions` are all of the corpus, in the order of their waves.
     """
-    before, selected = _plan_before(artifacts.store)
-    there, later = {*around.earlier, *partitions}, set(around.later)
 
-    def stays(shard: Shard) -> bool:
-        names = {part[0] for part in shard.parts}
-        return not names.isdisjoint(later) or names <= there
+    def __init__(
+        self,
+        artifacts: ArtifactStore,
+        fingerprint: str,
+        partitions: Iterable[str],
+        shard_bytes: float,
+    ):
+        self._artifacts, self._fingerprint = artifacts, fingerprint
+        self._shard_bytes = shard_bytes
+        self._place = {name: place for place, name in enumerate(partitions)}
+        before, selected = _plan_before(artifacts.store)
+        if not before:
+            artifacts.store.remove(MANIFEST)
+        self._stale = selected != fingerprint
+        self._made: set[str] = set()
+        self._placed: dict[str, set[tuple[int, int]]] = {}
+        # Whether a shard stays is known once its last partition is made, or is in no corpus.
+        self._due: dict[str | None, list[Shard]] = {}
+        self.shards: dict[str, Shard] = {}
+        for shard in [] if self._stale else before:
+            self._add(shard)
+            known = [part[0] for part in shard.parts if part[0] in self._place]
+            last = max(known, key=self._place.__getitem__, default=None)
+            self._due.setdefault(last, []).append(shard)
+        self._table = _plan_table(self.shards.values())
+        self._written = set(written_shards(artifacts.store))
+        self._strays = _strays(artifacts.store, self.shards)
 
-    kept = [shard for shard in before if stays(shard)] if selected == fingerprint else []
-    placed: dict[str, list[tuple[int, int]]] = {}
-    for shard in kept:
+    def extend(self, wave: Collection[str], made: Sequence[str]) -> list[Shard]:
+        """Plan the shards of a wave, of which these partitions were made; those still to write.
+
+        A corpus that grew so keeps its shards. One goes where another config selects other
+        utterances, or a partition of it is in the corpus no more; what else was in it is planned
+        anew. One that holds anything of a later wave is left to that.
+        """
+        gone, new, unwritten = self._extension(wave, made)
+        self.replace(gone, new)
+        self._made.update(made)
+        for last in (None, *wave):
+            self._due.pop(last, None)
+        return unwritten
+
+    def waiting_for(self, wave: Collection[str], made: Sequence[str]) -> set[str]:
+        """Partitions of which anything is in a shard to be written; nothing is changed."""
+        *_, unwritten = self._extension(wave, made)
+        return {part[0] for shard in unwritten for part in shard.parts}
+
+    def replace(self, gone: Iterable[Shard], new: Sequence[Shard]) -> None:
+        """Make it the plan of the OUT without some shards, and with others behind the rest.
+
+        What lies there of another plan is cleared away first, so that a part of the manifest
+        always speaks of the bytes of its shard.
+        """
+        store, before = self._artifacts.store, len(self.shards)
+        for shard in gone:
+            del self.shards[shard.name]
+            self._strays += (shard.index, shard.tar)
+            for partition, first, last in shard.parts:
+                self._placed[partition].remove((first, last))
+        torn = len(self.shards) < before
+        for stray in self._strays:
+            store.remove(stray)
+        self._strays = []
+        for shard in new:
+            self._add(shard)
+        if torn:
+            self._table = _plan_table(self.shards.values())
+        else:
+            self._table = pa.concat_tables([self._table, _plan_table(new)]).combine_chunks()
+        if torn or new or self._stale:
+            about = {"gpa.fingerprint": self._fingerprint}
+            store.write(PLAN, parquet_bytes(self._table.replace_schema_metadata(about)))
+        self._stale = False
+
+    def _add(self, shard: Shard) -> None:
+        self.shards[shard.name] = shard
         for partition, first, last in shard.parts:
-            placed.setdefault(partition, []).append((first, last))
-    names = {shard.name for shard in kept}
-    torn = {part[0] for shard in before if shard.name not in names for part in shard.parts}
-    open_ = [name for name in around.earlier if name in torn]
-    open_ += [name for name in partitions if name in torn or name not in placed]
+            self._placed.setdefault(partition, set()).add((first, last))
 
-    def left() -> Iterator[tuple[str, list[int | None]]]:
-        tables = artifacts.tables("packaged", fingerprint, open_, ["bytes"])
-        for partition, table in zip(open_, tables, strict=True):
-            row_bytes = table["bytes"].to_pylist()
-            for first, last in placed.get(partition, ()):
-                row_bytes[first:last] = [None] * (last - first)
-            yield partition, row_bytes
+    def _extension(
+        self, wave: Collection[str], made: Sequence[str]
+    ) -> tuple[list[Shard], list[Shard], list[Shard]]:
+        """The shards that go, those that are new, and all that are to be written."""
+        due = [shard for last in (None, *wave) for shard in self._due.get(last, ())]
+        there = set(made)
+        gone = [
+            shard
+            for shard in due
+            if any(part[0] not in there and part[0] not in self._made for part in shard.parts)
+        ]
+        names = {shard.name for shard in gone}
+        torn = {part for shard in gone for part in shard.parts}
+        partitions = {part[0] for part in torn}
+        open_ = sorted(partitions & self._made, key=self._place.__getitem__)
+        open_ += [name for name in made if name in partitions or not self._placed.get(name)]
 
-    number = 1 + max((int(name.removeprefix("shard-")) for name in names), default=-1)
-    return [*kept, *plan_shards(left(), shard_bytes, number)]
+        def left() -> Iterator[tuple[str, list[int | None]]]:
+            tables = self._artifacts.tables("packaged", self._fingerprint, open_, ["bytes"])
+            for partition, table in zip(open_, tables, strict=True):
+                row_bytes = table["bytes"].to_pylist()
+                for first, last in self._placed.get(partition, ()):
+                    if (partition, first, last) not in torn:
+                        row_bytes[first:last] = [None] * (last - first)
+                yield partition, row_bytes
+
+        # Numbers ascend, so the last that stays has the highest.
+        highest = next((name for name in reversed(self.shards) if name not in names), "shard--1")
+        number = 1 + int(highest.removeprefix("shard-"))
+        new = plan_shards(left(), self._shard_bytes, number)
+        left_over = [each for each in due if each.name not in names and each not in self._written]
+        return gone, new, [*left_over, *new]
 
 
-def waiting_for(
-    artifacts: ArtifactStore,
-    fingerprint: str,
-    partitions: Sequence[str],
-    around: Around,
-    shard_bytes: float,
-) -> set[str]:
-    """Partitions of which anything is in a shard to be written; nothing is changed."""
-    planned = extended_plan(artifacts, fingerprint, partitions, around, shard_bytes)
-    written = set(written_shards(artifacts.store, fingerprint))
-    return {part[0] for shard in planned if shard not in written for part in shard.parts}
-
-
-def written_shards(store: Store, fingerprint: str | None = None) -> list[Shard]:
-    """Shards that are whole, of an OUT as it is; none where it holds others than asked for."""
-    shards, selected = _plan_before(store)
-    if fingerprint not in (None, selected):
-        return []
+def written_shards(store: Store) -> list[Shard]:
+    """Shards that are whole, of an OUT as it is."""
+    shards, _ = _plan_before(store)
     there = {name.removesuffix(".parquet") for name in store.names(MANIFEST)} & _tars(store)
     return [shard for shard in shards if shard.name in there]
-
-
-def missing_shards(store: Store, fingerprint: str, shards: Sequence[Shard]) -> list[Shard]:
-    """Make these shards the plan of an OUT; returns those still to write.
-
-    What lies there of another plan is cleared away first, so that a part of the manifest always
-    speaks of the bytes of its shard.
-    """
-    before, selected = _plan_before(store)
-    if not before:
-        store.remove(MANIFEST)
-    same = set(before) & set(shards) if selected == fingerprint else set()
-    names = {shard.name for shard in same}
-    indexes, tars = store.names(MANIFEST), _tars(store)
-    for index in indexes:
-        if index.removesuffix(".parquet") not in names:
-            store.remove(f"{MANIFEST}/{index}")
-    for tar in tars - names:
-        store.remove(f"{CURATED}/{tar}.tar")
-    if selected != fingerprint or before != list(shards):
-        store.write(PLAN, parquet_bytes(_plan_table(fingerprint, shards)))
-    written = names & tars & {index.removesuffix(".parquet") for index in indexes}
-    return [shard for shard in shards if shard.name not in written]
 
 
 def _plan_before(store: Store) -> tuple[list[Shard], str]:
@@ -225,12 +257,11 @@ def _plan_before(store: Store) -> tuple[list[Shard], str]:
         return [], ""
 
 
-def _plan_table(fingerprint: str, shards: Sequence[Shard]) -> pa.Table:
+def _plan_table(shards: Iterable[Shard]) -> pa.Table:
     parts = [(shard.name, *part) for shard in shards for part in shard.parts]
-    table = pa.Table.from_pylist(
+    return pa.Table.from_pylist(
         [dict(zip(PLAN_SCHEMA.names, part, strict=True)) for part in parts], PLAN_SCHEMA
     )
-    return table.replace_schema_metadata({"gpa.fingerprint": fingerprint})
 
 
 def _tars(store: Store) -> set[str]:
@@ -242,18 +273,13 @@ def write(
     engine: Engine,
     artifacts: ArtifactStore,
     fingerprints: Mapping[str, str],
-    partitions: Sequence[str],
-    around: Around,
-    shard_bytes: float,
+    shards: Sequence[Shard],
     pool: Pool,
 ) -> None:
-    """Write the shards of these partitions that are missing, each with its part of the manifest."""
-    store, selected = artifacts.store, fingerprints["packaged"]
-    planned = extended_plan(artifacts, selected, partitions, around, shard_bytes)
-    missing = missing_shards(store, selected, planned)
-    names = [shard.name for shard in missing]
-    items = pa.table({"name": names, "parts": [json.dumps(shard.parts) for shard in missing]})
-    arguments = (store.url, selected, fingerprints["utterances"])
+    """Write these shards, each with its part of the manifest."""
+    names = [shard.name for shard in shards]
+    items = pa.table({"name": names, "parts": [json.dumps(shard.parts) for shard in shards]})
+    arguments = (artifacts.store.url, fingerprints["packaged"], fingerprints["utterances"])
     for _ in engine.map(ShardWriter, arguments, items, pool):
         pass
 
@@ -325,11 +351,15 @@ def read_manifest(store: Store) -> tuple[pa.Table, dict[str, str]]:
 
 def stray_files(store: Store, shards: Sequence[Shard]) -> list[str]:
     """What lies among the shards and is none of them, in words."""
-    names = {shard.name for shard in shards}
-    strays = [f"{CURATED}/{name}.tar" for name in _tars(store) - names]
-    indexes = {name.removesuffix(".parquet") for name in store.names(MANIFEST)}
-    strays += [f"{MANIFEST}/{name}.parquet" for name in indexes - names]
+    strays = _strays(store, {shard.name for shard in shards})
     return [f"{stray} is in no plan" for stray in sorted(strays)]
+
+
+def _strays(store: Store, names: Collection[str]) -> list[str]:
+    """Files among the shards that are of none of these names, parts of the manifest first."""
+    indexes = (name.removesuffix(".parquet") for name in store.names(MANIFEST))
+    strays = [index_name(name) for name in indexes if name not in names]
+    return strays + [f"{CURATED}/{name}.tar" for name in sorted(_tars(store)) if name not in names]
 
 
 def shard_problem(store: Store, shard: Shard) -> str | None:

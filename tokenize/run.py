@@ -106,19 +106,8 @@ def tokenize(
         artifacts.write_tables("curated", "1", shards.partitions)
         Recipe(artifacts, engine, record, console).make(stage, named, shards.seconds)
 
-        made, partitions = named[STAGE], list(shards.partitions)
-        dropping = artifacts.dropping(STAGE, made, partitions)
-        rejected = pa.concat_tables(
-            [
-                REJECT_SCHEMA.empty_table(),
-                *(artifacts.rejects(STAGE, made, name) for name in partitions if name in dropping),
-            ]
-        )
-        Vocabulary.build().save(out / VOCABULARY)
-        store.write(REJECTED, parquet_bytes(rejected))
-        write_index(out, _index_rows(artifacts, made, partitions), provenance)
         worker_s = record.content["stages"][STAGE]["worker_s"]
-        report = totals(TokenShards(out), rejected, worker_s)
+        report = close(artifacts, named[STAGE], list(shards.partitions), provenance, worker_s)
         report["licences"] = {model: facts.licence for model, facts in models.items()}
         store.write(REPORT, json.dumps(report, indent=1).encode())
         store.write(CARD, card(report).encode())
@@ -126,6 +115,31 @@ def tokenize(
     show(report, console)
     console.print(f"Token shards: {out}")
     return report
+
+
+def close(
+    artifacts: ArtifactStore,
+    made: str,
+    partitions: Sequence[str],
+    provenance: Provenance,
+    worker_s: float,
+) -> dict[str, Any]:
+    """Write what was rejected and, last, the index of all shards; returns their totals.
+
+    `made` is the fingerprint of the shards.
+    """
+    store, out = artifacts.store, Path(artifacts.store.url)
+    dropping = artifacts.dropping(STAGE, made, partitions)
+    rejected = pa.concat_tables(
+        [
+            REJECT_SCHEMA.empty_table(),
+            *(artifacts.rejects(STAGE, made, name) for name in partitions if name in dropping),
+        ]
+    )
+    Vocabulary.build().save(out / VOCABULARY)
+    store.write(REJECTED, parquet_bytes(rejected))
+    write_index(out, _index_rows(artifacts, made, partitions), provenance)
+    return totals(TokenShards(out), rejected, worker_s)
 
 
 def _index_rows(

@@ -187,7 +187,7 @@ def _group_codes(
     width = len(source.dictionary)
     pairs = language.indices.to_numpy() * width + source.indices.to_numpy()
     code = np.zeros(len(names), np.uint16)
-    for pair in np.unique(pairs).tolist():
+    for pair in np.flatnonzero(np.bincount(pairs)).tolist():
         code[pair] = known.setdefault(names[pair], len(known))
     return code[pairs]
 

@@ -220,33 +220,35 @@ class Mixture:
             places = np.arange(first, min(first + DRAWN_AT_ONCE, len(stream)))
             key = [self.seed, number, turn]
             chosen = permuted(places, len(stream), key)
-            sources, targets, references, lengths = self._members(stream, chosen, [*key, 1])
+            sources, targets = self._pairs(stream, chosen)
+            references = self.catalogue.references(targets, [*key, 1])
+            lengths = self.catalogue.sequence_lengths(stream.task, sources, targets, references)
             columns = rows[sources], rows[targets], rows[references], lengths
             for i, draw in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
                 if draw[-1] <= self.row_tokens:
                     yield drawn + i + 1, Draw(stream.task, *draw)
             drawn += len(places)
 
-    def _members(
-        self, stream: Stream, chosen: NDArray[Any], key: list[int]
-    ) -> tuple[Numbers, Numbers, Numbers, Numbers]:
-        """Positions of sources, targets and references of a stream's sequences, and lengths."""
+    def _pairs(self, stream: Stream, chosen: NDArray[Any]) -> tuple[Numbers, Numbers]:
+        """Positions of sources and targets of a stream's sequences."""
         alone = len(stream) - len(stream.pairs)
         given = chosen >= alone
         of_group = self.catalogue.by_group[stream.part.start + np.where(given, 0, chosen)]
         sources = of_group.astype(np.int64)
         targets = sources.copy()
         sources[given], targets[given] = stream.pairs[chosen[given] - alone].T
-        references = self.catalogue.references(targets, key)
-        lengths = self.catalogue.sequence_lengths(stream.task, sources, targets, references)
-        return sources, targets, references, lengths
+        return sources, targets
 
     def _sums(self, stream: Stream) -> Sums:
         """What is in a stream; lengths that hang on the reference are those of one pass."""
         total = Sums()
         for start in range(0, len(stream), ADDED_AT_ONCE):
             chosen = np.arange(start, min(start + ADDED_AT_ONCE, len(stream)))
-            *_, lengths = self._members(stream, chosen, [self.seed])
+            sources, targets = self._pairs(stream, chosen)
+            references = targets  # no length hangs on them but where they are continued
+            if stream.task == "tts_continued":
+                references = self.catalogue.references(targets, [self.seed])
+            lengths = self.catalogue.sequence_lengths(stream.task, sources, targets, references)
             fits = lengths <= self.row_tokens
             kept = int(np.count_nonzero(fits))
             total += Sums(kept, int(lengths[fits].sum()), len(chosen) - kept)

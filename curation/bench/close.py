@@ -10,11 +10,8 @@ above imports. What Ray adds has `gpa bench engine`.
 from __future__ import annotations
 
 import json
-import multiprocessing
-import resource
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -42,7 +39,7 @@ from gpa.curation.tables import (
 )
 from gpa.runtime import record
 from gpa.runtime.artifacts import ArtifactStore, parquet_bytes
-from gpa.runtime.bench.figures import Measurement
+from gpa.runtime.bench.figures import Measurement, alone
 from gpa.runtime.execution import Engine, Pool
 from gpa.runtime.stage import Artifact, Reject
 from gpa.runtime.storage import Store
@@ -60,6 +57,9 @@ SCHEMAS = {
 }  # fmt: skip
 BLANK = {"string": "", "double": 0.5, "float": 0.5, "int64": 0, "int32": 16000, "bool": False}
 
+# What is done to an OUT.
+Step = Callable[[str, Engine], None]
+
 
 class Here:
     """An engine of one worker, which is this process."""
@@ -74,14 +74,14 @@ class Here:
             yield from pa.Table.from_pydict(made).to_pylist()
 
 
-def bench(sizes: tuple[int, ...] = SIZES) -> Iterator[Measurement]:
+def bench(steps: Mapping[str, Step], sizes: tuple[int, ...] = SIZES) -> Iterator[Measurement]:
     """All measurements, with the growth from size to size; they take minutes."""
-    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in STEPS}
+    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
     for size in sizes:
         with tempfile.TemporaryDirectory() as out:
             write_out(Path(out), size // UTTERANCES_A_PARTITION)
-            for name in STEPS:
-                seconds, highest_mb = in_a_process(name, out)
+            for name, step in steps.items():
+                seconds, highest_mb = alone(step, out, cast(Engine, Here()))
                 spent[name].append((seconds, highest_mb))
                 aim_s = 60.0 * size / 1e6
                 yield Measurement(f"{name}, {size:,} utterances", seconds, "s", at_most=aim_s)
@@ -91,21 +91,6 @@ def bench(sizes: tuple[int, ...] = SIZES) -> Iterator[Measurement]:
         times = f"{sizes[-1] / sizes[0]:g} times as many"
         yield Measurement(f"{name}: time, {times}", last_s / first_s, "x")
         yield Measurement(f"{name}: memory, {times}", last_mb - first_mb, "MB more")
-
-
-def in_a_process(name: str, out: str) -> tuple[float, float]:
-    """Seconds of the CPU that a step takes, and megabytes at its highest above what imports take."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_measure, (name, out))
-
-
-def _measure(name: str, out: str) -> tuple[float, float]:
-    def highest_mb() -> float:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-    before_mb, began = highest_mb(), time.process_time()
-    STEPS[name](out, cast(Engine, Here()))
-    return time.process_time() - began, highest_mb() - before_mb
 
 
 def write_out(folder: Path, partitions: int) -> None:
@@ -217,8 +202,8 @@ def _of(table: pa.Table, partition: str) -> pa.Table:
 def _write_shards(out: str, engine: Engine) -> None:
     found = open_run(out)
     named, partitions = found.fingerprints, found.partitions
-    around = shards.Around()
-    shards.write(engine, found.artifacts, named, partitions, around, SHARD_BYTES, Pool())
+    plan = shards.Plan(found.artifacts, named["packaged"], partitions, SHARD_BYTES)
+    shards.write(engine, found.artifacts, named, plan.extend(partitions, partitions), Pool())
 
 
 def _close(out: str, engine: Engine) -> None:
@@ -239,7 +224,7 @@ def _compare(out: str, _: Engine) -> None:
 
 
 # In their order: each reads what those before it wrote.
-STEPS: dict[str, Callable[[str, Engine], None]] = {
+STEPS: dict[str, Step] = {
     "shards": _write_shards,
     "close and audit": _close,
     "verify": _verify,

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import resource
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,7 +27,7 @@ from gpa.curation.ingest.corpus import find
 from gpa.curation.ingest.files import Files, RawFile
 from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.bench.engine import IN_MEMORY, Work, WorkConfig
-from gpa.runtime.bench.figures import Measurement
+from gpa.runtime.bench.figures import Measurement, alone, highest_mb
 from gpa.runtime.execution import Engine, Resources
 from gpa.runtime.recipe import Recipe, fingerprints
 from gpa.runtime.record import RunRecord
@@ -57,13 +55,15 @@ def bench() -> Iterator[Measurement]:
             for what, us in each_us.items():
                 yield Measurement(f"{what}, of {size:,}", us, "us")
             memory = f"memory of the driver, {size:,} partitions"
-            yield Measurement(memory, _highest_mb(), "MB at most")
+            yield Measurement(memory, highest_mb(), "MB at most")
     for size in SIZES:
         with tempfile.TemporaryDirectory(dir=IN_MEMORY) as folder:
             manifest = write_corpus(Path(folder), size)
-            for corpus in (folder, str(manifest)):
-                with multiprocessing.get_context("spawn").Pool(1) as alone:
-                    yield from alone.apply(_listed, (corpus, size))
+            for kind, corpus in {"folder": folder, "manifest": str(manifest)}.items():
+                seconds, mb = alone(_list, corpus)
+                what = f"listing and arranging {size:,} files of a {kind}"
+                yield Measurement(what, seconds, "s")
+                yield Measurement(f"{what}: memory", mb, "MB", at_most=1500.0)
     growth = max(after / before for before, after in pairwise(driver_us))
     yield Measurement("the driver's CPU a partition, ten times as many", growth, "x", at_most=1.2)
 
@@ -102,28 +102,16 @@ def write_corpus(folder: Path, size: int) -> Path:
     with manifest.open("w") as lines:
         for number in range(size):
             path = folder / f"talks/{number // FOLDER:06d}/{number:07d}.flac"
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if number % FOLDER == 0:
+                path.parent.mkdir(parents=True)
             path.touch()
             row = {"path": str(path.relative_to(folder)), "language": "en", "text": "a few words"}
             lines.write(json.dumps(row) + "\n")
     return manifest
 
 
-def _listed(corpus: str, size: int) -> list[Measurement]:
-    """Seconds and megabytes above imports that listing and arranging take."""
-    before_mb, began = _highest_mb(), time.perf_counter()
+def _list(corpus: str) -> None:
     _arranged(find(corpus))
-    seconds, mb = time.perf_counter() - began, _highest_mb() - before_mb
-    what = f"listing and arranging {size:,} files of a "
-    what += "manifest" if corpus.endswith(".jsonl") else "folder"
-    return [
-        Measurement(what, seconds, "s"),
-        Measurement(f"{what}: memory", mb, "MB", at_most=1500.0),
-    ]
-
-
-def _highest_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _partitions(size: int) -> Mapping[str, float]:
@@ -135,9 +123,13 @@ def _partitions(size: int) -> Mapping[str, float]:
 
 def _arranged(files: Sequence[RawFile]) -> ingest.Corpus:
     """The files arranged, as if each held another hour."""
+    config = ingest.IngestConfig(partition_minutes=PARTITION_S / 60)
+    return ingest.arrange(files, _probed(files), {}, config)
+
+
+def _probed(files: Sequence[RawFile]) -> pa.Table:
     size = len(files)
     stream = asdict(Probe(PARTITION_S, 48000, 2, "flac/pcm_16", True, [0, 1], False))
-    config = ingest.IngestConfig(partition_minutes=PARTITION_S / 60)
     uris = pa.array((file.uri for file in files), pa.string())
     sha256 = (hashlib.sha256(file.uri.encode()).hexdigest() for file in files)
     probed = {
@@ -149,4 +141,4 @@ def _arranged(files: Sequence[RawFile]) -> ingest.Corpus:
         # Not `repeat`, which takes 700 bytes a row on its way.
         "streams": pa.array([[stream]], pa.list_(ingest.STREAM)).take(pa.repeat(0, size)),
     }
-    return ingest.arrange(files, pa.table(probed, ingest.PROBED), {}, config)
+    return pa.table(probed, ingest.PROBED)

@@ -64,7 +64,7 @@ def find(
                 manifest = f"{root}/{NEMO}"
             else:
                 found = _local_files(Path(root)) if is_local else _remote_files(filesystem, root)
-                return Files(_once(_opened(found, filesystem, root, allow_outside)))
+                return Files(_opened(found, filesystem, root, allow_outside), once=True)
         elif _holds_recordings(filesystem, root):
             name = root.rpartition("/")[2]
             found = iter([_named(_manifest_file(name, filesystem, _folder(root), True), name)])
@@ -189,13 +189,6 @@ def _opened(
             yield from _members(file, filesystem, folder, allow_outside)
         else:
             yield file
-
-
-def _once(files: Iterator[RawFile]) -> Iterator[RawFile]:
-    """Each file once: what a row of Parquet says of one that lies in the folder is said of it."""
-    return iter(
-        {file.uri: file for file in sorted(files, key=lambda file: file.given != "{}")}.values()
-    )
 
 
 def _members(

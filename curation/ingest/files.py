@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import overload
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -64,14 +65,18 @@ VALUES = attrgetter(*FILES.names)
 class Files(Sequence[RawFile]):
     """Files in ORDER; each is an object only while it is asked for."""
 
-    def __init__(self, files: Iterable[RawFile]):
+    def __init__(self, files: Iterable[RawFile], once: bool = False):
+        """`once`: of those with one address one stays, if any one that more is said of."""
         named = (dict(zip(FILES.names, VALUES(file), strict=True)) for file in files)
         table = table_of(named, FILES)
+        if once:
+            table = _once(table)
         keys = table.select(ORDER)
         for place, name in enumerate(ORDER[2:], start=2):
             keys = keys.set_column(place, name, pc.fill_null(table[name], 0))
         order = pc.sort_indices(keys, [(name, "ascending") for name in ORDER])
-        self._table = table.take(order).combine_chunks()
+        table = table.take(order)  # before chunks are combined, so that there are never three
+        self._table = table.combine_chunks()
 
     def __len__(self) -> int:
         return len(self._table)
@@ -91,3 +96,12 @@ class Files(Sequence[RawFile]):
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Files) and self._table.equals(other._table)
+
+
+def _once(files: pa.Table) -> pa.Table:
+    """FILES with each address once: what a row of Parquet says of a file in the folder stays."""
+    addresses = files["uri"].combine_chunks().dictionary_encode()
+    chosen = np.empty(len(addresses.dictionary), np.int64)
+    told = np.argsort(pc.not_equal(files["given"], "{}").to_numpy(), kind="stable")
+    chosen[addresses.indices.to_numpy()[told]] = told  # the last of several stays
+    return files if len(chosen) == len(files) else files.take(np.sort(chosen))

@@ -14,7 +14,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import accumulate, chain, groupby, islice
+from itertools import chain, groupby, islice
 from operator import itemgetter
 from typing import Any
 
@@ -199,25 +199,27 @@ class Partitions(Mapping[str, pa.Table]):
     A table of its own for each of a million partitions would take 17 GB of the driver's memory.
     """
 
-    def __init__(self, recordings: pa.Table, sizes: Mapping[str, int]):
-        """`sizes` are the rows of each partition, in the order in which they lie."""
+    def __init__(self, recordings: pa.Table, names: Sequence[str], lengths: Sequence[int]):
+        """`lengths` are the rows of each partition, in the order in which they lie."""
         self._recordings = recordings
-        self._places = dict(zip(sizes, accumulate(sizes.values(), initial=0), strict=False))
-        self._sizes = sizes
+        self._numbers = {name: number for number, name in enumerate(names)}
+        self._starts = np.cumsum([0, *lengths])
 
     def __getitem__(self, name: str) -> pa.Table:
-        return self._recordings.slice(self._places[name], self._sizes[name])
+        number = self._numbers[name]
+        first, end = self._starts[number : number + 2].tolist()
+        return self._recordings.slice(first, end - first)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._sizes)
+        return iter(self._numbers)
 
     def __len__(self) -> int:
-        return len(self._sizes)
+        return len(self._numbers)
 
     def arranged(self) -> pa.Table:
         """All of them, in ARRANGED."""
-        names = pa.array(list(self._sizes), pa.string())
-        number = np.repeat(np.arange(len(names)), list(self._sizes.values()))
+        names = pa.array(list(self._numbers), pa.string())
+        number = np.repeat(np.arange(len(names)), np.diff(self._starts))
         listed = self._recordings.select(["recording_id", "path"])
         return listed.append_column(ARRANGED.field("partition"), names.take(pa.array(number)))
 
@@ -266,11 +268,13 @@ def arrange(
     found = decided.select(["recording_id", "duration_s"]).take(number)
     groups = regrouped(found, before, config.partition_minutes * 60.0)
     order = number.take(pa.array(chain.from_iterable(groups), pa.int64()))
+    lengths = list(map(len, groups))
+    del found, groups
     recordings = decided.select(RECORDINGS.names).take(order).cast(RECORDINGS)
     del decided
     in_order = rows(recordings)
-    sizes = {named(list(islice(in_order, len(group)))): len(group) for group in groups}
-    partitions = Partitions(recordings, sizes)
+    names = [named(list(islice(in_order, length))) for length in lengths]
+    partitions = Partitions(recordings, names, lengths)
     places = np.full(len(states), -1)
     places[order.to_numpy()] = np.arange(len(order))
     partition = partitions.arranged()["partition"].take(pa.array(places, mask=places < 0))

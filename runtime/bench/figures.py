@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import multiprocessing
+import resource
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -25,6 +28,23 @@ class Measurement:
         ]
         aim = f" (aim: {' and '.join(aims)})" if aims else ""
         return f"{self.name}: {self.value:.3g} {self.unit}{aim}"
+
+
+def highest_mb() -> float:
+    """The memory of this process at its highest, MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def alone(work: Callable[..., object], *arguments: object) -> tuple[float, float]:
+    """Work in a process of its own: seconds of its CPU, and MB at its highest above imports."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_spent, (work, arguments))
+
+
+def _spent(work: Callable[..., object], arguments: tuple[object, ...]) -> tuple[float, float]:
+    before_mb, began = highest_mb(), time.process_time()
+    work(*arguments)
+    return time.process_time() - began, highest_mb() - before_mb
 
 
 @contextmanager

@@ -12,9 +12,10 @@ import pyarrow as pa
 import soundfile
 
 from gpa.curation.models.weights import wheel_file
-from gpa.curation.shards import MANIFEST_SCHEMA, Shard, missing_shards, write_shard
+from gpa.curation.shards import MANIFEST_SCHEMA, Shard, write_shard
 from gpa.curation.tables import MEASURES
 from gpa.runtime.storage import Store
+from tests.curation.plans import missing_shards
 
 SPOKEN = ("counting", "hello_world", "quick_brown_fox")
 

@@ -15,20 +15,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpa.curation.shards import (
+    CURATED,
     MANIFEST,
     MANIFEST_SCHEMA,
-    Around,
+    PLAN,
+    Plan,
     Shard,
-    extended_plan,
-    missing_shards,
     plan_shards,
     read_manifest,
+    read_plan,
     shard_problem,
     stray_files,
     write_shard,
+    written_shards,
 )
 from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.storage import Store
+from tests.curation.plans import missing_shards
 from tests.tables import artifact, table
 
 SIZES = st.lists(
@@ -119,9 +122,6 @@ def test_shards_of_the_layout_before_are_written_anew(tmp_path: Path):
     assert store.names("curated") == ["shards.parquet"]
 
 
-ALONE = Around()
-
-
 def selected(artifacts: ArtifactStore, sizes: Mapping[str, Sequence[int]]) -> None:
     """Partitions whose utterances have those bytes."""
     for partition, row_bytes in sizes.items():
@@ -131,14 +131,16 @@ def selected(artifacts: ArtifactStore, sizes: Mapping[str, Sequence[int]]) -> No
 
 
 def planned(
-    artifacts: ArtifactStore,
-    partitions: Sequence[str],
-    shard_bytes: float,
-    around: Around = ALONE,
+    artifacts: ArtifactStore, waves: Sequence[Sequence[str]], shard_bytes: float
 ) -> list[Shard]:
-    shards = extended_plan(artifacts, "fp", partitions, around, shard_bytes)
-    for shard in missing_shards(artifacts.store, "fp", shards):
-        write(artifacts.store, shard)
+    """The plan of these waves, each planned and written in its turn."""
+    plan = Plan(artifacts, "fp", chain.from_iterable(waves), shard_bytes)
+    for wave in waves:
+        for shard in plan.extend(wave, wave):
+            write(artifacts.store, shard)
+    shards, _ = read_plan(artifacts.store)
+    assert shards == list(plan.shards.values())
+    assert written_shards(artifacts.store) == shards
     return shards
 
 
@@ -160,17 +162,17 @@ def test_a_corpus_that_grew_gets_new_shards_behind_those_it_has(sizes, shard_byt
     with tempfile.TemporaryDirectory() as folder:
         artifacts = ArtifactStore(Store(folder))
         selected(artifacts, mixed)
-        first = planned(artifacts, before, shard_bytes)
+        first = planned(artifacts, [before], shard_bytes)
         assert first == plan_shards([(name, mixed[name]) for name in before], shard_bytes)
         # The new ones sort anywhere between the old.
-        grown = planned(artifacts, list(mixed), shard_bytes)
+        grown = planned(artifacts, [list(mixed)], shard_bytes)
         assert grown[: len(first)] == first
         assert [shard.name for shard in grown] == [f"shard-{n:06d}" for n in range(len(grown))]
         assert sorted(places(grown)) == sorted(
             (name, row) for name, row_bytes in sizes for row in range(len(row_bytes))
         )
         # A run that was killed after it had planned plans the same.
-        assert extended_plan(artifacts, "fp", list(mixed), ALONE, shard_bytes) == grown
+        assert planned(artifacts, [list(mixed)], shard_bytes) == grown
 
 
 @settings(max_examples=40, deadline=None)
@@ -181,8 +183,8 @@ def test_what_left_the_corpus_leaves_no_trace_and_the_rest_stays(sizes, shard_by
     with tempfile.TemporaryDirectory() as folder:
         artifacts = ArtifactStore(Store(folder))
         selected(artifacts, dict(sizes))
-        first = planned(artifacts, names, shard_bytes)
-        fewer = planned(artifacts, stay, shard_bytes)
+        first = planned(artifacts, [names], shard_bytes)
+        fewer = planned(artifacts, [stay], shard_bytes)
         whole = [shard for shard in first if all(part[0] in stay for part in shard.parts)]
         assert fewer[: len(whole)] == whole
         assert sorted(places(fewer)) == sorted(
@@ -191,21 +193,6 @@ def test_what_left_the_corpus_leaves_no_trace_and_the_rest_stays(sizes, shard_by
             if name in stay
             for row in range(len(row_bytes))
         )
-
-
-def by_waves(
-    artifacts: ArtifactStore, waves: Sequence[Sequence[str]], shard_bytes: float
-) -> list[Shard]:
-    """The plan of the last of these waves, each planned and written in its turn."""
-    shards: list[Shard] = []
-    for number, wave in enumerate(waves):
-        before, after = (
-            chain.from_iterable(waves[:number]),
-            chain.from_iterable(waves[number + 1 :]),
-        )
-        around = Around(list(before), list(after))
-        shards = planned(artifacts, wave, shard_bytes, around)
-    return shards
 
 
 @settings(max_examples=40, deadline=None)
@@ -221,21 +208,51 @@ def test_waves_have_shards_of_their_own_and_lose_nothing_of_what_stays(sizes, sh
         artifacts = ArtifactStore(Store(folder))
         selected(artifacts, dict(sizes))
         waves = cut(names)
-        first = by_waves(artifacts, waves, shard_bytes)
+        first = planned(artifacts, waves, shard_bytes)
         assert places(first) == [(name, row) for name, held in sizes for row in range(len(held))]
         for shard in first:
             assert any({part[0] for part in shard.parts} <= set(wave) for wave in waves)
         # Killed between waves and started again, or the same once more: nothing is planned anew.
-        assert by_waves(artifacts, waves, shard_bytes) == first
+        assert planned(artifacts, waves, shard_bytes) == first
         # Some partitions leave the corpus, and the waves of the rest are others.
         stay = [name for name in names if data.draw(st.booleans())]
         if stay:
-            fewer = by_waves(artifacts, cut(stay), shard_bytes)
+            fewer = planned(artifacts, cut(stay), shard_bytes)
             whole = [shard for shard in first if all(part[0] in stay for part in shard.parts)]
             assert fewer[: len(whole)] == whole
             assert sorted(places(fewer)) == sorted(
                 (name, row) for name, held in sizes if name in stay for row in range(len(held))
             )
+
+
+class Watched(Store):
+    """Counts how often a plan is read, and a folder listed."""
+
+    asked = 0
+
+    def read(self, name: str) -> bytes:
+        self.asked += name == PLAN
+        return super().read(name)
+
+    def names(self, folder: str) -> list[str]:
+        self.asked += folder in (CURATED, MANIFEST)
+        return super().names(folder)
+
+
+def test_what_lies_there_is_asked_for_once_however_many_waves_there_are(tmp_path: Path):
+    store = Watched(str(tmp_path))
+    artifacts = ArtifactStore(store)
+    names = [f"p{number}" for number in range(12)]
+    selected(artifacts, {name: [500] for name in names})
+    asked = []
+    for waves in ([names], [[name] for name in names]):
+        store.remove(CURATED)
+        store.asked = 0
+        plan = Plan(artifacts, "fp", names, 1000)
+        for wave in waves:
+            plan.extend(wave, wave)
+        asked.append(store.asked)
+    assert asked[0] == asked[1] > 0
 
 
 @pytest.fixture

@@ -19,12 +19,13 @@ from gpa.curation.hypotheses import Heard
 from gpa.curation.ingest.stage import CORPUS
 from gpa.curation.models.protocols import Hypothesis
 from gpa.curation.pipeline import RECORDINGS_FINGERPRINT
-from gpa.curation.shards import MANIFEST_SCHEMA, Shard, missing_shards, write_shard
+from gpa.curation.shards import MANIFEST_SCHEMA, Shard, write_shard
 from gpa.curation.transcribe.early_exit import EarlyExitConfig, early_exits
 from gpa.runtime.artifacts import ArtifactStore, parquet_bytes
 from gpa.runtime.record import LAYOUT_VERSION
 from gpa.runtime.stage import Artifact, Reject
 from gpa.runtime.storage import Store
+from tests.curation.plans import missing_shards
 from tests.tables import artifact, table
 
 RATE = 16000
