@@ -14,9 +14,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
-from gpa.runtime.config import Config, parse, read_yaml
-
-FILE = Path(__file__).with_name("clauses.yaml")
+from gpa.runtime.config import Config, parse_each
 
 Words = Annotated[frozenset[str], BeforeValidator(str.split)]
 
@@ -34,10 +32,7 @@ class ClauseWords(Config):
     spaced: bool = True
 
 
-CLAUSE_WORDS = {
-    language: parse(ClauseWords, words, f"{FILE}, {language}")
-    for language, words in read_yaml(FILE).items()
-}
+CLAUSE_WORDS = parse_each(ClauseWords, Path(__file__).with_name("clauses.yaml"))
 
 
 def leans(words: Sequence[str], index: int, language: str) -> bool:

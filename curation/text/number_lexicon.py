@@ -20,7 +20,7 @@ from unicode_rbnf import RbnfEngine
 from unicode_rbnf.engine import FormatPurpose, RbnfError
 
 from gpa.curation.text.spelling import fold_spelling
-from gpa.runtime.config import Config, parse, read_yaml
+from gpa.runtime.config import Config, parse_each
 
 # By `text2num`, by Whisper's normaliser, or no words with spaces around them (see `numerals.py`).
 _READ_ELSEWHERE = frozenset(
@@ -32,7 +32,6 @@ _RESTS = (1, 5, 20, 25, 100, 125)
 _INDIC = frozenset({"bn", "hi", "ta"})
 # Where tens and units are also said without CLDR's "and" between them.
 _WITHOUT_AND = frozenset({"hr"})
-_FILE = Path(__file__).with_name("number_lexicon.yaml")
 
 
 class Beside(Config):
@@ -44,10 +43,7 @@ class Beside(Config):
     between: tuple[str, ...] = ()  # hundreds and what follows
 
 
-_BESIDE = {
-    language: parse(Beside, words, f"{_FILE}, {language}")
-    for language, words in read_yaml(_FILE).items()
-}
+_BESIDE = parse_each(Beside, Path(__file__).with_name("number_lexicon.yaml"))
 _NOTHING = Beside()
 
 _NO_LETTERS = regex.compile(r"[^\p{L}\p{M}]+")
