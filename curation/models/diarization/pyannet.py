@@ -36,8 +36,7 @@ def segmentation_model(path: Path) -> PyanNet:
 
 def _state(path: Path) -> dict[str, torch.Tensor]:
     """The checkpoint's `state_dict`."""
-    inert = [(_Inert, name) for name in get_unsafe_globals_in_checkpoint(path)]
-    with safe_globals(inert):
+    with safe_globals([(_Inert, name) for name in get_unsafe_globals_in_checkpoint(path)]):
         return dict(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
 
 
