@@ -12,6 +12,7 @@ from gpa.eval.model import Model
 from gpa.runtime.options import ConfigFile, Pipeline, TokenizerName, console, with_options
 
 VoiceFile = Annotated[Path, typer.Option(help="Speech of whoever is to be heard.")]
+JsonFile = Annotated[Path | None, typer.Option(help="Write the figures to this file, too.")]
 WavFile = Annotated[Path, typer.Option(help="WAV file to write.")]
 
 app = typer.Typer()
@@ -23,7 +24,7 @@ def score(
     truth: Annotated[
         Path, typer.Option(help="Folder with RTTM, JSONL turns, TextGrids or a manifest.jsonl.")
     ],
-    json: Annotated[Path | None, typer.Option(help="Write the figures to this file, too.")] = None,
+    json: JsonFile = None,
     versions: Annotated[
         bool, typer.Option(help="Hear the audio that the run did not transcribe, too (slow).")
     ] = False,
@@ -38,7 +39,7 @@ def score(
 def asr(
     truth: Annotated[Path, typer.Option(help="Folder with clips and their text, as for score.")],
     pipeline: Pipeline = "laptop",
-    json: Annotated[Path | None, typer.Option(help="Write the figures to this file, too.")] = None,
+    json: JsonFile = None,
     *,
     config: ConfigFile,
 ) -> None:
@@ -56,7 +57,7 @@ def calibrate(
         Path | None, typer.Argument(help="verdicts.jsonl that the report exported.")
     ] = None,
     truth: Annotated[Path | None, typer.Option(help="Folder with ground truth.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the curve to this file, too.")] = None,
+    json: JsonFile = None,
 ) -> None:
     """Show label errors against hours kept over all thresholds of pWER."""
     from gpa.eval.labels import calibrate as calibration

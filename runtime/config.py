@@ -141,6 +141,11 @@ def parse(schema: type[ConfigType], content: Any, where: str) -> ConfigType:
         raise UserError(f"{where}: {'; '.join(problems)}.") from None
 
 
+def parse_each(schema: type[ConfigType], file: Path) -> dict[str, ConfigType]:
+    """The sections at the top of a YAML file, each of the same kind; raises UserError."""
+    return {key: parse(schema, each, f"{file}, {key}") for key, each in read_yaml(file).items()}
+
+
 def did_you_mean(name: str, known: Sequence[str], otherwise: str, cutoff: float = 0.6) -> str:
     """What is said of a name that nobody knows: the nearest that is `known`, or `otherwise`."""
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)

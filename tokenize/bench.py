@@ -5,15 +5,14 @@ Batches against one utterance at a time, and what is done utterance by utterance
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gpa.runtime.bench.figures import Measurement, one_torch_thread
+from gpa.runtime.bench.figures import Measurement, least_cpu_s, one_torch_thread
 from gpa.tokenize.bicodec import BiCodec
 from gpa.tokenize.bicodec.features import FeatureExtractor, standardize
 from gpa.tokenize.glm import GLMTokenizer
@@ -62,30 +61,30 @@ def _measure() -> list[Measurement]:
     mels = glm.config.num_mel_bins
     wav2vec2 = cast(FeatureExtractor, bicodec.features)
 
-    encode, encode_singly = _cpu_s(
+    encode, encode_singly = least_cpu_s(
         lambda: bicodec.encode_prepared(for_bicodec),
         lambda: [bicodec.encode_prepared([clip]) for clip in for_bicodec],
     )
-    decode, decode_singly = _cpu_s(
+    decode, decode_singly = least_cpu_s(
         lambda: bicodec.decode_batch(semantic, speakers),
         lambda: [bicodec.decode(*pair) for pair in zip(semantic, speakers, strict=True)],
     )
-    glm_encode, glm_singly = _cpu_s(
+    glm_encode, glm_singly = least_cpu_s(
         lambda: glm.encode_prepared(for_glm),
         lambda: [glm.encode_prepared([clip]) for clip in for_glm],
     )
-    everything, speakers_alone = _cpu_s(
+    everything, speakers_alone = least_cpu_s(
         lambda: bicodec.encode(speech, CURATED_RATE),
         lambda: bicodec.encode_global(speech, CURATED_RATE),
     )
-    resampling, convolutions, glm_resampling, log_mels = _cpu_s(
+    resampling, convolutions, glm_resampling, log_mels = least_cpu_s(
         lambda: _prepare_all(bicodec, speech),
         lambda: [wav2vec2.frames(clip) for clip in standardized],
         lambda: _prepare_all(glm, speech),
         lambda: [log_mel(torch.from_numpy(clip), mels) for clip in for_glm],
     )
 
-    shipped_encode, shipped_decode = _cpu_s(
+    shipped_encode, shipped_decode = least_cpu_s(
         lambda: shipped.encode(speech, CURATED_RATE),
         lambda: shipped.decode_batch(semantic, speakers),
     )
@@ -115,14 +114,3 @@ def _measure() -> list[Measurement]:
 
 def _prepare_all(tokenizer: BiCodec | GLMTokenizer, speech: Sequence[Waveform]) -> list[Waveform]:
     return [tokenizer.prepare(clip, waveform, CURATED_RATE) for clip, waveform in enumerate(speech)]
-
-
-def _cpu_s(*works: Callable[[], object]) -> list[float]:
-    """The least CPU seconds of each, in turn, in three rounds: other processes only add to it."""
-    least = [float("inf")] * len(works)
-    for _ in range(3):
-        for position, work in enumerate(works):
-            start = time.process_time()
-            work()
-            least[position] = min(least[position], time.process_time() - start)
-    return least

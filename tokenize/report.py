@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from jinja2 import Template
 from numpy.typing import NDArray
 from rich.console import Console
 
@@ -94,24 +96,9 @@ def perplexity(counts: NDArray[np.int64]) -> float:
 
 def card(report: Mapping[str, Any]) -> str:
     """`README.md` of a folder of token shards."""
-    made_by, licences = report["provenance"], report.get("licences", {})
-    follows = "".join(
-        f"{model}'s weights are under {licence}: {clause}.\n\n"
-        for model, licence in licences.items()
-        if (clause := consequence(licence))
-    )
-    warning = f"**Warning: {report['notice']}.**\n\n" if report["notice"] else ""
-    return (
-        f"# Token shards\n\n{warning}"
-        f"{report['utterances']} utterances, {report['seconds'] / 3600:.2f} h, "
-        f"{report['tokens']['all']:,} tokens.\n\n"
-        f"- BiCodec: `{made_by['bicodec']}`, licence: {licences.get('bicodec')}\n"
-        f"- GLM: `{made_by['glm']}`, licence: {licences.get('glm')}\n"
-        f"- text vocabulary: `{made_by['text_digest']}`\n\n{follows}"
-        "`index.parquet` names the shards: Arrow files with a row an utterance. `vocabulary/` is "
-        "the tokenizer as a `transformers` folder; `rejected.parquet` what has no tokens, and "
-        "why.\n"
-    )
+    source = Path(__file__).with_name("card.md.j2").read_text(encoding="utf-8")
+    template = Template(source, trim_blocks=True, keep_trailing_newline=True)
+    return template.render(report, consequence=consequence)
 
 
 def show(report: Mapping[str, Any], console: Console) -> None:

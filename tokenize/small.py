@@ -7,23 +7,22 @@ a person says so with `NOTICE`.
 
 from __future__ import annotations
 
-import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
 from gpa.runtime.cache import build_once
-from gpa.runtime.config import digest
+from gpa.runtime.config import digest, read_json, read_yaml
 from gpa.tokenize.bicodec.config import BiCodecConfig
 from gpa.tokenize.bicodec.loading import WAV2VEC2
 from gpa.tokenize.bicodec.network import BiCodecNetwork
-from gpa.tokenize.glm.config import FEATURE_SETTINGS, GLMConfig
+from gpa.tokenize.glm.config import GLMConfig
 from gpa.tokenize.glm.encoder import WhisperVQEncoder
 
 NOTICE = "made with a small random tokenizer; its tokens carry no speech"
@@ -31,116 +30,18 @@ NOTICE = "made with a small random tokenizer; its tokens carry no speech"
 BICODEC = "BiCodec"
 GLM = "glm-4-voice-tokenizer"
 
-# Part of the cached folder's name: raise it when anything below changes what is written.
+# What stands beside the weights: the same files in every checkpoint.
+SETTINGS = Path(__file__).parent / "random"
+BICODEC_CONFIG: dict[str, Any] = read_yaml(SETTINGS / BICODEC / "config.yaml")
+WAV2VEC2_CONFIG = read_json(SETTINGS / BICODEC / WAV2VEC2 / "config.json")
+GLM_CONFIG = read_json(SETTINGS / GLM / "config.json")
+GLM_FEATURES = read_json(SETTINGS / GLM / "preprocessor_config.json")
+
+# Part of the cached folder's name: raise it when anything here changes what is written.
 VERSION = 1
 
 ECAPA_CHANNELS = 32
 ECAPA_FEATURES = 64
-
-_VOCOS = {
-    "input_channels": 48,
-    "vocos_dim": 32,
-    "vocos_intermediate_dim": 64,
-    "vocos_num_layers": 12,
-    "out_channels": 48,
-    "sample_ratios": [1, 1],
-}
-
-BICODEC_CONFIG: dict[str, Any] = {
-    "sample_rate": 16000,
-    "latent_hop_length": 320,
-    "ref_segment_duration": 6,
-    "volume_normalize": True,
-    "audio_tokenizer": {
-        "mel_params": {
-            "sample_rate": 16000,
-            "n_fft": 1024,
-            "win_length": 640,
-            "hop_length": 320,
-            "mel_fmin": 10,
-            "mel_fmax": None,
-            "num_mels": 128,
-        },
-        "encoder": _VOCOS,
-        "decoder": {
-            "input_channel": 48,
-            "channels": 64,
-            "rates": [8, 5, 4, 2],
-            "kernel_sizes": [16, 11, 8, 4],
-        },
-        "quantizer": {
-            "input_dim": 48,
-            "codebook_size": 8192,
-            "codebook_dim": 8,
-            "use_l2_normlize": True,
-        },
-        "speaker_encoder": {
-            "input_dim": 128,
-            "out_dim": 48,
-            "latent_dim": 32,
-            "token_num": 32,
-            "fsq_levels": [4] * 6,
-            "fsq_num_quantizers": 1,
-        },
-        "prenet": {**_VOCOS, "condition_dim": 48, "use_tanh_at_final": False},
-        "postnet": {**_VOCOS, "vocos_num_layers": 6, "use_tanh_at_final": False},
-    },
-}
-
-WAV2VEC2_CONFIG: dict[str, Any] = {
-    "model_type": "wav2vec2",
-    "architectures": ["Wav2Vec2Model"],
-    "conv_bias": True,
-    "conv_dim": [32] * 7,
-    "conv_kernel": [10, 3, 3, 3, 3, 2, 2],
-    "conv_stride": [5, 2, 2, 2, 2, 2, 2],
-    "do_stable_layer_norm": True,
-    "feat_extract_norm": "layer",
-    "hidden_size": 48,
-    "intermediate_size": 96,
-    "mask_time_prob": 0.075,
-    "num_attention_heads": 4,
-    "num_conv_pos_embedding_groups": 4,
-    "num_conv_pos_embeddings": 128,
-    "num_feat_extract_layers": 7,
-    "num_hidden_layers": 17,
-}
-
-WAV2VEC2_FEATURES: dict[str, Any] = {
-    "do_normalize": True,
-    "feature_extractor_type": "Wav2Vec2FeatureExtractor",
-    "feature_size": 1,
-    "padding_value": 0.0,
-    "sampling_rate": 16000,
-}
-
-GLM_CONFIG: dict[str, Any] = {
-    "architectures": ["WhisperVQEncoder"],
-    "model_type": "whisper",
-    "activation_function": "gelu",
-    "d_model": 64,
-    "encoder_attention_heads": 4,
-    "encoder_causal_attention": False,
-    "encoder_causal_convolution": True,
-    "encoder_ffn_dim": 128,
-    "encoder_layers": 4,
-    "max_source_positions": 1500,
-    "num_mel_bins": 128,
-    "pooling_kernel_size": 4,
-    "pooling_position": 4,
-    "pooling_type": "avg",
-    "quantize_causal_block_size": 200,
-    "quantize_causal_encoder": False,
-    "quantize_position": 4,
-    "quantize_vocab_size": 16384,
-    "scale_embedding": False,
-}
-
-GLM_FEATURES: dict[str, Any] = {
-    **FEATURE_SETTINGS,
-    "feature_extractor_type": "WhisperFeatureExtractor",
-    "feature_size": 128,
-}
 
 
 def small_tokenizers(cache: Path, seed: int) -> tuple[Path, Path]:
@@ -161,27 +62,14 @@ def _write_both(folder: Path, seed: int) -> None:
         bicodec = BiCodecNetwork(config.audio_tokenizer, ECAPA_CHANNELS, ECAPA_FEATURES)
         wav2vec2 = Wav2Vec2Model(Wav2Vec2Config.from_dict(WAV2VEC2_CONFIG))
         glm = WhisperVQEncoder(GLMConfig.model_validate(GLM_CONFIG))
-
-    _write_checkpoint(folder / BICODEC, bicodec, generator)
-    text = yaml.safe_dump(BICODEC_CONFIG, sort_keys=False)
-    (folder / BICODEC / "config.yaml").write_text(text, encoding="utf-8")
-
-    _write_checkpoint(folder / BICODEC / WAV2VEC2, wav2vec2, generator)
-    _write_json(folder / BICODEC / WAV2VEC2 / "config.json", WAV2VEC2_CONFIG)
-    _write_json(folder / BICODEC / WAV2VEC2 / "preprocessor_config.json", WAV2VEC2_FEATURES)
-
-    _write_checkpoint(folder / GLM, glm, generator)
-    _write_json(folder / GLM / "config.json", GLM_CONFIG)
-    _write_json(folder / GLM / "preprocessor_config.json", GLM_FEATURES)
+    shutil.copytree(SETTINGS, folder, dirs_exist_ok=True)
+    _write_weights(folder / BICODEC, bicodec, generator)
+    _write_weights(folder / BICODEC / WAV2VEC2, wav2vec2, generator)
+    _write_weights(folder / GLM, glm, generator)
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def _write_checkpoint(folder: Path, network: nn.Module, generator: torch.Generator) -> None:
+def _write_weights(folder: Path, network: nn.Module, generator: torch.Generator) -> None:
     """Write `model.safetensors` of a network built on the meta device, with drawn weights."""
-    folder.mkdir(parents=True)
     shapes = network.state_dict()
     drawn = {key: _draw(key, shapes[key], generator) for key in sorted(shapes)}
     save_file(drawn, folder / "model.safetensors", metadata={"format": "pt"})

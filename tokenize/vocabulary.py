@@ -157,11 +157,6 @@ class Vocabulary:
         """
         return np.asarray(self._plain.encode(text.strip(), add_special_tokens=False).ids, np.int32)
 
-    def decode_text(self, ids: ArrayLike) -> str:
-        """The text of ids; ids outside the text block are left out."""
-        ids = np.asarray(ids, np.int32)
-        return self._plain.decode(ids[TEXT.holds(ids)].tolist())
-
     def decode_pieces(self, ids: Iterable[int]) -> Iterator[str]:
         """The text of text ids while they come, in whole characters.
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import random
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import jiwer
@@ -19,7 +18,7 @@ from gpa.curation import audio
 from gpa.curation.consensus import agreement
 from gpa.curation.normalize import NormalizeConfig, normalize
 from gpa.runtime.artifacts import tar_bytes
-from gpa.runtime.bench.figures import Measurement
+from gpa.runtime.bench.figures import Measurement, least_cpu_s
 
 PANELS, VOTERS, WORDS = 200, 5, 25
 RECORDING_S, CORPUS_RATE = 300, 48000
@@ -29,16 +28,6 @@ def bench() -> Iterator[Measurement]:
     """All measurements, on one thread."""
     yield _pwer_against_jiwer()
     yield _signal_chain()
-
-
-def _best_s(work: Callable[[], object], repeats: int = 3) -> float:
-    """Seconds of the fastest of some repeats: what other processes took does not count."""
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - began)
-    return min(times)
 
 
 def _pwer_against_jiwer() -> Measurement:
@@ -71,9 +60,8 @@ def _pwer_against_jiwer() -> Measurement:
 
     if not np.allclose(np.array(ours(), float), naive()):
         raise ArithmeticError("pWER differs from jiwer's")
-    return Measurement(
-        "pWER, panels of five, 25 words / jiwer", _best_s(naive) / _best_s(ours), "x", 30
-    )
+    theirs_s, ours_s = least_cpu_s(naive, ours)
+    return Measurement("pWER, panels of five, 25 words / jiwer", theirs_s / ours_s, "x", 30)
 
 
 def _signal_chain() -> Measurement:
@@ -90,6 +78,6 @@ def _signal_chain() -> Measurement:
             normalized = normalize(decoded, rate, NormalizeConfig())
             return tar_bytes({"a.flac": audio.encode_flac(normalized.waveform, 24000)})
 
-        return Measurement(
-            "decode, resample, compress, normalise, FLAC, tar", RECORDING_S / _best_s(chain), "x real time", 500
-        )  # fmt: skip
+        (spent_s,) = least_cpu_s(chain)
+    what = "decode, resample, compress, normalise, FLAC, tar"
+    return Measurement(what, RECORDING_S / spent_s, "x real time", 500)

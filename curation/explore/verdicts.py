@@ -28,9 +28,6 @@ class Verdicts:
             os.truncate(file, len(whole))
         self._latest = read_verdicts(file)
 
-    def _keep(self, verdict: Verdict) -> None:
-        self._latest.setdefault(verdict.utterance_id, {})[verdict.reviewer] = verdict
-
     def add(self, verdict: Verdict) -> None:
         """On the disk before this returns."""
         line = json.dumps(verdict.model_dump(exclude_none=True), ensure_ascii=False) + "\n"
@@ -38,7 +35,7 @@ class Verdicts:
             file.write(line.encode())
             file.flush()
             os.fsync(file.fileno())
-            self._keep(verdict)
+            self._latest.setdefault(verdict.utterance_id, {})[verdict.reviewer] = verdict
 
     def of(self, utterance_id: str) -> list[Verdict]:
         """The last verdict of each reviewer about an utterance."""

@@ -49,6 +49,12 @@ SELECTED = pa.schema(
         pa.field("json", pa.string(), nullable=False),  # KEY.json
     ]
 )
+# Fields of KEY.json that are columns of these tables.
+OF_UTTERANCE = (
+    "utterance_id", "recording_id", "duration_s", "sample_rate", "speaker", "speaker_confidence",
+    "snr_db",
+)  # fmt: skip
+OF_CONSENSUS = ("language", "pwer", "voters", "chosen_asr", "confidence", "given_pwer")
 
 
 class PackageConfig(Config):
@@ -93,7 +99,11 @@ class PackageStage(Stage):
         self, partition: str, inputs: Mapping[str, Artifact], attempts: Attempts
     ) -> Artifact:
         """SELECTED, in the order of the utterances."""
-        tables = {name: _by_utterance(inputs[name]) for name in inputs if name != "recordings"}
+        tables = {
+            name: {row["utterance_id"]: row for row in rows(artifact.table)}
+            for name, artifact in inputs.items()
+            if name != "recordings"
+        }
         recordings = {
             row["recording_id"]: row for row in known(inputs["recordings"].table, self.layers)
         }
@@ -130,7 +140,6 @@ class PackageStage(Stage):
                 {
                     **metadata,
                     "expected_wer": expected["value"] if expected else None,
-                    "snr_db": utterance["snr_db"],
                     "mos": mos["overall"] if mos else None,
                     "bytes": len(inputs["utterances"].files[audio_name(key, metadata)]),
                     "json": json.dumps(metadata, ensure_ascii=False, sort_keys=True),
@@ -138,10 +147,6 @@ class PackageStage(Stage):
             )
         seconds = sum(row["duration_s"] for row in selected)
         return Artifact(pa.Table.from_pylist(selected, SELECTED), audio_s=seconds)
-
-
-def _by_utterance(artifact: Artifact) -> dict[str, dict]:
-    return {row["utterance_id"]: row for row in rows(artifact.table)}
 
 
 def audio_name(utterance_id: str, row: Mapping[str, Any]) -> str:
@@ -159,37 +164,24 @@ def _metadata(
     models: dict[str, str],
 ) -> dict[str, Any]:
     """KEY.json: the fields of docs/dataset.md."""
-    words = aligned["words"]
     return {
         "schema_version": SCHEMA_VERSION,
-        "utterance_id": utterance["utterance_id"],
-        "recording_id": utterance["recording_id"],
+        **{name: utterance[name] for name in OF_UTTERANCE},
+        **{name: consensus[name] for name in OF_CONSENSUS},
+        **{name: quality[name] for name in ("kept_version", *MEASURES)},
         "source": recording["path"],
         "channel": recording["channel"],
         "start_s": recording["start_s"] + utterance["start_s"],
         "end_s": recording["start_s"] + utterance["end_s"],
-        "duration_s": utterance["duration_s"],
-        "sample_rate": utterance["sample_rate"],
-        "speaker": utterance["speaker"],
-        "speaker_confidence": utterance["speaker_confidence"],
-        "language": consensus["language"],
         "text": aligned["text"],
         "text_before_punctuation": aligned["text_before"],
         "punctuation_edits": aligned["edits"],
-        "words": words,
+        "words": aligned["words"],
         "words_from": aligned["aligner"],
-        "pwer": consensus["pwer"],
-        "voters": consensus["voters"],
-        "chosen_asr": consensus["chosen_asr"],
         "hypotheses": hypotheses,
-        "confidence": consensus["confidence"],
-        "kept_version": quality["kept_version"],
         "mos": {v: quality[f"{v}_mos"] for v in ("normalized", "denoised")},
-        "snr_db": utterance["snr_db"],
-        **{name: quality[name] for name in MEASURES},
         "models": models,
         "given": json.loads(recording["given"]),
-        "given_pwer": consensus["given_pwer"],
     }
 
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -38,11 +38,6 @@ class Verdict(BaseModel):
 ByReviewer = Mapping[str, Verdict]
 
 
-def verdict_of(row: Mapping[str, Any]) -> Verdict:
-    """The verdict in an object of verdicts.jsonl, which may say more; raises ValueError."""
-    return Verdict.model_validate({name: row[name] for name in Verdict.model_fields if name in row})
-
-
 def read_verdicts(file: Path) -> dict[str, dict[str, Verdict]]:
     """The last verdict of each reviewer, by utterance and reviewer.
 
@@ -53,7 +48,9 @@ def read_verdicts(file: Path) -> dict[str, dict[str, Verdict]]:
         if not line.strip():
             continue
         try:
-            verdict = verdict_of(dict(json.loads(line)))
+            row = dict(json.loads(line))  # which may say more
+            told = {name: row[name] for name in Verdict.model_fields if name in row}
+            verdict = Verdict.model_validate(told)
         except (ValueError, TypeError) as error:
             what = f"{file}, line {number}"
             if isinstance(error, ValidationError) and error.errors()[0]["type"] != "missing":

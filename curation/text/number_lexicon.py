@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import regex
 from indic_numtowords import num2words as indic_words
@@ -19,6 +20,7 @@ from unicode_rbnf import RbnfEngine
 from unicode_rbnf.engine import FormatPurpose, RbnfError
 
 from gpa.curation.text.spelling import fold_spelling
+from gpa.runtime.config import Config, parse_each
 
 # By `text2num`, by Whisper's normaliser, or no words with spaces around them (see `numerals.py`).
 _READ_ELSEWHERE = frozenset(
@@ -30,34 +32,19 @@ _RESTS = (1, 5, 20, 25, 100, 125)
 _INDIC = frozenset({"bn", "hi", "ta"})
 # Where tens and units are also said without CLDR's "and" between them.
 _WITHOUT_AND = frozenset({"hr"})
-# Cardinals that no library spells so.
-_ALSO: dict[str, dict[str, int]] = {
-    "fa": {"یه": 1},
-    "hi": {"छः": 6, "पांच": 5},
-    "hu": {"két": 2},
-    "ta": {"ஐந்நூறு": 500},
-    "vi": {"tư": 4, "hai mươi tư": 24},
-}
-# And how else hundreds and thousands are called.
-_ALSO_SCALES: dict[str, dict[str, int]] = {
-    "ar": {"مئة": 100, "ألف": 1000, "ألفا": 1000, "آلاف": 1000, "مليون": 10**6, "ملايين": 10**6},
-    "bg": {"хиляда": 1000, "хил": 1000},
-    "bn": {"শো": 100, "শ": 100, "লাখ": 10**5, "লক্ষ": 10**5, "কোটি": 10**7},
-    "hi": {"लाख": 10**5, "करोड़": 10**7},
-    "ta": {"லட்சம்": 10**5, "கோடி": 10**7},
-    "vi": {"ngàn": 1000, "tỷ": 10**9, "tỉ": 10**9},
-}
-# Abbreviations behind digits.
-_SHORT_SCALES: dict[str, dict[str, int]] = {
-    "bg": {"млн": 10**6, "млрд": 10**9},
-    "cs": {"tis": 1000, "mil": 10**6, "mld": 10**9},
-    "pl": {"tys": 1000, "mln": 10**6, "mld": 10**9},
-    "ru": {"тыс": 1000, "млн": 10**6, "млрд": 10**9},
-    "sk": {"tis": 1000, "mil": 10**6, "mld": 10**9},
-    "uk": {"тис": 1000, "млн": 10**6, "млрд": 10**9},
-}
-# Between hundreds and what follows, beside what CLDR puts there.
-_ALSO_BETWEEN: dict[str, tuple[str, ...]] = {"vi": ("lẻ", "linh"), "da": ("og",), "sv": ("och",)}
+
+
+class Beside(Config):
+    """What no library says of a language's numbers; words with their values."""
+
+    cardinals: dict[str, int] = {}
+    scales: dict[str, int] = {}  # how else hundreds and thousands are called
+    abbreviated: dict[str, int] = {}  # behind digits
+    between: tuple[str, ...] = ()  # hundreds and what follows
+
+
+_BESIDE = parse_each(Beside, Path(__file__).with_name("number_lexicon.yaml"))
+_NOTHING = Beside()
 
 _NO_LETTERS = regex.compile(r"[^\p{L}\p{M}]+")
 _ACCENTS = regex.compile(r"\p{Mn}")
@@ -189,7 +176,7 @@ class _Speller:
 @cache
 def lexicon_of(language: str) -> Lexicon:
     """The number words of a language that `can_read`."""
-    spell = _Speller(language)
+    spell, beside = _Speller(language), _BESIDE.get(language, _NOTHING)
     small = {key: value for value in reversed(range(100)) for key in spell(value)}
     if language in _WITHOUT_AND:
         for value in range(21, 100):
@@ -197,20 +184,20 @@ def lexicon_of(language: str) -> Lexicon:
                 tens, unit = spell(value - value % 10), spell(value % 10)
                 small.update({ten + one: value for ten in tens for one in unit})
     heads: dict[str, int] = {}
-    for word, value in _ALSO.get(language, {}).items():
+    for word, value in beside.cardinals.items():
         (small if value < 100 else heads).setdefault(_key(word, language), value)
 
     scales: dict[str, int] = {}
     after_digits: dict[str, int] = {}
     for scale in _SCALES:
         _learn_scale(spell, scale, small, heads, scales, after_digits)
-    for word, value in _ALSO_SCALES.get(language, {}).items():
+    for word, value in beside.scales.items():
         for names in (heads, scales, after_digits):
             names.setdefault(_key(word, language), value)
-    after_digits |= _SHORT_SCALES.get(language, {})
+    after_digits |= beside.abbreviated
 
     open_heads: dict[str, int] = {}
-    between = {_key(word, language) for word in _ALSO_BETWEEN.get(language, ())}
+    between = {_key(word, language) for word in beside.between}
     for scale in _SCALES:
         for times in range(1, 10) if language in _INDIC else (1, 2, 5):
             for head in _before_more(spell, times * scale, scale):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 import regex
@@ -17,6 +18,7 @@ from babel.units import format_unit
 
 from gpa.curation.text.number_lexicon import can_read, word_between
 from gpa.curation.text.spelling import fold_spelling
+from gpa.runtime.config import read_yaml
 
 # Our code, CLDR's unit, and the symbols that every language writes behind a number.
 _MEASURES = {
@@ -48,41 +50,8 @@ _PAID_IN = {"krona": frozenset({"cs", "da", "no", "sv"})}
 # Swahili puts the noun before its number, and "of" after the noun.
 _NOUN_FIRST = frozenset({"sw"})
 _PARTICLES = frozenset({"ya", "za"})
-# How they are called beside CLDR's name, and money of one country. Before a number where it says ^.
-_ALSO: dict[str, dict[str, str]] = {
-    "ar": {"percent": "بالمئة|في المئة|في المائة|بالمية", "minus": "سالب", "point": "فاصلة"},
-    "bg": {"percent": "на сто", "bgn": "лев|лева|левове|лв", "km": "км", "kg": "кг", "m": "м"},
-    "bn": {"percent": "শতাংশ|পারসেন্ট", "bdt": "টাকা|৳", "inr": "রুপি", "point": "দশমিক"},
-    "ca": {"percent": "per cent"},
-    "cs": {"krona": "kč"},
-    "da": {"degree": "grader|grad"},
-    "de": {"degree": "grad"},
-    "es": {"degree": "grados|grado"},
-    "et": {"gbp": "nael|naela", "percent": "protsendi"},
-    "fa": {"irr": "ریال|﷼", "toman": "تومان"},
-    "fi": {"percent": "prosentin", "rub": "rupla|ruplaa"},
-    "fr": {"percent": "pourcent"},
-    "he": {"percent": "אחוזים", "ils": "שקל|שקלים|₪", "degree": "מעלות"},
-    "hi": {"percent": "फीसदी|परसेंट", "inr": "रुपये|रुपए|रुपया", "degree": "डिग्री", "minus": "माइनस"},
-    "hr": {"percent": "postotaka", "hrk": "kuna|kune|kn"},
-    "hu": {"huf": "forint|ft", "point": "egész"},
-    "id": {"idr": "rupiah|rp"},
-    "it": {"percent": "per cento"},
-    "lt": {"percent": "procentų"},
-    "lv": {"percent": "procentiem"},
-    "mt": {"percent": "fil-mija|fil mija", "usd": "dollaru|dollari", "km": "kilometru|kilometri"},
-    "nl": {"degree": "graden|graad"},
-    "pl": {"pln": "złoty|złote|złotych|zł", "point": "przecinek"},
-    "pt": {"km": "quilómetro|quilómetros"},
-    "ro": {"percent": "la sută", "ron": "leu|lei|ron"},
-    "ru": {"rub": "руб", "point": "запятая"},
-    "sv": {"percent": "procenten"},
-    "sw": {"usd": "^dola", "eur": "^yuro", "kes": "^shilingi|ksh"},
-    "ta": {"percent": "சதவிகிதம்|விழுக்காடு", "inr": "ரூபாய்"},
-    "tr": {"usd": "dolar", "gbp": "sterlin", "try": "lira|₺|tl"},
-    "uk": {"percent": "процент|проценти|процентів", "uah": "гривня|гривні|гривень|грн|₴"},
-    "vi": {"percent": "phần trăm", "usd": "đô", "vnd": "đồng|₫|đ", "km": "km|ki-lô-mét|cây số"},
-}  # fmt: skip
+# Names by language and code, beside CLDR's.
+_ALSO = read_yaml(Path(__file__).with_name("signs.yaml"))
 # Numbers of every grammatical kind, for CLDR's plural rules.
 _COUNTS = (0, 1, 2, 3, 5, 11, 21, 100, 1.5)
 # Neither a hyphen (GPT-4) nor a dash between numbers (10-20).
@@ -132,7 +101,7 @@ def _names(language: str) -> tuple[regex.Pattern[str], dict[str, str]]:
     for code, number, parts in (("minus", -5, (5,)), ("point", 3.5, (3, 5))):
         names.setdefault(_fold(word_between(number, parts, language), language), code)
     for code, listed in _ALSO.get(language, {}).items():
-        for name in listed.split("|"):
+        for name in listed:
             if len(name) > 2 and not name.startswith("^"):
                 names[_fold(name, language)] = code
     names.pop("", None)
@@ -151,7 +120,7 @@ def _signs(language: str) -> tuple[regex.Pattern[str], regex.Pattern[str], dict[
     listed = [
         (name, code)
         for code, names in _ALSO.get(language, {}).items()
-        for name in names.split("|")
+        for name in names
         if code not in ("point", "minus")
     ]
     for code, (unit, symbol) in _MEASURES.items():

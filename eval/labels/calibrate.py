@@ -22,7 +22,7 @@ from gpa.curation.intervals import Estimate, ratio
 from gpa.curation.package import verdicts
 from gpa.curation.package.expected import Cell
 from gpa.curation.report.samples import PWER_STRATA
-from gpa.eval.labels.decisions import Decision, Decisions, read_decisions
+from gpa.eval.labels.decisions import Decision, read_decisions
 from gpa.eval.labels.judged import LABEL, JudgedText, judge_texts, match
 from gpa.eval.labels.outputs import read_output
 from gpa.eval.labels.truth import read_truth
@@ -276,7 +276,9 @@ def run(
         judged = from_texts(judge_texts(matched, output.asrs))
         what = "label WER"
     else:
-        judged = _verdicts_of(decisions, read_verdicts(verdicts or Path()))
+        judged = from_verdicts(read_verdicts(verdicts or Path()), decisions, decisions.consensus)
+        if not judged:
+            raise UserError("None of the verdicts is about an utterance of this run.")
         what = "wrong labels"
     thresholds = [each for each in THRESHOLDS if each <= decisions.exact_to]
     points = curve(utterances, judged, decisions.consensus, thresholds)
@@ -286,13 +288,6 @@ def run(
         cells = expected_wer(utterances, judged, decisions.consensus) if truth is not None else []
         content = as_json(points, what, decisions.consensus.max_pwer, cells)
         json_file.write_text(content, encoding="utf-8")
-
-
-def _verdicts_of(decisions: Decisions, verdicts: Mapping[str, str]) -> dict[str, Judged]:
-    judged = from_verdicts(verdicts, decisions, decisions.consensus)
-    if not judged:
-        raise UserError("None of the verdicts is about an utterance of this run.")
-    return judged
 
 
 def as_json(points: Sequence[Point], what: str, used: float, cells: Sequence[Cell] = ()) -> str:

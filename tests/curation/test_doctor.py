@@ -41,7 +41,4 @@ def test_every_checkpoint_is_read_as_tensors_alone():
     read = dict(calls_of_torch_load())
     assert read
     for place, options in read.items():
-        # One has an unpickler of its own, which makes tensors and nothing else.
-        assert options.get("weights_only") == "True" or "_TensorsOnly" in options.get(
-            "pickle_module", ""
-        ), place
+        assert options.get("weights_only") == "True", place

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
+from langcodes import Language
 from pydantic import Field
 
 from gpa.curation.models.asr.hearing import SAMPLE_RATE, BatchedASRConfig, Recogniser
@@ -27,33 +28,28 @@ LONGEST_S = 40
 CHECKPOINT, TOKENIZER = "*.pt", "*.model"
 DOWNLOADS = "https://dl.fbaipublicfiles.com/mms"
 
-# The model's own codes, by those of Whisper, which names the language: ISO 639-1 where a language
-# has one. Where the model knows several scripts it is the one that most is written in.
-LANGUAGES = {
-    "af": "afr_Latn", "am": "amh_Ethi", "ar": "arb_Arab", "as": "asm_Beng", "ast": "ast_Latn",
-    "az": "aze_Latn", "ba": "bak_Cyrl", "be": "bel_Cyrl", "bg": "bul_Cyrl", "bn": "ben_Beng",
-    "bo": "bod_Tibt", "br": "bre_Latn", "bs": "bos_Latn", "ca": "cat_Latn", "cs": "ces_Latn",
-    "cy": "cym_Latn", "da": "dan_Latn", "de": "deu_Latn", "el": "ell_Grek", "en": "eng_Latn",
-    "eo": "epo_Latn", "es": "spa_Latn", "et": "ekk_Latn", "eu": "eus_Latn", "fa": "fas_Arab",
-    "fi": "fin_Latn", "fo": "fao_Latn", "fr": "fra_Latn", "ga": "gle_Latn", "gl": "glg_Latn",
-    "gu": "guj_Gujr", "ha": "hau_Latn", "haw": "haw_Latn", "he": "heb_Hebr", "hi": "hin_Deva",
-    "hr": "hrv_Latn", "ht": "hat_Latn", "hu": "hun_Latn", "hy": "hye_Armn", "id": "ind_Latn",
-    "ig": "ibo_Latn", "is": "isl_Latn", "it": "ita_Latn", "ja": "jpn_Jpan", "jv": "jav_Latn",
-    "jw": "jav_Latn", "ka": "kat_Geor", "kk": "kaz_Cyrl", "km": "khm_Khmr", "kn": "kan_Knda",
-    "ko": "kor_Hang", "ky": "kir_Cyrl", "la": "lat_Latn", "lb": "ltz_Latn", "lg": "lug_Latn",
-    "ln": "lin_Latn", "lo": "lao_Laoo", "lt": "lit_Latn", "lv": "lav_Latn", "mg": "mlg_Latn",
-    "mi": "mri_Latn", "mk": "mkd_Cyrl", "ml": "mal_Mlym", "mn": "mon_Cyrl", "mr": "mar_Deva",
-    "ms": "zsm_Latn", "mt": "mlt_Latn", "my": "mya_Mymr", "ne": "nep_Deva", "nl": "nld_Latn",
-    "no": "nob_Latn", "ny": "nya_Latn", "oc": "oci_Latn", "om": "orm_Latn", "or": "ory_Orya",
-    "pa": "pan_Guru", "pl": "pol_Latn", "ps": "pus_Arab", "pt": "por_Latn", "ro": "ron_Latn",
-    "ru": "rus_Cyrl", "rw": "kin_Latn", "sd": "snd_Arab", "si": "sin_Sinh", "sk": "slk_Latn",
-    "sl": "slv_Latn", "sn": "sna_Latn", "so": "som_Latn", "sq": "als_Latn", "sr": "srp_Cyrl",
-    "su": "sun_Latn", "sv": "swe_Latn", "sw": "swh_Latn", "ta": "tam_Taml", "te": "tel_Telu",
-    "tg": "tgk_Cyrl", "th": "tha_Thai", "tk": "tuk_Latn", "tl": "tgl_Latn", "tr": "tur_Latn",
-    "tt": "tat_Cyrl", "ug": "uig_Arab", "uk": "ukr_Cyrl", "ur": "urd_Arab", "uz": "uzb_Latn",
-    "vi": "vie_Latn", "wo": "wol_Latn", "xh": "xho_Latn", "yi": "ydd_Hebr", "yo": "yor_Latn",
-    "yue": "yue_Hant", "zh": "cmn_Hans", "zu": "zul_Latn",
+# Our codes of what it knows, as Whisper names languages.
+_CODES = """
+af am ar as ast az ba be bg bn bo br bs ca cs cy da de el en eo es et eu fa fi fo fr ga gl gu ha haw
+he hi hr ht hu hy id ig is it ja jv jw ka kk km kn ko ky la lb lg ln lo lt lv mg mi mk ml mn mr ms mt
+my ne nl no ny oc om or pa pl ps pt ro ru rw sd si sk sl sn so sq sr su sv sw ta te tg th tk tl tr tt
+ug uk ur uz vi wo xh yi yo yue zh zu
+"""
+# Where the model's own is not ISO 639-3 with the script that most is written in.
+_OTHERWISE = {
+    "ar": "arb_Arab", "et": "ekk_Latn", "ko": "kor_Hang", "ms": "zsm_Latn", "no": "nob_Latn",
+    "or": "ory_Orya", "sq": "als_Latn", "sw": "swh_Latn", "tl": "tgl_Latn", "yi": "ydd_Hebr",
+    "zh": "cmn_Hans",
 }  # fmt: skip
+
+
+def _model_code(code: str) -> str:
+    language = Language.get(code).maximize()
+    return _OTHERWISE.get(code) or f"{language.to_alpha3()}_{language.script}"
+
+
+# The model's codes by ours.
+LANGUAGES = {code: _model_code(code) for code in _CODES.split()}
 
 # GiB on a GPU in bfloat16, one clip of 30 s, as the authors measured them.
 MEMORY_GIB = {

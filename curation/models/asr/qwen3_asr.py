@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from babel import Locale
+
 from gpa.curation.models.asr.hearing import BatchedASRConfig, Recogniser
 from gpa.curation.models.device import prepare_torch
 from gpa.curation.models.protocols import Hypothesis, Waveform
@@ -35,15 +37,11 @@ OPTIONAL_FILES = (
     "vocab.json",
 )
 
-# Our codes to the names by which the model was trained; Cantonese is Chinese to us.
-NAMES = {
-    "ar": "Arabic", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek", "en": "English",
-    "es": "Spanish", "fa": "Persian", "fi": "Finnish", "fr": "French", "hi": "Hindi",
-    "hu": "Hungarian", "id": "Indonesian", "it": "Italian", "ja": "Japanese", "ko": "Korean",
-    "mk": "Macedonian", "ms": "Malay", "nl": "Dutch", "pl": "Polish", "pt": "Portuguese",
-    "ro": "Romanian", "ru": "Russian", "sv": "Swedish", "th": "Thai", "tl": "Filipino",
-    "tr": "Turkish", "vi": "Vietnamese", "zh": "Chinese",
-}  # fmt: skip
+_CODES = """
+ar cs da de el en es fa fi fr hi hu id it ja ko mk ms nl pl pt ro ru sv th tl tr vi zh
+"""
+# Our codes to the names by which the model was trained, CLDR's but for one; Cantonese is Chinese to us.
+NAMES = {code: Locale("en").languages[code] for code in _CODES.split()} | {"tl": "Filipino"}
 
 
 class Qwen3ASRConfig(BatchedASRConfig):

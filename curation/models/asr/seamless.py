@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from langcodes import Language
 from pydantic import Field
 
 from gpa.curation.models.asr.hearing import SAMPLE_RATE, ASRConfig, Recogniser
@@ -38,22 +39,19 @@ OPTIONAL_FILES = (
     "special_tokens_map.json",
 )
 
-# ISO 639-1 to the codes of the model's language tokens.
-CODES = {
-    "af": "afr", "am": "amh", "ar": "arb", "as": "asm", "az": "azj", "be": "bel", "bg": "bul",
-    "bn": "ben", "bs": "bos", "ca": "cat", "cs": "ces", "cy": "cym", "da": "dan", "de": "deu",
-    "el": "ell", "en": "eng", "es": "spa", "et": "est", "eu": "eus", "fa": "pes", "fi": "fin",
-    "fr": "fra", "ga": "gle", "gl": "glg", "gu": "guj", "he": "heb", "hi": "hin", "hr": "hrv",
-    "hu": "hun", "hy": "hye", "id": "ind", "ig": "ibo", "is": "isl", "it": "ita", "ja": "jpn",
-    "jv": "jav", "ka": "kat", "kk": "kaz", "km": "khm", "kn": "kan", "ko": "kor", "ky": "kir",
-    "lg": "lug", "lo": "lao", "lt": "lit", "lv": "lvs", "mk": "mkd", "ml": "mal", "mn": "khk",
-    "mr": "mar", "mt": "mlt", "my": "mya", "ne": "npi", "nl": "nld", "nn": "nno", "no": "nob",
-    "ny": "nya", "or": "ory", "pa": "pan", "pl": "pol", "ps": "pbt", "pt": "por", "ro": "ron",
-    "ru": "rus", "sd": "snd", "sk": "slk", "sl": "slv", "sn": "sna", "so": "som", "sr": "srp",
-    "sv": "swe", "sw": "swh", "ta": "tam", "te": "tel", "tg": "tgk", "th": "tha", "tl": "tgl",
-    "tr": "tur", "uk": "ukr", "ur": "urd", "uz": "uzn", "vi": "vie", "yo": "yor", "zh": "cmn",
-    "zu": "zul",
+# Our codes of what it writes.
+_CODES = """
+af am ar as az be bg bn bs ca cs cy da de el en es et eu fa fi fr ga gl gu he hi hr hu hy id ig is it
+ja jv ka kk km kn ko ky lg lo lt lv mk ml mn mr mt my ne nl nn no ny or pa pl ps pt ro ru sd sk sl sn
+so sr sv sw ta te tg th tl tr uk ur uz vi yo zh zu
+"""
+# Where the code of the model's language token is not that of ISO 639-3.
+_OTHERWISE = {
+    "ar": "arb", "az": "azj", "fa": "pes", "lv": "lvs", "mn": "khk", "ne": "npi", "no": "nob",
+    "or": "ory", "ps": "pbt", "sw": "swh", "tl": "tgl", "uz": "uzn", "zh": "cmn",
 }  # fmt: skip
+# The model's codes by ours.
+CODES = {code: _OTHERWISE.get(code) or Language.get(code).to_alpha3() for code in _CODES.split()}
 
 
 class SeamlessConfig(ASRConfig, DeviceConfig):

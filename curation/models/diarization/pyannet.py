@@ -7,21 +7,13 @@ of the file runs and none of those libraries need be installed.
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from pyannote.audio.core.task import Problem, Resolution, Specifications
 from pyannote.audio.models.segmentation import PyanNet
-
-_ALLOWED = {
-    ("torch._utils", "_rebuild_tensor_v2"),
-    ("torch", "FloatStorage"),
-    ("torch", "LongStorage"),
-    ("collections", "OrderedDict"),
-}
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 
 def segmentation_model(path: Path) -> PyanNet:
@@ -44,27 +36,15 @@ def segmentation_model(path: Path) -> PyanNet:
 
 def _state(path: Path) -> dict[str, torch.Tensor]:
     """The checkpoint's `state_dict`."""
-    checkpoint = torch.load(
-        path,
-        map_location="cpu",
-        weights_only=False,
-        pickle_module=SimpleNamespace(Unpickler=_TensorsOnly, __name__="pickle"),
-    )
-    return dict(checkpoint["state_dict"])
+    with safe_globals([(_Inert, name) for name in get_unsafe_globals_in_checkpoint(path)]):
+        return dict(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
 
 
 class _Inert:
-    """Stands for an object whose class is not allowed."""
+    """Stands for whatever torch does not know to be a tensor or a plain container."""
 
     def __init__(self, *_: Any, **__: Any):
         pass
 
     def __setstate__(self, state: Any) -> None:
         pass
-
-
-class _TensorsOnly(pickle.Unpickler):
-    """Knows tensors and plain containers, nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        return super().find_class(module, name) if (module, name) in _ALLOWED else _Inert

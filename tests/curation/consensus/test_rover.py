@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gpa.curation.consensus.rover import RoverConfig, Voter, align, rover, unit_confidences, vote
 from gpa.curation.models.protocols import Hypothesis
 from gpa.curation.text.units import pieces, units
-from gpa.eval.studies.heard import SYSTEMS, hear
+from gpa.eval.studies.outlier import SYSTEMS, hear
 
 HEADS = RoverConfig(alpha=1.0)
 
@@ -167,7 +167,7 @@ def test_elects_what_nist_rover_elects(voters, confidence, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(NIST is None, reason="NIST's rover is not installed (Debian package sctk)")
 def test_elects_what_nist_rover_elects_on_real_speech(shared_speech: Path, tmp_path: Path):
-    for utterance in hear(shared_speech, ("en_speechbrain",), "en", SYSTEMS):
+    for utterance in hear(shared_speech, ("en_speechbrain",), SYSTEMS):
         heard = [each for each in utterance.heard.values() if units(each.text, "en")]
         panel = [units(each.text, "en") for each in heard]
         trust = [
@@ -179,7 +179,7 @@ def test_elects_what_nist_rover_elects_on_real_speech(shared_speech: Path, tmp_p
             if len(panel) > 1:
                 winners = vote(align(panel), panel, trust, config)
                 ours = [word for word in winners if word is not None]
-                assert ours == _nist_rover(panel, trust, config, tmp_path), utterance.path
+                assert ours == _nist_rover(panel, trust, config, tmp_path), utterance.clip.path
 
 
 def _confidences(heard: Hypothesis, said: list[str]) -> list[float]:
