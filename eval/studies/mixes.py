@@ -2,8 +2,8 @@
 
 `python -m gpa.eval.studies.mixes --speech DIR --out NEW` takes a folder as `heard.py` does, with
 `noise/`, and of it only clips of which none of its recordings (`raw/*.jsonl`) is made. Every show has
-clips in a random order and at levels of their own, noise behind two fifths of it, and somebody who breaks
-in on another. NEW is a CORPUS for `gpa curate` and the TRUTH for `gpa score`.
+clips in a random order and at levels of their own, noise behind two fifths of it, and, of several speakers,
+one who breaks in on another. NEW is a CORPUS for `gpa curate` and the TRUTH for `gpa score`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ SHOWS: dict[str, tuple[tuple[str, ...], float]] = {  # folders, about how many s
     "strangers": (("en_emilia", "en_libri"), 80),
     "mandarin": (("zh_emilia",), 80),
 }
+SEED = 0
 GAP_S, BREAK_IN_S = (0.3, 1.5), 2.0
 LEVEL_DB, SNR_DB = (-29.0, -20.0), (10.0, 17.0)
+SAID = ("text", "text_punct", "text_style", "language")
 
 
 def main() -> None:
@@ -36,10 +38,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--speech", type=Path, required=True, help="folder with manifest.jsonl")
     parser.add_argument("--out", type=Path, required=True, help="folder for the recordings")
-    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     options.out.mkdir(parents=True)
-    generator = np.random.default_rng(options.seed)
+    generator = np.random.default_rng(SEED)
     clips = unused(options.speech)
     noises = sorted((options.speech / "noise").glob("noise*.wav"))
     for name, (folders, seconds) in SHOWS.items():
@@ -50,9 +51,9 @@ def main() -> None:
         clips = [clip for clip in clips if clip not in mine]
         show, turns = mixed(options.speech, mine, generator)
         start, end = (round(part * len(show)) for part in (0.3, 0.7))
-        noise = resample(*_read(noises[generator.integers(len(noises))]), RATE)
-        behind = _level_db(show) - generator.uniform(*SNR_DB)
-        show[start:end] += np.resize(at_level(noise, behind), end - start)
+        noise = _read(noises[generator.integers(len(noises))])
+        behind = at_level(noise, _level_db(show) - generator.uniform(*SNR_DB))
+        show[start:end] += np.resize(behind, end - start)
         (options.out / f"{name}.flac").write_bytes(encode_flac(show, RATE))
         lines = [json.dumps(turn, ensure_ascii=False) + "\n" for turn in turns]
         (options.out / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
@@ -65,33 +66,27 @@ def unused(speech: Path) -> list[dict[str, Any]]:
     turns = [line for file in speech.glob("raw/*.jsonl") for line in file.open(encoding="utf-8")]
     taken = {json.loads(turn)["source"] for turn in turns}
     lines = map(json.loads, (speech / "manifest.jsonl").open(encoding="utf-8"))
-    return [
-        line
-        for line in lines
-        if line.get("text") and line.get("text_ok", True) and line["path"] not in taken
-    ]
+    known = (line for line in lines if line.get("text") and line.get("text_ok", True))
+    return [line for line in known if line["path"] not in taken]
 
 
 def mixed(
     speech: Path, clips: list[dict[str, Any]], generator: np.random.Generator
 ) -> tuple[Waveform, list[dict[str, Any]]]:
     """A show, shape (samples,) at RATE, and its turns; the middle one breaks in."""
-    parts: list[tuple[int, Waveform]] = []
-    turns, end = [], 0
+    show, turns, end = np.zeros(0, np.float32), [], 0
     for number, clip in enumerate(clips):
-        waveform = spoken(resample(*_read(speech / clip["path"]), RATE))
+        waveform = spoken(_read(speech / clip["path"]))
         gap_s = generator.uniform(*GAP_S)
         speaker = clip["speaker"] or Path(clip["path"]).stem
-        if number == len(clips) // 2 and turns[-1]["speaker"] != speaker:
+        if turns and number == len(clips) // 2 and turns[-1]["speaker"] != speaker:
             gap_s = -BREAK_IN_S
         start = end + round(gap_s * RATE)
-        parts.append((start, at_level(waveform, generator.uniform(*LEVEL_DB))))
         end = start + len(waveform)
-        said = {key: clip.get(key) for key in ("text", "text_punct", "text_style", "language")}
-        turns.append({"start": start / RATE, "end": end / RATE, "speaker": speaker} | said)
-    show = np.zeros(end + RATE, np.float32)
-    for start, waveform in parts:
-        show[start : start + len(waveform)] += waveform
+        show = np.pad(show, (0, end + RATE - len(show)))
+        show[start:end] += at_level(waveform, generator.uniform(*LEVEL_DB))
+        times = {"start": start / RATE, "end": end / RATE, "speaker": speaker}
+        turns.append(times | {key: clip.get(key) for key in SAID})
     return show, turns
 
 
@@ -111,9 +106,9 @@ def _level_db(waveform: Waveform) -> float:
     return active_level_db(levels_db(waveform, RATE))
 
 
-def _read(file: Path) -> tuple[Waveform, int]:
+def _read(file: Path) -> Waveform:
     waveform, rate = decode(str(file))
-    return mix_down(waveform), rate
+    return resample(mix_down(waveform), rate, RATE)
 
 
 if __name__ == "__main__":
