@@ -74,7 +74,8 @@ def mixed(
     speech: Path, clips: list[dict[str, Any]], generator: np.random.Generator
 ) -> tuple[Waveform, list[dict[str, Any]]]:
     """A show, shape (samples,) at RATE, and its turns; the middle one breaks in."""
-    show, turns, end = np.zeros(0, np.float32), [], 0
+    show, end = np.zeros(0, np.float32), 0
+    turns: list[dict[str, Any]] = []
     for number, clip in enumerate(clips):
         waveform = spoken(_read(speech / clip["path"]))
         gap_s = generator.uniform(*GAP_S)
