@@ -200,13 +200,14 @@ def recognisers(config: PipelineConfig, clips: Sequence[Clip]) -> Iterator[Alone
                 continue
             asr.load()
             counted = _windows(asr.model) if isinstance(asr, Whisper) else None
-            yield from measure(name, _one_by_one(asr), these, limits, counted)
+            yield from measure(name, one_by_one(asr), these, limits, counted)
             if isinstance(section, WhisperConfig):
                 bare, windows = _bare_whisper(section)
                 yield from measure(f"{name}, bare library", bare, these, limits, windows)
 
 
-def _one_by_one(asr: ASR) -> Hear:
+def one_by_one(asr: ASR) -> Hear:
+    """A recogniser that is loaded, asked about one clip at a time."""
     return lambda waveform, language: asr.transcribe([waveform], SAMPLE_RATE, [language])[0]
 
 

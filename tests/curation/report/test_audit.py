@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from gpa.curation.report import summary
@@ -233,6 +234,23 @@ def test_seconds_that_are_lost_are_named(tmp_path: Path):
     assert found.funnel.balance_s == pytest.approx(lost)
     assert found.funnel.different == 1
     assert packaged["recording_id"][0].as_py() in found.funnel.differences[0]
+
+
+def test_the_expected_wer_of_what_is_kept_weighs_seconds_and_is_absent_without_a_calibration(
+    tmp_path: Path, shown: dict
+):
+    builder = Builder(tmp_path, audio=False)
+    kept = builder.partition("part-a", ["a.wav"], 12)["packaged"].table
+    seconds = kept["duration_s"].to_numpy()
+    foretold = [0.02, 0.1, *[None] * (len(kept) - 2)]
+    place = kept.column_names.index("expected_wer")
+    calibrated = kept.set_column(place, "expected_wer", pa.array(foretold, pa.float64()))
+    builder.artifacts.write("packaged", "1", "part-a", Artifact(calibrated))
+    builder.finish()
+    found = figures(audit(open_run(str(tmp_path)), 0), partial=False)
+    assert found["expected_wer"] == pytest.approx(seconds[:2] @ [0.02, 0.1] / seconds[:2].sum())
+    assert found["expected_wer_s"] == pytest.approx(seconds[:2].sum(), abs=1e-3)
+    assert shown["expected_wer"] is None
 
 
 def test_a_partial_run_counts_the_rest_as_not_decided(tmp_path: Path):

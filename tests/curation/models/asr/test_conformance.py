@@ -7,12 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from gpa.curation.consensus.hallucination import HallucinationConfig
 from gpa.curation.models.asr.canary import Canary
 from gpa.curation.models.asr.ctc_lexicon import CTCLexicon
 from gpa.curation.models.asr.paraformer import Paraformer
 from gpa.curation.models.asr.parakeet import Parakeet
 from gpa.curation.models.asr.whisper import Whisper
 from gpa.curation.models.protocols import ASR, Hypothesis
+from gpa.eval.labels.recognisers import Clip, measure, one_by_one
 from tests.curation.models.asr.samples import sample_clip
 from tests.curation.models.memory import left_behind
 
@@ -57,6 +59,12 @@ def test_a_batch_is_heard_as_its_utterances_one_by_one(asr: ASR, clips: list[np.
     alone = [asr.transcribe([clip], RATE, ["en"])[0] for clip in clips]
     for heard, expected in zip(together, alone, strict=True):
         assert_alike(heard, expected)
+
+
+def test_it_has_a_row_in_the_bench_of_truth(asr: ASR, clips: list[np.ndarray]):
+    said = [Clip(clip, "en", ("one",)) for clip in clips]
+    (row,) = measure("it", one_by_one(asr), said, HallucinationConfig())
+    assert (row.unit, row.clips, row.failed) == ("WER", len(clips), 0)
 
 
 def test_hypotheses_come_in_the_order_of_the_utterances(asr: ASR, clips: list[np.ndarray]):
