@@ -154,8 +154,9 @@ class Plan:
             last = max(known, key=self._place.__getitem__, default=None)
             self._due.setdefault(last, []).append(shard)
         self._table = _plan_table(self.shards.values())
-        self._written = set(written_shards(artifacts.store))
-        self._strays = _strays(artifacts.store, self.shards)
+        lying = _lying(artifacts.store)
+        self._written = set(_whole(before, *lying))
+        self._strays = _strays(self.shards, *lying)
 
     def extend(self, wave: Collection[str], made: Sequence[str]) -> list[Shard]:
         """Plan the shards of a wave, of which these partitions were made; those still to write.
@@ -245,8 +246,11 @@ class Plan:
 def written_shards(store: Store) -> list[Shard]:
     """Shards that are whole, of an OUT as it is."""
     shards, _ = _plan_before(store)
-    there = {name.removesuffix(".parquet") for name in store.names(MANIFEST)} & _tars(store)
-    return [shard for shard in shards if shard.name in there]
+    return _whole(shards, *_lying(store))
+
+
+def _whole(shards: Iterable[Shard], indexes: set[str], tars: set[str]) -> list[Shard]:
+    return [shard for shard in shards if shard.name in indexes & tars]
 
 
 def _plan_before(store: Store) -> tuple[list[Shard], str]:
@@ -264,9 +268,11 @@ def _plan_table(shards: Iterable[Shard]) -> pa.Table:
     )
 
 
-def _tars(store: Store) -> set[str]:
-    """Names of the shards that lie there."""
-    return {name.removesuffix(".tar") for name in store.names(CURATED) if name.endswith(".tar")}
+def _lying(store: Store) -> tuple[set[str], set[str]]:
+    """Names of the shards whose parts of the manifest lie there, and of those whose tars do."""
+    indexes = {name.removesuffix(".parquet") for name in store.names(MANIFEST)}
+    names = store.names(CURATED)
+    return indexes, {name.removesuffix(".tar") for name in names if name.endswith(".tar")}
 
 
 def write(
@@ -351,15 +357,14 @@ def read_manifest(store: Store) -> tuple[pa.Table, dict[str, str]]:
 
 def stray_files(store: Store, shards: Sequence[Shard]) -> list[str]:
     """What lies among the shards and is none of them, in words."""
-    strays = _strays(store, {shard.name for shard in shards})
+    strays = _strays({shard.name for shard in shards}, *_lying(store))
     return [f"{stray} is in no plan" for stray in sorted(strays)]
 
 
-def _strays(store: Store, names: Collection[str]) -> list[str]:
+def _strays(names: Collection[str], indexes: set[str], tars: set[str]) -> list[str]:
     """Files among the shards that are of none of these names, parts of the manifest first."""
-    indexes = (name.removesuffix(".parquet") for name in store.names(MANIFEST))
-    strays = [index_name(name) for name in indexes if name not in names]
-    return strays + [f"{CURATED}/{name}.tar" for name in sorted(_tars(store)) if name not in names]
+    strays = [index_name(name) for name in sorted(indexes) if name not in names]
+    return strays + [f"{CURATED}/{name}.tar" for name in sorted(tars) if name not in names]
 
 
 def shard_problem(store: Store, shard: Shard) -> str | None:

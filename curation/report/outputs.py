@@ -39,6 +39,11 @@ STEPS = {
 }
 
 
+def step_of(name: str) -> str:
+    """The step that makes the artifacts of that name."""
+    return "transcribe" if name.startswith("hypotheses/") else STEPS[name]
+
+
 @dataclass(frozen=True)
 class Run:
     """One run's artifacts, and what `run.json` says of it."""
@@ -196,7 +201,7 @@ class Run:
     def dropping(self, partition: str) -> list[StageTables]:
         """The stages that dropped anything of a partition."""
         return [
-            StageTables(STEPS.get(name, "transcribe"), name, self.fingerprints[name])
+            StageTables(step_of(name), name, self.fingerprints[name])
             for name, partitions in self._dropping.items()
             if partition in partitions
         ]

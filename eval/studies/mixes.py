@@ -1,9 +1,10 @@
 """Recordings with ground truth, mixed from clips of known text: shows of one, two and many speakers.
 
-`python -m gpa.eval.studies.mixes --speech DIR --out NEW` takes a folder as `heard.py` does, with
-`noise/`, and of it only clips of which none of its recordings (`raw/*.jsonl`) is made. Every show has
-clips in a random order and at levels of their own, noise behind two fifths of it, and, of several speakers,
-one who breaks in on another. NEW is a CORPUS for `gpa curate` and the TRUTH for `gpa score`.
+`python -m gpa.eval.studies.mixes --speech DIR --out NEW` takes a folder of truth whose clips a
+`manifest.jsonl` names, with `noise/`, and only clips that are in none of its recordings
+(`raw/*.jsonl`). Every show has clips in a random order and at levels of their own, noise behind two
+fifths of it, and, of several speakers, one who breaks in on another. NEW is a CORPUS for `gpa curate`
+and the TRUTH for `gpa score`.
 """
 
 from __future__ import annotations

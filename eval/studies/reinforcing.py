@@ -83,15 +83,18 @@ def shuffled(measure: Measure, seed: int) -> Measure:
 
 def error_rates(checkpoint: Path, tokens: Path) -> str:
     """WER of what is drawn and of greedy recognition of the short utterances, as two cells."""
-    drawn = [error_rate(checkpoint, tokens, 1.0, seed) for seed in range(DRAWS)]
-    return f"{np.mean(drawn):.1%} | {error_rate(checkpoint, tokens, 0.0, 0):.1%}"
+    settings = {"max_new_tokens": LONGEST_ANSWER}
+    config = GenerationConfig.model_validate(dict.fromkeys(("asr", "tts", "vc"), settings))
+    model = LanguageModel.load(checkpoint, config)
+    drawn = [error_rate(model, tokens, 1.0, seed) for seed in range(DRAWS)]
+    return f"{np.mean(drawn):.1%} | {error_rate(model, tokens, 0.0, 0):.1%}"
 
 
-def error_rate(checkpoint: Path, tokens: Path, temperature: float, seed: int) -> float:
+def error_rate(model: LanguageModel, tokens: Path, temperature: float, seed: int) -> float:
     """Corpus WER in agreement units of recognition of the short utterances."""
-    settings = {"max_new_tokens": LONGEST_ANSWER, "temperature": temperature}
-    tasks = dict.fromkeys(("asr", "tts", "vc"), settings)
-    model = LanguageModel.load(checkpoint, GenerationConfig.model_validate({**tasks, "seed": seed}))
+    sampling = model.config.asr.model_copy(update={"temperature": temperature})
+    config = model.config.model_copy(update={"asr": sampling, "seed": seed})
+    model = replace(model, config=config)
     counts = []
     for test_set in read_sets("tokens", str(tokens), None, 0):
         test_set = replace(test_set, items=tuple(filter(_is_short, test_set.items)))
