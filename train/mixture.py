@@ -130,9 +130,8 @@ class Mixture:
             if not self.config.tasks.get(task):
                 continue
             for (language, source), part in self.catalogue.groups.items():
-                members = self.catalogue.by_group[part]
-                pairs = self.pairs[np.isin(self.pairs[:, 1], members)] if task == "vc" else None
-                stream = Stream(task, part, self.pairs[:0] if pairs is None else pairs, 0.0)
+                pairs = self._pairs_of(part) if task == "vc" else self.pairs[:0]
+                stream = Stream(task, part, pairs, 0.0)
                 found[task, language, source] = stream, self._sums(stream)
         return found
 
@@ -228,6 +227,13 @@ class Mixture:
                 if draw[-1] <= self.row_tokens:
                     yield drawn + i + 1, Draw(stream.task, *draw)
             drawn += len(places)
+
+    def _pairs_of(self, part: slice) -> Numbers:
+        """The pairs whose target is in a group; its positions are sorted."""
+        members = self.catalogue.by_group[part]
+        targets = self.pairs[:, 1].astype(members.dtype)
+        places = np.minimum(np.searchsorted(members, targets), len(members) - 1)
+        return self.pairs[members[places] == targets]
 
     def _pairs(self, stream: Stream, chosen: NDArray[Any]) -> tuple[Numbers, Numbers]:
         """Positions of sources and targets of a stream's sequences."""
