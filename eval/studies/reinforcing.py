@@ -1,53 +1,74 @@
-"""Whether reinforcement teaches: a model that has half learnt a few utterances, paid for hearing them.
+"""Whether reinforcement teaches: a model that has half learnt a few utterances, paid for its answers.
 
-`python -m gpa.eval.studies.reinforcing --tokens TOKENS --out OUT` trains `tiny` on the utterances of
-TOKENS until it knows about half of them by heart (`train/by_heart.yaml`, cut short), goes on by
-reinforcement alone, and beside it by a control: the same rewards, shuffled among the answers of each
-group. Recognition is measured on the same utterances, drawn as the answers of a step are, and greedily:
-it is learning by heart that is shown, not speech.
+`python -m gpa.eval.studies.reinforcing --tokens TOKENS --out OUT [--task tts]` trains `tiny` on the
+short utterances of TOKENS until it knows about half of them by heart (`train/by_heart.yaml`, cut
+short), goes on by reinforcement alone, and beside it by a control: the same rewards, shuffled among
+the answers of each group. Errors are measured on the same utterances, drawn as the answers of a step
+are, and greedily: it is learning by heart that is shown, not speech.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
-from rich.console import Console
 
-from gpa.curation.text.units import units
-from gpa.eval.benchmarks.answers import answer_tokens
-from gpa.eval.benchmarks.datasets import Item, read_sets
-from gpa.eval.metrics import corpus_wer, errors
 from gpa.tokenize.sequences import Task
 from gpa.train.command import Run, build, prepare, read_config
 from gpa.train.config import TrainConfig
-from gpa.train.generation.language_model import GenerationConfig, LanguageModel
+from gpa.train.data import EvaluationRows
+from gpa.train.generation.language_model import codes
 from gpa.train.mixture import Draw
 from gpa.train.reinforce import Measure, ReinforceTrainer
 from gpa.train.rewards import Values
 from gpa.train.trainer import checkpoints
 
-HALF_LEARNT_STEPS = 90
 STEPS = 30
-# Longer ones fit into no row; the 12 others of the sample corpus fit into so many, and each step
-# asks them all.
-LONGEST_S = 7
-ROW_TOKENS = 512
-ROWS = 5
-ANSWERS = 16
-# The longest of their transcripts has 14 tokens.
-LONGEST_ANSWER = 20
+LEARNING_RATE = 5e-4
+ADAM_EPSILON = 1e-5
 # Of each utterance, where what is drawn is measured.
 DRAWS = 8
-LEARNING_RATE = 1e-3
-ADAM_EPSILON = 1e-5
 
 
-def reinforced(config: TrainConfig) -> TrainConfig:
+@dataclass(frozen=True)
+class Trial:
+    """How a task is half learnt, and asked for.
+
+    Utterances that fit no row of `row_tokens` are left out; the others fit into `rows`, and each step
+    asks them all for so many `answers`, of at most `longest` tokens.
+    """
+
+    half_learnt_steps: int
+    row_tokens: int
+    rows: int
+    answers: int
+    longest: int
+
+
+TRIALS: dict[Task, Trial] = {
+    "asr": Trial(half_learnt_steps=120, row_tokens=512, rows=5, answers=16, longest=20),
+    "tts": Trial(half_learnt_steps=150, row_tokens=256, rows=4, answers=8, longest=240),
+}
+
+
+def by_heart(config: TrainConfig, task: Task) -> TrainConfig:
+    """Settings of learning one task of the short utterances by heart."""
+    phase = config.phases["pretrain"]
+    mixture = phase.mixture.model_copy(update={"tasks": {task: 1.0}})
+    row_tokens = TRIALS[task].row_tokens
+    batch = config.batches["tiny"].model_copy(update={"row_tokens": row_tokens})
+    phases = {"pretrain": phase.model_copy(update={"mixture": mixture})}
+    return config.model_copy(
+        update={"phases": phases, "keep_checkpoints": 1, "batches": {"tiny": batch}}
+    )
+
+
+def reinforced(config: TrainConfig, task: Task) -> TrainConfig:
     """Settings of reinforcement on the data and rows that the model was half taught with."""
     phase = config.phases["pretrain"].model_copy(
         update={
@@ -56,95 +77,91 @@ def reinforced(config: TrainConfig) -> TrainConfig:
             "adam_epsilon": ADAM_EPSILON,
         }
     )
+    trial = TRIALS[task]
     reinforce = config.reinforce.model_copy(
-        update={"rows_per_step": ROWS, "answers": ANSWERS, "asr_tokens": LONGEST_ANSWER}
+        update={
+            "rows_per_step": trial.rows,
+            "answers": trial.answers,
+            "asr_tokens": trial.longest,
+            "speech_tokens": trial.longest,
+        }
     )
     return config.model_copy(
         update={
             "phases": {"reinforce": phase},
             "reinforce": reinforce,
             "save_every_steps": STEPS,
-            "keep_checkpoints": 1,
         }
     )
 
 
-def shuffled(measure: Measure, seed: int) -> Measure:
+def shuffled(measure: Measure, answers: int, seed: int) -> Measure:
     """The same rewards to other answers of the group: as large, as many, and meaningless."""
     generator = np.random.default_rng(seed)
 
-    def measured(task: Task, draws: Sequence[Draw], answers: Sequence[Sequence[int]]) -> Values:
-        found = measure(task, draws, answers)
-        groups = found["reward"].reshape(-1, ANSWERS)
+    def measured(task: Task, draws: Sequence[Draw], said: Sequence[Sequence[int]]) -> Values:
+        found = measure(task, draws, said)
+        groups = found["reward"].reshape(-1, answers)
         return found | {"reward": generator.permuted(groups, axis=1).ravel()}
 
     return measured
 
 
-def error_rates(checkpoint: Path, tokens: Path) -> str:
-    """WER of what is drawn and of greedy recognition of the short utterances, as two cells."""
-    settings = {"max_new_tokens": LONGEST_ANSWER}
-    config = GenerationConfig.model_validate(dict.fromkeys(("asr", "tts", "vc"), settings))
-    model = LanguageModel.load(checkpoint, config)
-    drawn = [error_rate(model, tokens, 1.0, seed) for seed in range(DRAWS)]
-    return f"{np.mean(drawn):.1%} | {error_rate(model, tokens, 0.0, 0):.1%}"
+def error_rates(trainer: ReinforceTrainer, run: Run, task: Task) -> str:
+    """Mean error of what is drawn and of greedy answers to the short utterances, as two cells."""
+    mixture = run.rows.mixture
+    everybody = np.arange(len(mixture.catalogue))
+    rows = EvaluationRows(
+        task, run.shards, run.rows.structure, mixture.catalogue, everybody, mixture.row_tokens, 0
+    )
+    draws = [draw for row in rows.rows for draw in row]
+    means = []
+    for temperature, answers in ((1.0, DRAWS), (0.0, 1)):
+        asked = [draw for draw in draws for _ in range(answers)]
+        said = trainer.answer(draws, temperature, answers)
+        measured = trainer.measure(task, asked, [list(codes(tokens)) for tokens in said])
+        means.append(f"{measured['error_rate'].mean():.1%}")
+    return " | ".join(means)
 
 
-def error_rate(model: LanguageModel, tokens: Path, temperature: float, seed: int) -> float:
-    """Corpus WER in agreement units of recognition of the short utterances."""
-    sampling = model.config.asr.model_copy(update={"temperature": temperature})
-    config = model.config.model_copy(update={"asr": sampling, "seed": seed})
-    model = replace(model, config=config)
-    counts = []
-    for test_set in read_sets("tokens", str(tokens), None, 0):
-        test_set = replace(test_set, items=tuple(filter(_is_short, test_set.items)))
-        written = answer_tokens(model, test_set, Console(quiet=True)).texts
-        counts += [
-            errors(*(units(text, test_set.language) for text in (item.text, written[item.key])))
-            for item in test_set.items
-        ]
-    return corpus_wer(counts).value
-
-
-def _is_short(item: Item) -> bool:
-    """Whether an utterance fits into a row."""
-    return item.tokens is not None and len(item.tokens().semantic_tokens) <= 50 * LONGEST_S
-
-
-def study(tokens: Path, out: Path, seeds: Iterable[int]) -> None:
-    """Print for each seed WER before and after reinforcement, and after the control.
+def study(task: Task, config: TrainConfig, tokens: Path, out: Path, seeds: Iterable[int]) -> None:
+    """Print for each seed the errors before and after reinforcement, and after the control.
 
     What lies in `out` already is gone on with.
     """
-    config = read_config(Path("train/by_heart.yaml"))
-    batch = config.batches["tiny"].model_copy(update={"row_tokens": ROW_TOKENS})
-    config = config.model_copy(update={"keep_checkpoints": 1, "batches": {"tiny": batch}})
+    config = by_heart(config, task)
     where = partial(prepare, model="tiny", tokens=tokens, resume=True)
-    half = _trained(
-        where(config, phase="pretrain", out=out / "half", steps=HALF_LEARNT_STEPS, checkpoint=None)
-    )
-    before = error_rates(half, tokens)
+    steps = TRIALS[task].half_learnt_steps
+    run = where(config, phase="pretrain", out=out / "half", steps=steps, checkpoint=None)
+    build(run).train(resume_from_checkpoint=str(run.resume) if run.resume else None)
+    half = checkpoints(run.out)[-1]
+    run = where(reinforced(config, task), phase="reinforce", out=out / "none", checkpoint=half)
+    before = error_rates(cast(ReinforceTrainer, build(run)), run, task)
     print(
         "| seed | half learnt, drawn | greedy | reinforced, drawn | greedy | control, drawn | greedy |"
-        "\n|---|---|---|---|---|---|---|"
+        f"\n|---|---|---|---|---|---|---|\n| | {before} | | | | |",
+        flush=True,
     )
     for seed in seeds:
-        settings = reinforced(config.model_copy(update={"seed": seed}))
-        rates = [before]
+        settings = reinforced(config.model_copy(update={"seed": seed}), task)
+        rates = []
         for name, random in (("rewards", None), ("shuffled", seed)):
             folder = out / f"{name}-{seed}"
-            run = where(settings, phase="reinforce", out=folder, steps=None, checkpoint=half)
-            rates.append(error_rates(_trained(run, random), tokens))
-        print(f"| {seed} | {' | '.join(rates)} |", flush=True)
+            run = where(settings, phase="reinforce", out=folder, checkpoint=half)
+            rates.append(error_rates(_reinforced(run, task, random), run, task))
+            print(f"{folder.name}: {rates[-1]}", flush=True)
+        print(f"| {seed} | {' | '.join([before, *rates])} |", flush=True)
 
 
-def _trained(run: Run, shuffle: int | None = None) -> Path:
-    """The last checkpoint of a run, its rewards shuffled by this seed."""
-    trainer = build(run)
-    if shuffle is not None and isinstance(trainer, ReinforceTrainer):
-        trainer.measure = shuffled(trainer.measure, shuffle)
+def _reinforced(run: Run, task: Task, shuffle: int | None) -> ReinforceTrainer:
+    """The trainer at the end of a run, in which rewards were shuffled by this seed."""
+    trainer = cast(ReinforceTrainer, build(run))
+    measure = trainer.measure
+    if shuffle is not None:
+        trainer.measure = shuffled(measure, TRIALS[task].answers, shuffle)
     trainer.train(resume_from_checkpoint=str(run.resume) if run.resume else None)
-    return checkpoints(run.out)[-1]
+    trainer.measure = measure
+    return trainer
 
 
 def main() -> None:
@@ -152,9 +169,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tokens", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--task", choices=list(TRIALS), default="asr")
     parser.add_argument("--seeds", type=int, default=3)
     given = parser.parse_args()
-    study(given.tokens, given.out, range(given.seeds))
+    judged = read_config(Path("pipelines.yaml")).reinforce
+    config = read_config(Path("train/by_heart.yaml")).model_copy(update={"reinforce": judged})
+    study(given.task, config, given.tokens, given.out, range(given.seeds))
 
 
 if __name__ == "__main__":
