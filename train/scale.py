@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from gpa.runtime.bench.figures import Measurement, highest_mb
+from gpa.runtime.bench.figures import Measurement, highest_mb, memory_mb
 from gpa.tokenize.sequences import GLOBAL_TOKENS
 from gpa.tokenize.shards import (
     LISTS,
@@ -43,6 +43,7 @@ ROW_TOKENS = 4096
 RESUMED_AT = 200  # windows
 READ_ROWS = 300
 MILLION = 1_000_000
+PRIVATE = "RssAnon"  # memory that no file stands behind
 
 
 def bench() -> Iterator[Measurement]:
@@ -103,11 +104,11 @@ def synthetic_rows(numbers: np.ndarray) -> pa.RecordBatch:
 
 def _start(folder: Path, count: int) -> list[Measurement]:
     """From a folder of shards to the first row, to a worker's first row, and to a resumed one."""
-    before_mb = _private_mb()
+    before_mb = memory_mb(PRIVATE)
     rows = _rows(TokenShards(folder))
     rows[0]
     first_s = time.process_time()  # from the start of the process, its imports too
-    kept_mb = _private_mb() - before_mb
+    kept_mb = memory_mb(PRIVATE) - before_mb
     most_mb = highest_mb() - before_mb
 
     handed = pickle.dumps(rows)
@@ -139,14 +140,6 @@ def _rows(shards: TokenShards) -> PackedRows:
     catalogue = Catalogue(shards, 0.01)
     mixture = Mixture(MixtureConfig(), catalogue, ROW_TOKENS, seed=0)
     return PackedRows(shards, Vocabulary.build().structure, mixture, 10**9, supervise_all=True)
-
-
-def _private_mb() -> float:
-    """Memory of this process that no file stands behind, MB."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1]) / 1024
-    raise OSError("/proc/self/status names no RssAnon")
 
 
 def _bytes() -> list[Measurement]:

@@ -3,7 +3,8 @@
 1. Cut away is overlapped speech, with a collar; what lies around an interruption, a change of
    speaker without a pause, where a quieter voice goes on unheard; and places where the voice is
    not the speaker's (`voices.py`: a wrong label, a hidden change of speaker, more cross-talk);
-2. joined are turns of one speaker over short pauses, with nobody else between;
+2. joined are turns of one speaker over short pauses, with nobody else between, unless another voice
+   goes on after the pause (two people whom the diarizer takes for one);
 3. split is at the longest pauses until each part is short enough;
 4. placed: boundaries move outward by a little padding to the quietest place near, never into
    somebody else's speech. Where a word is cut there, as it is beside what was cut away, the
@@ -25,12 +26,23 @@ from gpa.curation.audio import Waveform
 from gpa.curation.models.protocols import Diarization, Diarizer
 from gpa.curation.segment import boundaries, voices
 from gpa.curation.segment.boundaries import Levels
-from gpa.curation.segment.turns import Drop, Stretch, interruptions, shared, split, stretches, tile
+from gpa.curation.segment.turns import (
+    Drop,
+    Stretch,
+    apart,
+    interruptions,
+    shared,
+    split,
+    stretches,
+    tile,
+)
 from gpa.curation.spans import Span, intersect, subtract, union, widen
 from gpa.runtime.config import Config
 
 # Somebody who waits for the other to end leaves a pause of more than this.
 _TURN_TAKING_S = 0.1
+# In shorter pauses inside a stretch nobody else begins: they are closures and breaths.
+_CHANGE_PAUSE_S = 0.2
 # Turns shorter than this interrupt nobody: they are slips of the diarizer.
 _BLIP_S = 0.25
 # Speech left over at a boundary that moved inward by less than this is its padding, no loss.
@@ -110,7 +122,8 @@ def cut(
     parts = [
         part
         for stretch in stretches(turns_of, foreign, merge_pause)
-        for part in _split(stretch, levels, sample_rate, config)
+        for one_voice in _by_voice(stretch, waveform, levels, sample_rate, diarizer, config)
+        for part in _split(one_voice, levels, sample_rate, config)
     ]
     utterances: list[Utterance] = []
     drops: list[Drop] = []
@@ -158,6 +171,26 @@ def _doubtful(
         confidences = voices.speaker_confidence(clips, diarization.embeddings, stretch.speaker)
         spans += voices.doubtful(found, confidences, config.min_speaker_confidence, rate)
     return union(spans)
+
+
+def _by_voice(
+    stretch: Stretch,
+    waveform: Waveform,
+    levels: Levels,
+    rate: int,
+    diarizer: Diarizer,
+    config: CutConfig,
+) -> list[Stretch]:
+    """A stretch, cut at the pauses after which another voice goes on."""
+    parts = [stretch]
+    for pause in _pauses(stretch.start, stretch.end, levels, rate, config):
+        rest = parts[-1]
+        inside = rest.start < pause[0] and pause[1] < rest.end
+        if inside and pause[1] - pause[0] >= _CHANGE_PAUSE_S * rate:
+            sides = voices.around(pause, rest.start, rest.end, rate)
+            if voices.changes(*diarizer.embed([waveform[a:b] for a, b in sides], rate)):
+                parts[-1:] = apart(rest, pause)
+    return parts
 
 
 def _split(part: Stretch, levels: Levels, rate: int, config: CutConfig) -> list[Stretch]:

@@ -43,7 +43,7 @@ class SegmentStage(Stage):
     """normalized, denoised -> utterances: one row a cut, one FLAC a version."""
 
     step: ClassVar[str] = "segment"
-    version = 2
+    version = 3
     config: SegmentConfig
 
     def __init__(self, name: str, config: SegmentConfig, inputs: Sequence[str] = ()):

@@ -113,17 +113,19 @@ def split(stretch: Stretch, pauses: Sequence[Span], shortest: int, longest: int)
         return [stretch]
     middle = (stretch.start + stretch.end) / 2
     pause = max(usable, key=lambda p: (p[1] - p[0], -abs((p[0] + p[1]) / 2 - middle)))
+    halves = apart(stretch, pause)
+    if len(halves) == 1:
+        return halves
+    return [part for half in halves for part in split(half, pauses, shortest, longest)]
+
+
+def apart(stretch: Stretch, pause: Span) -> list[Stretch]:
+    """What is said before a pause and after it; the stretch itself where one of them is nothing."""
     halves = (
         intersect(stretch.speech, [(stretch.start, pause[0])]),
         intersect(stretch.speech, [(pause[1], stretch.end)]),
     )
-    if not all(halves):
-        return [stretch]
-    return [
-        part
-        for half in halves
-        for part in split(Stretch(stretch.speaker, tuple(half)), pauses, shortest, longest)
-    ]
+    return [Stretch(stretch.speaker, tuple(half)) for half in halves] if all(halves) else [stretch]
 
 
 def tile(samples: int, kept: Sequence[Span], drops: Sequence[Drop]) -> list[Drop]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,18 @@ class Measurement:
 
 
 def highest_mb() -> float:
-    """The memory of this process at its highest, MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """The memory of this program at its highest, MB.
+
+    Not `getrusage`, which counts what the process was before it became this program.
+    """
+    return memory_mb("VmHWM")
+
+
+def memory_mb(kind: str) -> float:
+    """What proc_pid_status(5) says of this process' memory under a name, MB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (found,) = (line.split()[1] for line in lines if line.startswith(f"{kind}:"))
+    return int(found) / 1024
 
 
 def alone(work: Callable[..., object], *arguments: object) -> tuple[float, float]:

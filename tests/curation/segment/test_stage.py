@@ -155,6 +155,27 @@ def test_speech_in_another_voice_than_its_speakers_is_dropped():
     assert (utterances, "low_speaker_confidence" in reasons(drops)) == ([], True)
 
 
+class LoudVoice(OneVoice):
+    """Hears one person in what is loud and another in what is not."""
+
+    def embed(self, waveforms, sample_rate):
+        loud = [np.square(waveform).mean() > 0.05 for waveform in waveforms]
+        return np.stack([VOICES[int(each)] for each in loud])
+
+
+@pytest.mark.parametrize(("louder", "expected"), [(1, 1), (10, 2)])
+def test_two_people_whom_the_diarizer_takes_for_one_part_at_the_pause_between_them(
+    louder, expected
+):
+    between = (VOICES[:1] + VOICES[1:2]) / np.sqrt(2)
+    found = Diarization((Turn(2, 6, 0), Turn(6.4, 10, 0)), (), between)
+    waveform = talk(found.turns)
+    waveform[round(6.2 * RATE) :] *= louder
+    utterances, _ = cut(waveform, RATE, found, LoudVoice(found), SegmentConfig(cut_position=0.9))
+    assert len(utterances) == expected
+    assert all(utterance.end / RATE < 6.4 for utterance in utterances[:-1])
+
+
 def artifact(schema, **columns):
     rows = {name: columns.get(name) for name in schema.names}
     count = len(columns["recording_id"])

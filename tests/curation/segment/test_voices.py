@@ -2,7 +2,13 @@
 
 import numpy as np
 
-from gpa.curation.segment.voices import doubtful, speaker_confidence, windows
+from gpa.curation.segment.voices import (
+    around,
+    changes,
+    doubtful,
+    speaker_confidence,
+    windows,
+)
 
 ANNA, BERT = np.eye(3, dtype=np.float32)[:2]
 SPEAKERS = np.stack([ANNA, BERT])
@@ -37,3 +43,14 @@ def test_the_middle_of_a_doubtful_window_is_cut_away():
     found = [(0, 16), (4, 20), (40, 56)]
     confidences = np.array([0.2, 0.3, 0.9])
     assert doubtful(found, confidences, threshold=0.5, sample_rate=10) == [(4, 16)]
+
+
+def test_strangers_on_both_sides_of_a_pause_are_a_change_and_one_person_is_none():
+    assert changes(ANNA, BERT)
+    assert not changes(ANNA, ANNA)
+    assert not changes(ANNA, np.full(3, np.nan, np.float32))
+
+
+def test_what_is_compared_around_a_pause_is_near_it_and_in_the_stretch():
+    assert around((100, 130), start=40, end=1000, sample_rate=10) == ((60, 100), (130, 170))
+    assert around((100, 130), start=70, end=140, sample_rate=10) == ((70, 100), (130, 140))
