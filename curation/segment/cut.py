@@ -42,7 +42,7 @@ from gpa.runtime.config import Config
 # Somebody who waits for the other to end leaves a pause of more than this.
 _TURN_TAKING_S = 0.1
 # In shorter pauses inside a stretch nobody else begins: they are closures and breaths.
-_CHANGE_PAUSE_S = 0.2
+_CHANGE_PAUSE_S = 0.3
 # Turns shorter than this interrupt nobody: they are slips of the diarizer.
 _BLIP_S = 0.25
 # Speech left over at a boundary that moved inward by less than this is its padding, no loss.

@@ -24,9 +24,9 @@ HOP_S = 0.4
 _STRANGER_COSINE = 0.6
 _TEMPERATURE = 0.05
 # What is compared around a pause, and the cosine under which it is two people: of halves of clips
-# 0.7 % lie there, of strangers 96 % (docs/segmentation.md).
+# 5 % lie there, of strangers 99 % (docs/segmentation.md).
 _COMPARED_S = 4.0
-_CHANGE_COSINE = 0.65
+_CHANGE_COSINE = 0.7
 
 
 def speaker_confidence(
