@@ -8,11 +8,8 @@ from dataclasses import dataclass
 import pyarrow.compute as pc
 
 from gpa.curation.consensus.stage import ConsensusConfig
-from gpa.curation.report.outputs import Run
-from gpa.runtime import record
-from gpa.runtime.artifacts import ArtifactStore
+from gpa.curation.report.outputs import Run, open_run
 from gpa.runtime.config import parse
-from gpa.runtime.storage import Store
 
 COLUMNS = (
     "utterance_id", "kept", "reason", "language", "pwer", "verifier_distance", "early_exit",
@@ -60,9 +57,5 @@ class Decisions:
 
 def read_decisions(out: str) -> Decisions:
     """Open a finished run; raises UserError where there is none."""
-    store = Store(out)
-    content = record.require(store)
-    return Decisions(
-        Run(ArtifactStore(store), content, partial=False),
-        parse(ConsensusConfig, content["config"]["consensus"], f"{out}/run.json"),
-    )
+    run = open_run(out, finished=True)
+    return Decisions(run, parse(ConsensusConfig, run.consensus_config, f"{out}/run.json"))
