@@ -277,7 +277,7 @@ def run(
         if not judged:
             raise UserError("None of the verdicts is about an utterance of this run.")
         what = "wrong labels"
-    thresholds = [each for each in THRESHOLDS if each <= decisions.exact_to]
+    thresholds = [each for each in THRESHOLDS if each <= decisions.run.exact_to]
     points = curve(utterances, judged, decisions.consensus, thresholds)
     show(points, decisions.consensus.max_pwer, what, console)
     if json_file is not None:

@@ -37,11 +37,6 @@ class Decisions:
     run: Run
     consensus: ConsensusConfig
 
-    @property
-    def exact_to(self) -> float:
-        """The highest threshold of pWER that the tables can answer for."""
-        return self.run.exact_to
-
     def __iter__(self) -> Iterator[Decision]:
         for partition in self.run.ahead("consensus", "utterances"):
             decided = self.run.table("consensus", partition, COLUMNS)
