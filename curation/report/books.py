@@ -40,6 +40,8 @@ REJECTED = pa.schema(
         pa.field("end_s", pa.float64()),
     ]
 )
+# Of them, what the table of the corpus says of a file.
+OF_FILE = ("recording_id", "path", "reason", "detail", "duplicate_of")
 
 
 @dataclass(frozen=True)
@@ -94,22 +96,13 @@ def corpus_rejects(corpus: pa.Table) -> pa.Table:
     """What ingest dropped, in REJECTED."""
     dropped = corpus.filter(pc.equal(corpus["state"], "rejected"))
     count = dropped.num_rows
-    return pa.table(
-        {
-            "recording_id": dropped["recording_id"],
-            "path": dropped["path"],
-            "utterance_id": pa.nulls(count, pa.string()),
-            "stage": pa.array(["ingest"] * count, pa.string()),
-            "reason": dropped["reason"],
-            "value": pa.nulls(count, pa.float64()),
-            "detail": dropped["detail"],
-            "duplicate_of": dropped["duplicate_of"],
-            "seconds": dropped["duration_s"],
-            "start_s": pa.nulls(count, pa.float64()),
-            "end_s": pa.nulls(count, pa.float64()),
-        },
-        schema=REJECTED,
-    )
+    known = {
+        "stage": pa.repeat("ingest", count),
+        "seconds": dropped["duration_s"],
+        **{name: dropped[name] for name in OF_FILE},
+    }
+    columns = [known.get(each.name, pa.nulls(count, each.type)) for each in REJECTED]
+    return pa.table(columns, REJECTED)
 
 
 def in_file_time(rejected: pa.Table, corpus: pa.Table) -> pa.Table:

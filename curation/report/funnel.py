@@ -111,20 +111,13 @@ class Funnel:
         return dropped
 
     def _drop(self, dropped: pa.Table) -> None:
-        table = pa.table(
-            {
-                "step": dropped["stage"],
-                "reason": dropped["reason"],
-                "seconds": dropped["seconds"],
-                "utterance_id": dropped["utterance_id"],
-                "whole": dropped["start_s"].is_null(),
-            }
+        by_reason = (
+            dropped.append_column("whole", dropped["start_s"].is_null())
+            .group_by(["stage", "reason", "whole"])
+            .aggregate([("seconds", "sum"), ("seconds", "count"), ("utterance_id", "count")])
         )
-        sums = table.group_by(["step", "reason", "whole"]).aggregate(
-            [("seconds", "sum"), ("seconds", "count"), ("utterance_id", "count")]
-        )
-        for row in sums.to_pylist():
-            key = row["step"], row["reason"]
+        for row in by_reason.to_pylist():
+            key = row["stage"], row["reason"]
             self.dropped_s[key] += row["seconds_sum"]
             self.dropped_utterances[key] += row["utterance_id_count"]
             if row["whole"]:
