@@ -37,26 +37,25 @@ class Estimate:
         return {name: None if math.isnan(value) else value for name, value in vars(self).items()}
 
 
-def ratio(numerators: Iterable[float], denominators: Iterable[float], seed: int = 0) -> Estimate:
+def ratio(numerators: Iterable[float], denominators: Iterable[float]) -> Estimate:
     """Sum of numerators over sum of denominators, one pair a unit, with a percentile bootstrap.
 
     Units are resampled with replacement, numerator and denominator together (Bisani & Ney 2004
     for WER). Resamples whose denominators sum to zero say nothing and are left out.
     """
-    return _bootstrap(np.array([[*numerators], [*denominators]], float), seed)
+    return _bootstrap(np.array([[*numerators], [*denominators]], float))
 
 
 def relative(
     one: tuple[Sequence[float], Sequence[float]],
     other: tuple[Sequence[float], Sequence[float]],
-    seed: int = 0,
 ) -> Estimate:
     """One ratio over another, each as (numerators, denominators) of the same units."""
     (above, below), (other_above, other_below) = one, other
-    return _bootstrap(np.array([above, below, other_below, other_above], float), seed)
+    return _bootstrap(np.array([above, below, other_below, other_above], float))
 
 
-def _bootstrap(columns: NDArray[np.float64], seed: int) -> Estimate:
+def _bootstrap(columns: NDArray[np.float64]) -> Estimate:
     """Product of the even rows' sums over that of the odd rows', shape (2 or 4, units)."""
     count = columns.shape[1]
 
@@ -68,7 +67,7 @@ def _bootstrap(columns: NDArray[np.float64], seed: int) -> Estimate:
     value = figure(columns)
     if count < 2 or math.isnan(value):
         return Estimate(value, math.nan, math.nan, count)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     resampled = [
         figure(columns[:, generator.integers(count, size=count)]) for _ in range(RESAMPLES)
     ]
@@ -90,7 +89,7 @@ def share(events: Iterable[bool]) -> Estimate:
     return Estimate(test.statistic, float(interval.low), float(interval.high), len(seen))
 
 
-def mean(values: Iterable[float], seed: int = 0) -> Estimate:
+def mean(values: Iterable[float]) -> Estimate:
     """Arithmetic mean, with the interval of `ratio`."""
     listed = list(values)
-    return ratio(listed, [1.0] * len(listed), seed)
+    return ratio(listed, [1.0] * len(listed))

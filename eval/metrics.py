@@ -24,10 +24,10 @@ def errors(reference: Sequence[str], hypothesis: Sequence[str]) -> Errors:
     return Errors(Levenshtein.distance(reference, hypothesis), len(reference))
 
 
-def corpus_wer(counts: Iterable[Errors], seed: int = 0) -> Estimate:
+def corpus_wer(counts: Iterable[Errors]) -> Estimate:
     """All edits over all reference units, one `Errors` an utterance."""
     listed = list(counts)
-    return ratio([e.edits for e in listed], [e.reference_units for e in listed], seed)
+    return ratio([e.edits for e in listed], [e.reference_units for e in listed])
 
 
 def nearest_window(

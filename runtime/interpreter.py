@@ -9,12 +9,14 @@ so an interpreter is tried before it is used, with a time limit.
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib import metadata
@@ -23,7 +25,6 @@ from typing import TypeVar
 
 from gpa.runtime.errors import UserError
 from gpa.runtime.models import Adapter, Facts
-from gpa.runtime.process import run
 
 Result = TypeVar("Result")
 
@@ -45,6 +46,31 @@ for package, module in (("ray", "ray"), ("gpa", "gpa.runtime.stage")):
         found[package] = ["", "%s: %s" % (type(error).__name__, error)]
 print(json.dumps(found))
 """
+
+
+def run(command: Sequence[str], timeout_s: float) -> str:
+    """Standard output of a program, run to its end without a shell.
+
+    Raises CalledProcessError where its status is not 0 and TimeoutExpired after `timeout_s`; the
+    program and all that it started are then gone.
+    """
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            output, errors = process.communicate(timeout=timeout_s)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command[0], output, errors)
+    return output
 
 
 @cache

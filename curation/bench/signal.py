@@ -17,8 +17,8 @@ import soundfile
 from gpa.curation import audio
 from gpa.curation.consensus import agreement
 from gpa.curation.normalize import NormalizeConfig, normalize
-from gpa.runtime.artifacts import tar_bytes
 from gpa.runtime.bench.figures import Measurement, least_cpu_s
+from gpa.runtime.tar import tar_bytes
 
 PANELS, VOTERS, WORDS = 200, 5, 25
 RECORDING_S, CORPUS_RATE = 300, 48000

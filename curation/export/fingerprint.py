@@ -26,7 +26,7 @@ _AROUND = (19, 7)
 # Each peak is paired with so many that follow it within so many frames.
 _PAIRS, _AHEAD = 8, 63
 # How much faster or slower what is indexed may have been played. Half a per cent from one of them
-# half of the copies are missed, at 0.4 % hardly any (`gpa.eval.studies.copies`).
+# half of the copies are missed, at 0.4 % hardly any (docs/export.md).
 SPEEDS = tuple(1 + step / 130 for step in range(-13, 14))
 # Pairs at one offset that make a copy, and their least share of all pairs of the shorter clip.
 _LEAST, _LEAST_SHARE = 10, 0.05

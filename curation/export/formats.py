@@ -24,8 +24,8 @@ from lhotse import AudioSource, MonoCut, Recording, SupervisionSegment
 from lhotse.supervision import AlignmentItem
 
 from gpa.curation.curated import CuratedUtterance
-from gpa.runtime.artifacts import tar_bytes
 from gpa.runtime.storage import Store
+from gpa.runtime.tar import tar_bytes
 
 # Rows that a viewer fetches at once: their audio is some tens of megabytes.
 PARQUET_GROUP = 100

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import overload
 
@@ -43,21 +43,9 @@ class RawFile:
 
 
 # Large strings: all paths together may be longer than the 2 GiB of others.
+COLUMNS = {"str": pa.large_string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
 FILES = pa.schema(
-    [
-        ("path", pa.large_string()),
-        ("uri", pa.large_string()),
-        ("size", pa.int64()),
-        ("stamp", pa.large_string()),
-        ("claimed", pa.bool_()),
-        ("error", pa.large_string()),
-        ("not_read", pa.bool_()),
-        ("language", pa.large_string()),
-        ("start_s", pa.float64()),
-        ("end_s", pa.float64()),
-        ("channel", pa.int32()),
-        ("given", pa.large_string()),
-    ]
+    [(each.name, COLUMNS[str(each.type).removesuffix(" | None")]) for each in fields(RawFile)]
 )
 VALUES = attrgetter(*FILES.names)
 

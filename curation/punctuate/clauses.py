@@ -9,6 +9,7 @@ phrase is never taken for a boundary. Languages without an entry have no known b
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -32,12 +33,15 @@ class ClauseWords(Config):
     spaced: bool = True
 
 
-CLAUSE_WORDS = parse_each(ClauseWords, Path(__file__).with_name("clauses.yaml"))
+@cache
+def clause_words() -> dict[str, ClauseWords]:
+    """By language."""
+    return parse_each(ClauseWords, Path(__file__).with_name("clauses.yaml"))
 
 
 def leans(words: Sequence[str], index: int, language: str) -> bool:
     """True where the word at `index` can't end a clause."""
-    known = CLAUSE_WORDS[language]
+    known = clause_words()[language]
     if known.spaced:
         return _plain(words[index]) in known.leaning
     before = "".join(words[max(0, index - 1) : index + 1])
@@ -46,7 +50,7 @@ def leans(words: Sequence[str], index: int, language: str) -> bool:
 
 def opens(words: Sequence[str], index: int, language: str) -> bool:
     """True where the word at `index` begins a clause."""
-    known = CLAUSE_WORDS[language]
+    known = clause_words()[language]
     if known.spaced:
         return _plain(words[index]) in known.openers
     return "".join(words[index : index + 2]).startswith(tuple(known.openers))

@@ -14,7 +14,7 @@ from typing import Literal
 
 import regex
 
-from gpa.curation.punctuate.clauses import CLAUSE_WORDS, leans, opens
+from gpa.curation.punctuate.clauses import clause_words, leans, opens
 
 _TITLES = "Mr|Mrs|Ms|Dr|St|Prof|Rev|Gen|Col|Capt|Lt|Sgt|Sr|Jr|vs|etc|Inc|Ltd|Co|Mt|Ft"
 _SYMBOLS = r"$£€¥%&+=@\#°"
@@ -132,7 +132,7 @@ def punctuate(
 
 def _misplaced(text: WrittenText, fluent: set[int], language: str) -> set[int]:
     """Those of the fluent marks that stand where no clause can end."""
-    if language not in CLAUSE_WORDS:
+    if language not in clause_words():
         return set()
     candidates = {index for index in fluent if not opens(text.words, index + 1, language)}
     marked = [index for index in range(len(text.words)) if text.gaps[index + 1].strip()]
@@ -149,14 +149,14 @@ def _misplaced(text: WrittenText, fluent: set[int], language: str) -> set[int]:
 
 def _between_clauses(text: WrittenText, index: int, language: str) -> bool:
     """True where a comma may go after the word at `index`: nothing but space stands there."""
-    if language not in CLAUSE_WORDS or text.gaps[index + 1].strip():
+    if language not in clause_words() or text.gaps[index + 1].strip():
         return False
     if text.words[index].endswith("."):
         # An abbreviation, whose dot may end the sentence as well.
         return False
     if leans(text.words, index, language) or not opens(text.words, index + 1, language):
         return False
-    shortest = CLAUSE_WORDS[language].shortest
+    shortest = clause_words()[language].shortest
     left = _words_to_mark(text, range(index, -1, -1), 0)
     right = _words_to_mark(text, range(index + 1, len(text.words)), 1)
     return left >= shortest and right >= shortest

@@ -8,7 +8,7 @@ and over all; every utterance is in `curated` or in `rejected`, once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 import pyarrow as pa
@@ -40,6 +40,8 @@ REJECTED = pa.schema(
         pa.field("end_s", pa.float64()),
     ]
 )
+# Of them, what the table of the corpus says of a file.
+OF_FILE = ("recording_id", "path", "reason", "detail", "duplicate_of")
 
 
 @dataclass(frozen=True)
@@ -94,22 +96,13 @@ def corpus_rejects(corpus: pa.Table) -> pa.Table:
     """What ingest dropped, in REJECTED."""
     dropped = corpus.filter(pc.equal(corpus["state"], "rejected"))
     count = dropped.num_rows
-    return pa.table(
-        {
-            "recording_id": dropped["recording_id"],
-            "path": dropped["path"],
-            "utterance_id": pa.nulls(count, pa.string()),
-            "stage": pa.array(["ingest"] * count, pa.string()),
-            "reason": dropped["reason"],
-            "value": pa.nulls(count, pa.float64()),
-            "detail": dropped["detail"],
-            "duplicate_of": dropped["duplicate_of"],
-            "seconds": dropped["duration_s"],
-            "start_s": pa.nulls(count, pa.float64()),
-            "end_s": pa.nulls(count, pa.float64()),
-        },
-        schema=REJECTED,
-    )
+    known = {
+        "stage": pa.repeat("ingest", count),
+        "seconds": dropped["duration_s"],
+        **{name: dropped[name] for name in OF_FILE},
+    }
+    columns = [known.get(each.name, pa.nulls(count, each.type)) for each in REJECTED]
+    return pa.table(columns, REJECTED)
 
 
 def in_file_time(rejected: pa.Table, corpus: pa.Table) -> pa.Table:
@@ -170,8 +163,6 @@ def keep(
         if row["utterance_id_count"]:
             books.dropped_utterances[row["reason"]] += row["utterance_id_count"]
     lost_s = sums(rejected["recording_id"], rejected["seconds"])
-    damaged = rejected.filter(pc.equal(rejected["reason"], DAMAGED))
-    damaged_s = sums(damaged["recording_id"], damaged["seconds"])
     kept_s = sums(manifest["recording_id"], manifest["duration_s"])
     books.kept_s = sum(kept_s.values())
     # Recordings that were dropped as a whole.
@@ -181,16 +172,12 @@ def keep(
         "reason",
     )
     normalized = artifacts.tables("normalized", fingerprints["normalized"], partitions, DECODED)
-    decoded_s = {
-        key: seconds + damaged_s.get(key, 0.0)
-        for table in normalized
-        for key, seconds in pairs(table, *DECODED).items()
-    }
+    in_s = went_in([corpus], normalized, rejected, lost_s)
     cut = list(
         artifacts.tables("utterances", fingerprints["utterances"], partitions, ["utterance_id"])
     )
     books.differences += _misplaced(cut, manifest, rejected)
-    _count_recordings(corpus, decoded_s, kept_s, lost_s, whole, books)
+    _count_recordings(corpus, in_s, kept_s, lost_s, whole, books)
     if abs(books.balance_s) > TOLERANCE_S * max(1, corpus.num_rows):
         books.differences.append(
             f"{books.balance_s:+.3f} s of all that went in are unaccounted for"
@@ -244,9 +231,33 @@ def sums(keys: pa.ChunkedArray, seconds: pa.ChunkedArray) -> dict[str, float]:
     return pairs(table.group_by("key").aggregate([("seconds", "sum")]), "key", "seconds_sum")
 
 
+def went_in(
+    listed: Iterable[pa.Table],
+    decoded: Iterable[pa.Table],
+    dropped: pa.Table,
+    lost_s: Mapping[str, float],
+) -> dict[str, float]:
+    """Seconds of each recording: decoded, or as its container declares where it never was.
+
+    `lost_s` sums up `dropped`, by recording: one that a stage dropped before it was decoded counts
+    with what that stage says it lost. Seconds that a header promised and the file did not hold
+    count, too.
+    """
+    damaged = dropped.filter(pc.equal(dropped["reason"], DAMAGED))
+    damaged_s = sums(damaged["recording_id"], damaged["seconds"])
+    in_s: dict[str, float] = {}
+    for table in listed:
+        in_s |= {key: lost_s.get(key, each) for key, each in pairs(table, *DECODED).items()}
+    for table in decoded:
+        in_s |= {
+            key: each + damaged_s.get(key, 0.0) for key, each in pairs(table, *DECODED).items()
+        }
+    return in_s
+
+
 def _count_recordings(
     corpus: pa.Table,
-    decoded_s: Mapping[str, float],
+    went_in_s: Mapping[str, float],
     kept_s: Mapping[str, float],
     lost_s: Mapping[str, float],
     whole: Mapping[str, str],
@@ -258,8 +269,7 @@ def _count_recordings(
         if file["state"] in ("ignored", "not_read"):
             books.recordings[file["state"]] += 1
             continue
-        # A recording that could not be decoded counts with the seconds its container declares.
-        in_s = decoded_s.get(key, lost_s.get(key, file["duration_s"]))
+        in_s = went_in_s[key]
         books.in_s += in_s
         out_s = kept_s.get(key, 0.0) + lost_s.get(key, 0.0)
         if abs(in_s - out_s) > TOLERANCE_S:

@@ -10,10 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gpa.curation.report.books import DECODED, NON_SPEECH, QUARANTINED, TOLERANCE_S, pairs, sums
+from gpa.curation.report.books import DECODED, NON_SPEECH, QUARANTINED, TOLERANCE_S, sums, went_in
 from gpa.curation.report.outputs import Run
 from gpa.curation.report.utterances import Utterances
-from gpa.curation.tables import DAMAGED
 
 STEPS = ("ingest", "normalize", "denoise", "segment", "quality", "transcribe", "consensus",
          "punctuate", "package")  # fmt: skip
@@ -86,9 +85,12 @@ class Funnel:
         dropped = pa.concat_tables(parts) if parts else run.dropped_at_ingest().slice(0, 0)
         self._drop(dropped)
         out_s = defaultdict(float, sums(dropped["recording_id"], dropped["seconds"]))
-        damaged = dropped.filter(pc.equal(dropped["reason"], DAMAGED))
-        damaged_s = sums(damaged["recording_id"], damaged["seconds"])
-        in_s = self._went_in(run, partition, out_s, damaged_s)
+        listed, decoded = (
+            [table] if (table := run.table(name, partition, DECODED)) is not None else []
+            for name in ("recordings", "normalized")
+        )
+        in_s = went_in(listed, decoded, dropped, out_s)
+        self.in_s += sum(in_s.values())
         kept = packaged = run.table("packaged", partition, DECODED)
         if packaged is None and utterances is not None and utterances.decided:
             cuts = pa.table([utterances.recordings, utterances.duration_s], DECODED)
@@ -108,45 +110,14 @@ class Funnel:
                     self.differences.append(f"{recording}: {rest_s:+.3f} s are unaccounted for")
         return dropped
 
-    def _went_in(
-        self,
-        run: Run,
-        partition: str,
-        lost_s: dict[str, float],
-        damaged_s: dict[str, float],
-    ) -> dict[str, float]:
-        """Seconds of each recording: decoded, or as its container says where it never was.
-
-        As in the books, a recording that a stage dropped before it was decoded counts with what
-        that stage says it lost. Seconds that a header promised and the file did not hold count, too.
-        """
-        listed = run.table("recordings", partition, DECODED)
-        in_s = pairs(listed, *DECODED) if listed is not None else {}
-        in_s |= {recording: lost_s[recording] for recording in in_s if recording in lost_s}
-        decoded = run.table("normalized", partition, DECODED)
-        if decoded is not None:
-            in_s |= {
-                recording: seconds + damaged_s.get(recording, 0.0)
-                for recording, seconds in pairs(decoded, *DECODED).items()
-            }
-        self.in_s += sum(in_s.values())
-        return in_s
-
     def _drop(self, dropped: pa.Table) -> None:
-        table = pa.table(
-            {
-                "step": dropped["stage"],
-                "reason": dropped["reason"],
-                "seconds": dropped["seconds"],
-                "utterance_id": dropped["utterance_id"],
-                "whole": dropped["start_s"].is_null(),
-            }
+        by_reason = (
+            dropped.append_column("whole", dropped["start_s"].is_null())
+            .group_by(["stage", "reason", "whole"])
+            .aggregate([("seconds", "sum"), ("seconds", "count"), ("utterance_id", "count")])
         )
-        sums = table.group_by(["step", "reason", "whole"]).aggregate(
-            [("seconds", "sum"), ("seconds", "count"), ("utterance_id", "count")]
-        )
-        for row in sums.to_pylist():
-            key = row["step"], row["reason"]
+        for row in by_reason.to_pylist():
+            key = row["stage"], row["reason"]
             self.dropped_s[key] += row["seconds_sum"]
             self.dropped_utterances[key] += row["utterance_id_count"]
             if row["whole"]:

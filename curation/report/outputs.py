@@ -207,8 +207,8 @@ class Run:
         ]
 
 
-def open_run(out: str) -> Run:
-    """The run in an OUT; raises UserError where there is none that this program can read."""
+def open_run(out: str, finished: bool = False) -> Run:
+    """The run in an OUT; raises UserError as `record.require`."""
     store = Store(out)
-    content = record.require(store, finished=False)
+    content = record.require(store, finished)
     return Run(ArtifactStore(store), content, partial=not content.get("finished"))

@@ -43,8 +43,10 @@ class Beside(Config):
     between: tuple[str, ...] = ()  # hundreds and what follows
 
 
-_BESIDE = parse_each(Beside, Path(__file__).with_name("number_lexicon.yaml"))
-_NOTHING = Beside()
+@cache
+def _beside() -> dict[str, Beside]:
+    return parse_each(Beside, Path(__file__).with_name("number_lexicon.yaml"))
+
 
 _NO_LETTERS = regex.compile(r"[^\p{L}\p{M}]+")
 _ACCENTS = regex.compile(r"\p{Mn}")
@@ -176,7 +178,7 @@ class _Speller:
 @cache
 def lexicon_of(language: str) -> Lexicon:
     """The number words of a language that `can_read`."""
-    spell, beside = _Speller(language), _BESIDE.get(language, _NOTHING)
+    spell, beside = _Speller(language), _beside().get(language, Beside())
     small = {key: value for value in reversed(range(100)) for key in spell(value)}
     if language in _WITHOUT_AND:
         for value in range(21, 100):

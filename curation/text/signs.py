@@ -50,8 +50,6 @@ _PAID_IN = {"krona": frozenset({"cs", "da", "no", "sv"})}
 # Swahili puts the noun before its number, and "of" after the noun.
 _NOUN_FIRST = frozenset({"sw"})
 _PARTICLES = frozenset({"ya", "za"})
-# Names by language and code, beside CLDR's.
-_ALSO = read_yaml(Path(__file__).with_name("signs.yaml"))
 # Numbers of every grammatical kind, for CLDR's plural rules.
 _COUNTS = (0, 1, 2, 3, 5, 11, 21, 100, 1.5)
 # Neither a hyphen (GPT-4) nor a dash between numbers (10-20).
@@ -86,6 +84,12 @@ def _fold(name: str, language: str) -> str:
 
 
 @cache
+def _also() -> dict[str, dict[str, list[str]]]:
+    """Names by language and code, beside CLDR's."""
+    return read_yaml(Path(__file__).with_name("signs.yaml"))
+
+
+@cache
 def _names(language: str) -> tuple[regex.Pattern[str], dict[str, str]]:
     """Names, with the pattern that finds them as whole words."""
     names: dict[str, str] = {}
@@ -100,7 +104,7 @@ def _names(language: str) -> tuple[regex.Pattern[str], dict[str, str]]:
                     names.setdefault(_fold(name, language), code)
     for code, number, parts in (("minus", -5, (5,)), ("point", 3.5, (3, 5))):
         names.setdefault(_fold(word_between(number, parts, language), language), code)
-    for code, listed in _ALSO.get(language, {}).items():
+    for code, listed in _also().get(language, {}).items():
         for name in listed:
             if len(name) > 2 and not name.startswith("^"):
                 names[_fold(name, language)] = code
@@ -119,7 +123,7 @@ def _signs(language: str) -> tuple[regex.Pattern[str], regex.Pattern[str], dict[
     front: list[str] = ["%"] if language == "tr" else []
     listed = [
         (name, code)
-        for code, names in _ALSO.get(language, {}).items()
+        for code, names in _also().get(language, {}).items()
         for name in names
         if code not in ("point", "minus")
     ]

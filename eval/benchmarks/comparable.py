@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePath
 
 from gpa.eval.benchmarks.datasets import TestSet
-from gpa.eval.benchmarks.scoring import Figure
+from gpa.eval.benchmarks.scoring import Figure, error_metric
 from gpa.eval.config import EvalConfig
 
 # How the weights of the published judges are called, as a folder or on a hub.
@@ -40,8 +40,8 @@ def reservations(
             "another scale"
         )
     elif (
-        figure.metric != "NEARER"
-        and test_set.task != "asr"
+        test_set.task != "asr"
+        and figure.metric == error_metric(test_set.language)
         and not _published_judge(test_set.language, config)
     ):
         judge = {"en": "Whisper large-v3", "zh": "Paraformer"}[test_set.language]

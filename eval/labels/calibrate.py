@@ -38,7 +38,6 @@ THRESHOLDS = tuple(percent / 100 for percent in range(51))
 class Judged:
     """One label and how wrong it is: `wrong` out of `total`, words or whole labels."""
 
-    utterance_id: str
     wrong: float
     total: float
 
@@ -171,9 +170,7 @@ def from_texts(judged: Sequence[JudgedText]) -> dict[str, Judged]:
     """Errors of labels against the truth's words."""
     return {
         item.utterance.utterance_id: Judged(
-            item.utterance.utterance_id,
-            item.errors[LABEL].edits,
-            item.errors[LABEL].reference_units,
+            item.errors[LABEL].edits, item.errors[LABEL].reference_units
         )
         for item in judged
     }
@@ -202,7 +199,7 @@ def from_verdicts(
     for stratum, keys in heard.items():
         weight = members[stratum] / len(keys)
         for key in keys:
-            judged[key] = Judged(key, weight * (known[key] == "wrong"), weight)
+            judged[key] = Judged(weight * (known[key] == "wrong"), weight)
     return judged
 
 
@@ -280,7 +277,7 @@ def run(
         if not judged:
             raise UserError("None of the verdicts is about an utterance of this run.")
         what = "wrong labels"
-    thresholds = [each for each in THRESHOLDS if each <= decisions.exact_to]
+    thresholds = [each for each in THRESHOLDS if each <= decisions.run.exact_to]
     points = curve(utterances, judged, decisions.consensus, thresholds)
     show(points, decisions.consensus.max_pwer, what, console)
     if json_file is not None:

@@ -8,11 +8,8 @@ from dataclasses import dataclass
 import pyarrow.compute as pc
 
 from gpa.curation.consensus.stage import ConsensusConfig
-from gpa.curation.report.outputs import Run
-from gpa.runtime import record
-from gpa.runtime.artifacts import ArtifactStore
+from gpa.curation.report.outputs import Run, open_run
 from gpa.runtime.config import parse
-from gpa.runtime.storage import Store
 
 COLUMNS = (
     "utterance_id", "kept", "reason", "language", "pwer", "verifier_distance", "early_exit",
@@ -40,11 +37,6 @@ class Decisions:
     run: Run
     consensus: ConsensusConfig
 
-    @property
-    def exact_to(self) -> float:
-        """The highest threshold of pWER that the tables can answer for."""
-        return self.run.exact_to
-
     def __iter__(self) -> Iterator[Decision]:
         for partition in self.run.ahead("consensus", "utterances"):
             decided = self.run.table("consensus", partition, COLUMNS)
@@ -60,9 +52,5 @@ class Decisions:
 
 def read_decisions(out: str) -> Decisions:
     """Open a finished run; raises UserError where there is none."""
-    store = Store(out)
-    content = record.require(store)
-    return Decisions(
-        Run(ArtifactStore(store), content, partial=False),
-        parse(ConsensusConfig, content["config"]["consensus"], f"{out}/run.json"),
-    )
+    run = open_run(out, finished=True)
+    return Decisions(run, parse(ConsensusConfig, run.consensus_config, f"{out}/run.json"))

@@ -74,9 +74,7 @@ def match(output: Output, truths: Mapping[str, Truth]) -> list[Matched]:
     found = [
         Matched(
             recording,
-            truth_of[recording.path].of_segment(recording.start_s, recording.duration_s)
-            if recording.is_segment
-            else truth_of[recording.path],
+            _of(recording, truth_of[recording.path]),
             tuple(by_recording[recording.recording_id]),
         )
         for recording in output.recordings
@@ -89,6 +87,13 @@ def match(output: Output, truths: Mapping[str, Truth]) -> list[Matched]:
             f"{', '.join(r.path for r in output.recordings[:3]) or 'nothing'}."
         )
     return found
+
+
+def _of(recording: Recording, truth: Truth) -> Truth:
+    """What is known of a recording, which may be a segment of its file."""
+    if not recording.is_segment:
+        return truth
+    return truth.of_segment(recording.start_s, recording.duration_s)
 
 
 def judge_texts(matched: Sequence[Matched], asrs: Sequence[str]) -> list[JudgedText]:

@@ -10,16 +10,13 @@ from typing import Any
 from gpa.curation.audio import Waveform, decode_flac
 from gpa.curation.consensus.stage import ConsensusConfig
 from gpa.curation.models.protocols import MOS
-from gpa.curation.report.outputs import Run
+from gpa.curation.report.outputs import open_run
 from gpa.curation.segment.stage import SegmentConfig
 from gpa.curation.transcribe.stage import TranscribeConfig
 from gpa.eval.labels.decisions import Decision
 from gpa.eval.labels.truth import stem
-from gpa.runtime import record
-from gpa.runtime.artifacts import ArtifactStore
 from gpa.runtime.config import parse
 from gpa.runtime.stage import rows
-from gpa.runtime.storage import Store
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,6 @@ class Output:
     utterances: tuple[Utterance, ...]
     recordings: tuple[Recording, ...]
     asrs: tuple[str, ...]
-    exact_to: float  # the highest threshold of pWER that the tables can answer for
     scorer: str  # what people call the model of the quality scores
     consensus: ConsensusConfig
     segment: SegmentConfig
@@ -84,14 +80,12 @@ def read_output(out: str, names: Container[str] | None = None) -> Output:
 
     Where `names` are given (`truth.stem`), utterances of other recordings are left out.
     """
-    store = Store(out)
-    content = record.require(store)
-    artifacts, named = ArtifactStore(store), content["fingerprints"]
-    run = Run(artifacts, content, partial=False)
+    run = open_run(out, finished=True)
+    artifacts, named, config = run.artifacts, run.fingerprints, run.content["config"]
     asrs = [name.removeprefix("hypotheses/") for name in named if name.startswith("hypotheses/")]
     utterances: list[Utterance] = []
     recordings: list[Recording] = []
-    for partition in content["partitions"]:
+    for partition in run.partitions:
 
         def table(name: str, key: str = "utterance_id", partition: str = partition) -> dict:
             found = artifacts.table(name, named[name], partition)
@@ -150,11 +144,10 @@ def read_output(out: str, names: Container[str] | None = None) -> Output:
         utterances=tuple(utterances),
         recordings=tuple(recordings),
         asrs=tuple(asrs),
-        exact_to=run.exact_to,
         scorer=run.scorer,
-        consensus=parse(ConsensusConfig, content["config"]["consensus"], f"{out}/run.json"),
-        segment=parse(SegmentConfig, content["config"]["segment"], f"{out}/run.json"),
-        transcribe=parse(TranscribeConfig, content["config"]["transcribe"], f"{out}/run.json"),
+        consensus=parse(ConsensusConfig, config["consensus"], f"{out}/run.json"),
+        segment=parse(SegmentConfig, config["segment"], f"{out}/run.json"),
+        transcribe=parse(TranscribeConfig, config["transcribe"], f"{out}/run.json"),
         _files=files,
     )
 

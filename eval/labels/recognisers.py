@@ -48,7 +48,6 @@ class Clip:
     waveform: Waveform
     language: str
     said: tuple[str, ...]
-    path: str = ""  # of its file in the folder, without suffix
 
     @property
     def seconds(self) -> float:
@@ -89,7 +88,7 @@ def read_clips(folder: Path) -> list[Clip]:
                 waveform = whole[begin:end]
             said = units(turn.text or "", turn.language or "")
             if said and SHORTEST_S <= len(waveform) / SAMPLE_RATE <= LONGEST_S:
-                clips.append(Clip(waveform, turn.language or "", said, truth.path))
+                clips.append(Clip(waveform, turn.language or "", said))
     if not clips:
         raise UserError(
             f"{folder} has no audio beside its truth with text and language, of {SHORTEST_S:g} to "

@@ -26,8 +26,8 @@ from gpa.curation.models.weights import sha256_of
 from gpa.curation.text.languages import ByLanguage
 from gpa.runtime.config import Config
 from gpa.runtime.errors import UserError
+from gpa.runtime.interpreter import run
 from gpa.runtime.models import Facts, ModelConfig, Weights
-from gpa.runtime.process import run
 
 SAMPLE_RATE = 16000
 SUFFIXES = {"acoustic": ".zip", "dictionary": ".dict", "g2p": ".zip"}

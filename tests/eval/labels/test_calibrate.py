@@ -54,10 +54,10 @@ RUN = (
     utterance("e", 0.05, "hallucination"),
 )
 KNOWN = {
-    "a": Judged("a", 0, 10),
-    "b": Judged("b", 1, 10),
-    "c": Judged("c", 4, 10),
-    "d": Judged("d", 9, 10),
+    "a": Judged(0, 10),
+    "b": Judged(1, 10),
+    "c": Judged(4, 10),
+    "d": Judged(9, 10),
 }
 
 
@@ -186,9 +186,9 @@ def test_wer_is_foretold_by_pwer_and_where_there_are_enough_by_length(tmp_path: 
         key = f"{number}"
         short = number < 20
         run.append(utterance(key, 0.0, None, seconds=3.0 if short else 9.0))
-        known[key] = Judged(key, 2 if short else 1, 20)
+        known[key] = Judged(2 if short else 1, 20)
     few = [utterance(f"few{n}", 0.12, None) for n in range(3)]
-    known |= {each.utterance_id: Judged(each.utterance_id, 3, 10) for each in few}
+    known |= {each.utterance_id: Judged(3, 10) for each in few}
     unjudged = utterance("unjudged", 0.3, "disagreement")
     cells = expected_wer([*run, *few, unjudged], known, PLAIN)
     file = tmp_path / "curve.json"

@@ -23,7 +23,7 @@ from gpa.curation.models.align.mfa import (
 )
 from gpa.curation.models.protocols import Word, WordAlignment
 from gpa.runtime.errors import UserError
-from gpa.runtime.process import run
+from gpa.runtime.interpreter import run
 
 # Aligns each KEY.lab of the corpus at a word every half second, as MFA lays out its JSON; what it
 # is told to do wrong stands in a file beside it.
