@@ -22,11 +22,11 @@ from gpa.runtime.artifacts import (
     TarFiles,
     parquet_bytes,
     read_parquet,
-    tar_bytes,
 )
 from gpa.runtime.execution import Engine, Pool
 from gpa.runtime.stage import rows
 from gpa.runtime.storage import Store
+from gpa.runtime.tar import tar_bytes
 
 CURATED = "curated"
 MANIFEST = f"{CURATED}/manifest.parquet"  # a folder: one file a shard
