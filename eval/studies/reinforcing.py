@@ -28,7 +28,6 @@ from gpa.train.reinforce import Measure, ReinforceTrainer
 from gpa.train.rewards import Values
 from gpa.train.trainer import checkpoints
 
-STEPS = 30
 LEARNING_RATE = 5e-4
 ADAM_EPSILON = 1e-5
 # Of each utterance, where what is drawn is measured.
@@ -44,6 +43,7 @@ class Trial:
     """
 
     half_learnt_steps: int
+    steps: int
     row_tokens: int
     rows: int
     answers: int
@@ -51,8 +51,8 @@ class Trial:
 
 
 TRIALS: dict[Task, Trial] = {
-    "asr": Trial(half_learnt_steps=120, row_tokens=512, rows=5, answers=16, longest=20),
-    "tts": Trial(half_learnt_steps=150, row_tokens=256, rows=4, answers=8, longest=240),
+    "asr": Trial(half_learnt_steps=120, steps=30, row_tokens=512, rows=5, answers=16, longest=20),
+    "tts": Trial(half_learnt_steps=300, steps=20, row_tokens=192, rows=6, answers=6, longest=160),
 }
 
 
@@ -70,14 +70,14 @@ def by_heart(config: TrainConfig, task: Task) -> TrainConfig:
 
 def reinforced(config: TrainConfig, task: Task) -> TrainConfig:
     """Settings of reinforcement on the data and rows that the model was half taught with."""
+    trial = TRIALS[task]
     phase = config.phases["pretrain"].model_copy(
         update={
-            "steps": {"tiny": STEPS},
+            "steps": {"tiny": trial.steps},
             "learning_rate": {"tiny": LEARNING_RATE},
             "adam_epsilon": ADAM_EPSILON,
         }
     )
-    trial = TRIALS[task]
     reinforce = config.reinforce.model_copy(
         update={
             "rows_per_step": trial.rows,
@@ -90,7 +90,7 @@ def reinforced(config: TrainConfig, task: Task) -> TrainConfig:
         update={
             "phases": {"reinforce": phase},
             "reinforce": reinforce,
-            "save_every_steps": STEPS,
+            "save_every_steps": trial.steps,
         }
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gpa.eval.studies.reinforcing import STEPS, TRIALS, by_heart, reinforced, shuffled
+from gpa.eval.studies.reinforcing import TRIALS, by_heart, reinforced, shuffled
 from gpa.train.command import read_config
 from tests.runs import ROOT
 
@@ -34,7 +34,7 @@ def test_reinforcement_asks_for_what_was_half_learnt(task):
     assert taught.phases["pretrain"].mixture.tasks == {task: 1.0}
     settings = reinforced(taught, task)
     assert settings.phases.keys() == {"reinforce"}
-    assert settings.phases["reinforce"].steps == {"tiny": STEPS}
+    assert settings.phases["reinforce"].steps == {"tiny": TRIALS[task].steps}
     assert settings.phases["reinforce"].mixture == taught.phases["pretrain"].mixture
     assert settings.reinforce.answers == TRIALS[task].answers
     assert (settings.batches, settings.held_back_share) == (taught.batches, 0)
