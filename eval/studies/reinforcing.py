@@ -52,7 +52,7 @@ class Trial:
 
 TRIALS: dict[Task, Trial] = {
     "asr": Trial(half_learnt_steps=120, steps=30, row_tokens=512, rows=5, answers=16, longest=20),
-    "tts": Trial(half_learnt_steps=300, steps=20, row_tokens=192, rows=6, answers=6, longest=160),
+    "tts": Trial(half_learnt_steps=400, steps=20, row_tokens=192, rows=6, answers=6, longest=160),
 }
 
 
