@@ -29,6 +29,7 @@ from gpa.train.reinforce import Measure, ReinforceTrainer
 from gpa.train.rewards import Values
 from gpa.train.trainer import checkpoints
 
+LEARNING_RATE = 5e-4
 ADAM_EPSILON = 1e-5
 # Of each utterance, where what is drawn is measured.
 DRAWS = 8
@@ -46,7 +47,6 @@ class Trial:
 
     half_learnt_steps: int
     steps: int
-    learning_rate: float
     row_tokens: int
     rows: int
     answers: int
@@ -57,7 +57,6 @@ TRIALS: dict[Task, Trial] = {
     "asr": Trial(
         half_learnt_steps=120,
         steps=30,
-        learning_rate=5e-4,
         row_tokens=512,
         rows=5,
         answers=16,
@@ -65,8 +64,7 @@ TRIALS: dict[Task, Trial] = {
     ),
     "tts": Trial(
         half_learnt_steps=400,
-        steps=40,
-        learning_rate=1e-3,
+        steps=20,
         row_tokens=192,
         rows=6,
         answers=6,
@@ -102,7 +100,7 @@ def reinforced(config: TrainConfig, task: Task) -> TrainConfig:
     phase = config.phases["pretrain"].model_copy(
         update={
             "steps": {"tiny": trial.steps},
-            "learning_rate": {"tiny": trial.learning_rate},
+            "learning_rate": {"tiny": LEARNING_RATE},
             "adam_epsilon": ADAM_EPSILON,
         }
     )
