@@ -122,8 +122,7 @@ class ReinforceTrainer(GPATrainer):
         metrics: dict[str, float] = {}
         for task, rows in held_back.items():
             draws = [draw for row in rows.rows for draw in row][:EVALUATED]
-            tokens = self.answer(draws, temperature=0, answers=1)
-            measured = self.measure(task_of(draws[0]), draws, [list(codes(one)) for one in tokens])
+            measured = self.measured_answers(draws, temperature=0, answers=1)[1]
             metrics |= {f"eval_{task}_{name}": float(v.mean()) for name, v in measured.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
@@ -144,7 +143,7 @@ class ReinforceTrainer(GPATrainer):
         first_seed = self.state.global_step * STEP_SEEDS
         prompts = [
             Prompt(task_of(draw), self._sequence(draw).prompt, None, first_seed + number)
-            for number, draw in enumerate(draw for draw in draws for _ in range(answers))
+            for number, draw in enumerate(_each(draws, answers))
         ]
         heard, said = (
             SamplingConfig(temperature=temperature, max_new_tokens=most)
@@ -163,12 +162,18 @@ class ReinforceTrainer(GPATrainer):
                 found |= zip(numbers, tokens, strict=True)
         return [found[number] for number in range(len(prompts))]
 
+    def measured_answers(
+        self, draws: Sequence[Draw], temperature: float, answers: int
+    ) -> tuple[list[list[Token]], Values]:
+        """What `answer` gives, and what is measured of it."""
+        tokens = self.answer(draws, temperature, answers)
+        said = [list(codes(one)) for one in tokens]
+        return tokens, self.measure(task_of(draws[0]), _each(draws, answers), said)
+
     def _rewarded(self, task: Task, draws: Sequence[Draw]) -> list[Answer]:
         """Answers to these prompts, but for groups without spread: all alike, they teach nothing."""
         answers = self.config.answers
-        tokens = self.answer(draws, temperature=1, answers=answers)
-        asked = [draw for draw in draws for _ in range(answers)]
-        measured = self.measure(task, asked, [list(codes(one)) for one in tokens])
+        tokens, measured = self.measured_answers(draws, temperature=1, answers=answers)
         for name, values in measured.items():
             for end, value in summary(values.reshape(-1, answers)).items():
                 self.measured[f"{task}_{name}{end}"] = value
@@ -178,7 +183,7 @@ class ReinforceTrainer(GPATrainer):
         return [
             Answer(_answered(self._sequence(draw).prompt, legal, drawn), float(advantage))
             for draw, drawn, advantage, kept in zip(
-                asked, tokens, advantages(rewards).ravel(), spread, strict=True
+                _each(draws, answers), tokens, advantages(rewards).ravel(), spread, strict=True
             )
             if kept
         ]
@@ -213,6 +218,11 @@ class ReinforceTrainer(GPATrainer):
             ratio = before - log_probability
             loss = loss + self.config.kl * (ratio.exp() - ratio - 1).sum()
         return loss
+
+
+def _each(draws: Sequence[Draw], answers: int) -> list[Draw]:
+    """The draw of each answer, group by group."""
+    return [draw for draw in draws for _ in range(answers)]
 
 
 def _together(batch: list[list[Draw]]) -> Any:

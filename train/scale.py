@@ -124,7 +124,7 @@ def _start(folder: Path, count: int) -> list[Measurement]:
     arrays = sum(getattr(rows.mixture.catalogue, name).nbytes for name in Catalogue.ARRAYS)
     of = f"of {count:,}"
     return [
-        Measurement(f"to the first row, {of}", first_s, "s", at_most=max(15, 5 + count / MILLION)),
+        Measurement(f"to the first row, {of}", first_s, "s", at_most=5 + count / MILLION),
         Measurement(f"integers an utterance, {of}", arrays / count, "bytes", at_most=16),
         Measurement(f"memory kept, {of}", kept_mb, "MB", at_most=1500),
         Measurement(f"memory at most, shards and page cache too, {of}", most_mb, "MB"),
