@@ -28,6 +28,12 @@ class MelConfig(PublishedConfig):
     num_mels: int = Field(gt=0)
 
 
+class WhisperConfig(PublishedConfig):
+    """What a small codec hears by: the first layers of the Whisper in a GLM tokenizer."""
+
+    whisper_layers: int = Field(gt=0)
+
+
 class VocosConfig(PublishedConfig):
     """Widths of the encoder, the prenet (with `condition_dim`) and the postnet."""
 
@@ -95,12 +101,12 @@ class SpeakerEncoderConfig(PublishedConfig):
 class NetworkConfig(PublishedConfig):
     """Section `audio_tokenizer`.
 
-    `features` is of our making: log-mel features of this geometry in the place of wav2vec 2.0,
-    which every published checkpoint has beside it.
+    `features` is of our making: states of a Whisper in the place of those of wav2vec 2.0, which
+    every published checkpoint has beside it.
     """
 
     mel_params: MelConfig
-    features: MelConfig | None = None
+    features: WhisperConfig | None = None
     encoder: VocosConfig
     decoder: DecoderConfig
     quantizer: QuantizerConfig

@@ -10,35 +10,37 @@ import torch
 from torch import Tensor
 
 from gpa.runtime.errors import UserError
-from gpa.tokenize.bicodec.config import BiCodecConfig, read_config
+from gpa.tokenize.bicodec.config import BiCodecConfig, NetworkConfig, read_config
 from gpa.tokenize.bicodec.features import FeatureExtractor, load_features
-from gpa.tokenize.bicodec.log_mel import LogMel
 from gpa.tokenize.bicodec.network import BiCodecNetwork
 from gpa.tokenize.bicodec.weight_norm import fold_weight_norm
+from gpa.tokenize.bicodec.whisper import WhisperFeatures, load_whisper
 from gpa.tokenize.checkpoint import load_strictly, read_tensors
+from gpa.tokenize.glm.tokenizer import RELEASED, SHIPPED
 
 WAV2VEC2 = "wav2vec2-large-xlsr-53"
 
-Features = FeatureExtractor | LogMel
+Features = FeatureExtractor | WhisperFeatures
 
 # Constants that the published file leaves out (and other exports may hold): we compute them.
 COMPUTED_PREFIX = "mel_transformer."
 
 
 def find_parts(folder: Path) -> dict[str, Path]:
-    """Folders of BiCodec itself and of the wav2vec 2.0 that it hears by; raises UserError.
+    """Folders of BiCodec itself, and of `wav2vec2` or the `glm` that it hears by; raises UserError.
 
     `folder` holds `config.yaml` and `model.safetensors`, or a folder `BiCodec/` that does: the
     roots of Spark-TTS and of the GPA release, where files of these names belong to others. The
-    wav2vec 2.0 folder lies inside (the GPA release) or beside it (Spark-TTS); a small codec, which
-    hears log-mel features, has none.
+    wav2vec 2.0 folder lies inside (the GPA release) or beside it (Spark-TTS). A small codec hears by
+    the GLM tokenizer that lies inside, or else by the shipped one.
     """
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder} to load BiCodec from.")
     if (folder / "BiCodec").is_dir():
         folder = folder / "BiCodec"
     if read_config(folder / "config.yaml").audio_tokenizer.features:
-        return {"bicodec": folder}
+        inside = folder / RELEASED
+        return {"bicodec": folder, "glm": inside if inside.is_dir() else SHIPPED}
     for wav2vec2 in (folder / WAV2VEC2, folder.parent / WAV2VEC2):
         if wav2vec2.is_dir():
             return {"bicodec": folder, "wav2vec2": wav2vec2}
@@ -60,8 +62,14 @@ def load_parts(folder: Path) -> tuple[BiCodecConfig, BiCodecNetwork, Features]:
         network = BiCodecNetwork(config.audio_tokenizer, channels, features)
     load_strictly(network, tensors, folder)
     fold_weight_norm(network)
-    log_mel = config.audio_tokenizer.features
-    return config, network, LogMel(log_mel) if log_mel else load_features(parts["wav2vec2"])
+    return config, network, load_ear(config.audio_tokenizer, parts)
+
+
+def load_ear(config: NetworkConfig, parts: Mapping[str, Path]) -> Features:
+    """The network that makes the features, from the folder that `find_parts` found."""
+    if config.features:
+        return load_whisper(parts["glm"], config.features.whisper_layers)
+    return load_features(parts["wav2vec2"])
 
 
 def _ecapa_widths(tensors: Mapping[str, Tensor]) -> tuple[int, int]:

@@ -27,6 +27,7 @@ class BiCodecNetwork(nn.Module):
         ecapa_features: int = ECAPA_FEATURES,
     ) -> None:
         super().__init__()
+        self.mel_params = config.mel_params
         self.encoder = Encoder(config.encoder)
         self.decoder = (
             ISTFTGenerator(config.decoder)

@@ -94,9 +94,9 @@ class SpeakerEncoder(nn.Module):
         """Global tokens (batch, token_num) to d-vectors (batch, out_dim)."""
         return self._d_vectors(self.quantizer.decode(tokens))
 
-    def straight_through(self, mel: Tensor) -> Tensor:
-        """Mel spectrogram to d-vectors, rounded as in `decode`; gradients pass the rounding."""
-        return self._d_vectors(self.quantizer.straight_through(self.latents(mel)))
+    def straight_through(self, latents: Tensor) -> Tensor:
+        """Latents to d-vectors, rounded as in `decode`; gradients pass the rounding."""
+        return self._d_vectors(self.quantizer.straight_through(latents))
 
     def _d_vectors(self, latents: Tensor) -> Tensor:
         return self.project(latents.transpose(1, 2).flatten(1))

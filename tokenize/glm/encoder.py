@@ -84,16 +84,21 @@ class WhisperVQEncoder(nn.Module):
         return hidden + self.embed_positions.weight[: hidden.shape[1]]
 
     def forward(self, mel: Tensor, steps: Sequence[int]) -> Tensor:
-        """Log-mel (batch, mels, frames) to pooled states (batch, tokens, dim).
+        """Log-mel (batch, mels, frames) to pooled states (batch, tokens, dim); `steps` as below."""
+        states = self.states(mel, steps).transpose(1, 2)
+        return F.avg_pool1d(states, self.pooling).transpose(1, 2)
 
-        `steps` counts, for each chunk, the steps (two frames, 20 ms) that begin within its audio;
-        nothing attends to the others. States beyond a chunk's own tokens are undefined.
+    def states(self, mel: Tensor, steps: Sequence[int]) -> Tensor:
+        """Log-mel (batch, mels, frames) to states (batch, frames / 2, dim), 20 ms each.
+
+        `steps` counts, for each chunk, those that begin within its audio; nothing attends to the
+        others. States beyond a chunk's own are undefined.
         """
         states = self.convolved(mel)
         visible = self.visible(steps, states.shape[1], mel.device)
         for layer in self.layers:
             states = layer(states, visible)
-        return F.avg_pool1d(states.transpose(1, 2), self.pooling).transpose(1, 2)
+        return states
 
     def visible(self, steps: Sequence[int], longest: int, device: torch.device) -> Tensor | None:
         """Which step (row) sees which (column): the past and its own block of 4 s, no padding.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +22,8 @@ N_FFT = 400
 HOP_SAMPLES = 160
 DYNAMIC_RANGE = 8  # in powers of ten below the loudest band
 
+Samples = TypeVar("Samples", NDArray[np.float32], Tensor)
+
 
 def token_count(samples: int) -> int:
     """Tokens of a waveform at 16 kHz: one for each begun 80 ms of each chunk of 30 s."""
@@ -32,11 +36,18 @@ def step_count(samples: int) -> int:
     return -(-samples // STEP_SAMPLES)
 
 
-def chunks(waveform: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+def chunks(waveform: Samples) -> list[Samples]:
     """A waveform (samples,) in pieces of at most 30 s."""
     return [
         waveform[start : start + CHUNK_SAMPLES] for start in range(0, len(waveform), CHUNK_SAMPLES)
     ]
+
+
+def log_mels(pieces: Sequence[Tensor], mels: int) -> Tensor:
+    """Chunks (samples,) to (batch, mels, longest frames), zeros after the shorter ones."""
+    each = [log_mel(piece, mels) for piece in pieces]
+    longest = max(mel.shape[1] for mel in each)
+    return torch.stack([F.pad(mel, (0, longest - mel.shape[1])) for mel in each])
 
 
 def log_mel(chunk: Tensor, mels: int) -> Tensor:

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from gpa.runtime.errors import UserError
 from gpa.tokenize.checkpoint import load_strictly, read_tensors
@@ -21,7 +20,7 @@ from gpa.tokenize.glm.features import (
     CHUNK_SAMPLES,
     TOKEN_SAMPLES,
     chunks,
-    log_mel,
+    log_mels,
     step_count,
     token_count,
 )
@@ -34,6 +33,8 @@ PREFIX = "model.encoder."
 
 # The folder's name inside the GPA release, whose root holds files of the same names.
 RELEASED = "glm-4-voice-tokenizer"
+# The small one, which comes with the package.
+SHIPPED = Path(__file__).parent / "small"
 
 # Larger batches pay on a GPU; on one CPU core this is the fastest.
 MAX_BATCH_S = 30.0
@@ -115,13 +116,9 @@ class GLMTokenizer:
 
     def states(self, pieces: Sequence[Waveform]) -> Tensor:
         """What is looked up: (batch, tokens, dim) of chunks at 16 kHz, padded."""
-        mels = [
-            log_mel(torch.from_numpy(piece).to(self.device), self.config.num_mel_bins)
-            for piece in pieces
-        ]
-        longest = max(mel.shape[1] for mel in mels)
-        batch = torch.stack([F.pad(mel, (0, longest - mel.shape[1])) for mel in mels])
-        return self.encoder(batch, [step_count(len(piece)) for piece in pieces])
+        tensors = [torch.from_numpy(piece).to(self.device) for piece in pieces]
+        mels = log_mels(tensors, self.config.num_mel_bins)
+        return self.encoder(mels, [step_count(len(piece)) for piece in pieces])
 
     def _encode_chunks(self, pieces: Sequence[Waveform]) -> list[Tokens]:
         tokens: list[Tokens] = [np.zeros(0, np.int64) for _ in pieces]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from safetensors.torch import save_file
@@ -16,8 +15,7 @@ from gpa.curation.transcribe.stage import ASRSection
 from gpa.runtime.config import Config, digest, parse, read_yaml
 from gpa.tokenize.bicodec import BiCodec
 from gpa.tokenize.bicodec.config import read_config as read_codec_config
-from gpa.tokenize.bicodec.loading import find_parts
-from gpa.tokenize.bicodec.log_mel import LogMel
+from gpa.tokenize.bicodec.loading import find_parts, load_ear
 from gpa.tokenize.bicodec.weight_norm import unfold_weight_norm
 from gpa.tokenize.weights import SMALL, SMALL_BICODEC, find_bicodec
 from gpa.train.codec.data import Pieces, Speech, collate, read_utterances, split
@@ -42,9 +40,11 @@ class CodecConfig(Config):
     # Share of the speech whose speakers are only evaluated on; evaluated are so many utterances.
     held_back_share: float = Field(default=0.05, ge=0, lt=1)
     evaluated_utterances: PositiveInt = 16
-    # 2: tokens first, by what can be heard in them, then the decoder alone, half of the steps each.
-    # 1: everything at once, a step twice as dear.
-    phases: Literal[1, 2] = 2
+    # In this share of a fresh codec's steps the tokens are learnt, by what can be heard in them, and
+    # then all that speaks them; those of a trained one stay as they are from the first step.
+    fresh_tokens_share: float = Field(default=0.25, ge=0, lt=1)
+    # Everything at once instead, tokens too.
+    at_once: bool = False
     steps: PositiveInt = 1000
     learning_rate: PositiveFloat = 1e-3
     warmup_share: float = Field(default=0.02, ge=0, lt=1)
@@ -52,6 +52,8 @@ class CodecConfig(Config):
     pieces: PositiveInt = 8
     piece_tokens: PositiveInt = 50
     voice_s: PositiveFloat = 1.5
+    # Speech is also played faster and slower, and so higher and lower: as other voices.
+    speeds: tuple[PositiveFloat, ...] = (1.0,)
     evaluate_every_steps: PositiveInt = 500
     save_every_steps: PositiveInt = 250
     keep_checkpoints: PositiveInt = 2
@@ -85,7 +87,7 @@ def train_codec(
     going_on = last_checkpoint(out, resume)
     utterances, data = read_utterances(curated)
     parts = find_parts(SMALL_BICODEC if start == FRESH else find_bicodec(start))
-    codec = begin(parts["bicodec"], config.seed, fresh=start == FRESH)
+    codec = begin(parts, config.seed, fresh=start == FRESH)
     trained, held = (Speech(part, codec) for part in split(utterances, config.held_back_share))
     held.utterances = held.utterances[: config.evaluated_utterances]
     identity = {
@@ -104,7 +106,12 @@ def train_codec(
         config.voice_s,
         config.seed,
         read_step(going_on) * config.pieces if going_on else 0,
+        config.speeds,
     )
+    tokens_steps = round(config.fresh_tokens_share * steps) if start == FRESH else 0
+    losses = config.losses
+    if pieces.voices == 1:  # of one speaker, differences are none of voices
+        losses = losses.model_copy(update={"voices": 0, "conversion": 0})
     parameters = sum(parameter.numel() for parameter in codec.network.parameters())
     say(f"Codec        {parameters:,} parameters, from {going_on or start}")
     say(
@@ -120,11 +127,11 @@ def train_codec(
         codec,
         pieces,
         held,
-        config.losses,
+        losses,
         out,
         config.keep_checkpoints,
         fresh=start == FRESH,
-        phases=config.phases,
+        tokens_steps=None if config.at_once else tokens_steps,
         parts=parts,
         judges=load_judges(config.judges, judged, "codec"),
         args=arguments(
@@ -135,8 +142,6 @@ def train_codec(
             bool(len(held)),
             per_device_train_batch_size=config.pieces,
             learning_rate=config.learning_rate,
-            lr_scheduler_type="cosine_with_restarts",
-            lr_scheduler_kwargs={"num_cycles": config.phases},
             optim="adamw_torch_fused",
             adam_beta2=0.99,
             weight_decay=0.01,
@@ -155,14 +160,13 @@ def train_codec(
     return out
 
 
-def begin(folder: Path, seed: int, fresh: bool) -> BiCodec:
+def begin(parts: Mapping[str, Path], seed: int, fresh: bool) -> BiCodec:
     """The codec that training begins with, its weight norms unfolded."""
     if fresh:
-        config = read_codec_config(folder / "config.yaml")
-        sections = config.audio_tokenizer
-        network = fresh_network(sections, ECAPA_CHANNELS, ECAPA_FEATURES, seed)
-        return BiCodec(config, network, LogMel(sections.features or sections.mel_params))
-    codec = BiCodec.load(folder)
+        config = read_codec_config(parts["bicodec"] / "config.yaml")
+        network = fresh_network(config.audio_tokenizer, ECAPA_CHANNELS, ECAPA_FEATURES, seed)
+        return BiCodec(config, network, load_ear(config.audio_tokenizer, parts))
+    codec = BiCodec.load(parts["bicodec"])
     unfold_weight_norm(codec.network.requires_grad_(True))
     return codec
 

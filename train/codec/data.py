@@ -9,16 +9,17 @@ from itertools import groupby
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from gpa.curation.curated import CuratedUtterance, find_shards, read_shard
 from gpa.runtime.errors import UserError
 from gpa.tokenize.bicodec import BiCodec
-from gpa.tokenize.bicodec.features import FRAME_SAMPLES, HOP_SAMPLES, standardize
+from gpa.tokenize.bicodec.features import HOP_SAMPLES, frame_count, standardize
 from gpa.tokenize.bicodec.model import Waveform
 from gpa.tokenize.clips import SAMPLE_RATE, ClipError
 
-# Decoded clips that are kept, of a few seconds each: about 1 GB.
+# Clips that are kept decoded and heard, of a few seconds each: about 1.5 GB.
 CLIPS_IN_MEMORY = 2048
 
 
@@ -78,13 +79,21 @@ class Speech:
         self.utterances = [each for each in utterances if _usable(each, codec)]
         self.left_out = len(utterances) - len(self.utterances)
         self.clip = lru_cache(CLIPS_IN_MEMORY)(self._clip)
+        self.heard = lru_cache(CLIPS_IN_MEMORY)(self._heard)
 
     def __len__(self) -> int:
         return len(self.utterances)
 
-    def _clip(self, number: int) -> Waveform:
-        """The waveform (samples,) at 16 kHz."""
-        return self.codec.prepare(number, *self.utterances[number].decode())
+    def _clip(self, number: int, speed: float = 1) -> Waveform:
+        """The waveform (samples,) at 16 kHz, played faster or slower and so higher or lower."""
+        samples, rate = self.utterances[number].decode()
+        return self.codec.prepare(number, samples, round(rate * speed))
+
+    @torch.inference_mode()
+    def _heard(self, number: int, speed: float = 1) -> NDArray[np.float16]:
+        """What the codec hears of the whole clip, (frames, channels)."""
+        waveform = torch.from_numpy(standardize(self.clip(number, speed)))
+        return self.codec.features([waveform])[0].half().numpy()
 
 
 def _usable(utterance: CuratedUtterance, codec: BiCodec) -> bool:
@@ -98,44 +107,66 @@ def _usable(utterance: CuratedUtterance, codec: BiCodec) -> bool:
 class Pieces(Dataset):
     """Random pieces of speech, each a function of the seed and its number: a run can be resumed.
 
-    `first` is the piece that training begins with. A piece has `tokens` tokens, and `voice_s`
-    seconds of the same utterance say who speaks.
+    `first` is the piece that training begins with. A piece has `tokens` tokens; `voice_s` seconds
+    of any utterance of its speaker say who speaks, and never what is said. At another of `speeds`
+    a speaker is another voice, and heard at one speed and spoken at another, frame by frame, tokens
+    do not give the voice away.
     """
 
     def __init__(
-        self, speech: Speech, count: int, tokens: int, voice_s: float, seed: int, first: int = 0
+        self,
+        speech: Speech,
+        count: int,
+        tokens: int,
+        voice_s: float,
+        seed: int,
+        first: int = 0,
+        speeds: Sequence[float] = (1.0,),
     ):
         if not len(speech):
             raise UserError("No curated utterance is left to train the codec on; curate more.")
         self.speech, self.count, self.seed, self.first = speech, count, seed, first
-        self.samples = tokens * HOP_SAMPLES + FRAME_SAMPLES - HOP_SAMPLES
+        self.tokens, self.speeds = tokens, speeds
         self.voice_samples = int(voice_s * SAMPLE_RATE)
         seconds = np.array([utterance.duration_s for utterance in speech.utterances])
-        self.shares = seconds / seconds.sum()
+        _, self.speakers = np.unique(list(map(_speaker, speech.utterances)), return_inverse=True)
+        # Who says much is heard more, but only by the root of it.
+        shares = seconds / np.sqrt(np.bincount(self.speakers, seconds))[self.speakers]
+        self.shares = shares / shares.sum()
+
+    @property
+    def voices(self) -> int:
+        """How many there are, each speed of a speaker being one."""
+        return (self.speakers.max() + 1) * len(set(self.speeds))
 
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, number: int) -> dict[str, Waveform]:
+    def __getitem__(self, number: int) -> dict[str, NDArray[np.float32]]:
         rng = np.random.default_rng((self.seed, number))
-        clip = self.speech.clip(int(rng.choice(len(self.shares), p=self.shares)))
-        piece = _cut(clip, self.samples, rng)
-        heard = standardize(clip)
+        speed, heard_speed = map(float, rng.choice(self.speeds, 2))
+        utterance = int(rng.choice(len(self.shares), p=self.shares))
+        other = int(rng.choice(np.flatnonzero(self.speakers == self.speakers[utterance])))
+        clip, voice = (self.speech.clip(each, speed) for each in (utterance, other))
+        heard = self.speech.heard(utterance, heard_speed)
+        count = frame_count(len(clip))
+        frames = _cut(count, self.tokens, rng)
+        samples = frames[:, None] * HOP_SAMPLES + np.arange(HOP_SAMPLES)
         return {
-            "waveforms": clip[piece],
-            "heard": heard[piece],
-            "voices": clip[_cut(clip, self.voice_samples, rng)],
+            "waveforms": clip[samples.ravel()],
+            "features": heard[frames * len(heard) // count].astype(np.float32),
+            "voices": voice[_cut(len(voice), self.voice_samples, rng)],
         }
 
 
-def _cut(clip: Waveform, samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Numbers of the samples of a random piece; a shorter clip is repeated."""
-    start = rng.integers(0, max(1, len(clip) - samples + 1))
-    return np.arange(start, start + samples) % len(clip)
+def _cut(length: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Numbers of a random piece's samples or frames; what is shorter is repeated."""
+    start = rng.integers(0, max(1, length - count + 1))
+    return np.arange(start, start + count) % length
 
 
-def collate(pieces: Sequence[Mapping[str, Waveform]]) -> dict[str, torch.Tensor]:
-    """Pieces as tensors (batch, samples)."""
+def collate(pieces: Sequence[Mapping[str, NDArray[np.float32]]]) -> dict[str, torch.Tensor]:
+    """Pieces as tensors (batch, ...)."""
     return {
         name: torch.from_numpy(np.stack([piece[name] for piece in pieces])) for name in pieces[0]
     }

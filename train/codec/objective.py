@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gpa.runtime.config import Config
-from gpa.tokenize.bicodec.audio import magnitudes, mel_bands
+from gpa.tokenize.bicodec.audio import magnitudes, mel_bands, mel_spectrogram
 from gpa.tokenize.bicodec.config import MelConfig
 from gpa.tokenize.bicodec.istft import ISTFTGenerator
 from gpa.tokenize.bicodec.network import BiCodecNetwork
@@ -24,8 +24,9 @@ from gpa.train.codec.discriminators import DiscriminatorConfig, Discriminators
 FLOOR = 1e-3
 MOST_MELS = 100
 
-# What a step trains: tokens and what is heard in them (all but the decoder), or the decoder alone.
-Part = Literal["tokens", "decoder", "all"]
+# What a step trains: tokens and what is heard in them (all but the decoder), or all that speaks
+# tokens which stay (all but what makes the semantic ones).
+Part = Literal["tokens", "speech", "all"]
 
 
 class LossConfig(Config):
@@ -42,8 +43,11 @@ class LossConfig(Config):
     change: NonNegativeFloat = 0.3
     # Distance of what is looked up from its code.
     commitment: NonNegativeFloat = 0.25
-    # How unevenly the latents lie in the codebook's dimensions.
+    # How unevenly the latents lie in the codebook's dimensions, and how alike the voices are.
     spread: NonNegativeFloat = 0.3
+    voices: NonNegativeFloat = 0.3
+    # How far the voice of what is said with another's tokens is from that other's.
+    conversion: NonNegativeFloat = 1.0
     # How surely discriminators tell what is decoded, and how differently they see it.
     adversarial: NonNegativeFloat = 0.0
     matching: NonNegativeFloat = 0.0
@@ -73,25 +77,39 @@ def losses(
 
     Without a codebook nothing is looked up; discriminators learn a step.
     """
-    with torch.set_grad_enabled(part != "decoder"):
+    with torch.set_grad_enabled(part != "speech"):
         projected = network.quantizer.in_project(network.encoder(batch.features.transpose(1, 2)))
         # Without a codebook every direction is a code.
         codes = codebook.look_up(projected) if codebook else F.normalize(projected.detach(), dim=1)
         # The gradient passes the lookup as if it were not there.
         passed = projected + (codes - projected).detach()
-        d_vectors = network.speaker_encoder.straight_through(batch.mel)
-        hidden = network.prenet(network.quantizer.out_project(passed), d_vectors)
-    found: dict[str, Tensor] = {}
-    if part != "decoder":
-        heard = network.postnet(hidden, None).transpose(1, 2)
-        change = F.l1_loss(heard.diff(dim=1), batch.features.diff(dim=1))
+    if part == "tokens":
+        # What is heard has no voice in it, and would teach all voices to be one.
+        d_vectors = batch.mel.new_zeros(
+            len(batch.mel), network.speaker_encoder.project.out_features
+        )
+    else:
+        latents = network.speaker_encoder.latents(batch.mel)
+        d_vectors = network.speaker_encoder.straight_through(latents)
+    hidden = network.prenet(network.quantizer.out_project(passed), d_vectors)
+    heard = network.postnet(hidden, None).transpose(1, 2)
+    change = F.l1_loss(heard.diff(dim=1), batch.features.diff(dim=1))
+    found = {
+        "features": config.features * F.l1_loss(heard, batch.features),
+        "change": config.change * change,
+    }
+    if part != "speech":
         found |= {
             "commitment": config.commitment * F.mse_loss(projected, codes),
             "spread": config.spread * unevenness(projected),
-            "features": config.features * F.l1_loss(heard, batch.features),
-            "change": config.change * change,
         }
     if part != "tokens":
+        scalars = network.speaker_encoder.quantizer.project_in(latents)
+        found["voices"] = config.voices * sameness(scalars)
+        if config.conversion and len(scalars) > 1:
+            found["conversion"] = config.conversion * _converted(
+                network, passed.detach(), d_vectors.detach().roll(1, 0), scalars.detach().roll(1, 0)
+            )
         rendered = hidden + d_vectors[:, :, None]
         found |= _spoken(network.decoder, rendered, batch.waveforms, config, discriminators)
     return found
@@ -107,6 +125,30 @@ def unevenness(latents: Tensor) -> Tensor:
     directions = F.normalize(latents, dim=1).transpose(1, 2).flatten(0, 1)
     moment = dim * directions.T @ directions / len(directions)
     return (moment - torch.eye(dim, device=moment.device)).square().sum() / dim
+
+
+def sameness(scalars: Tensor) -> Tensor:
+    """How far what a batch's global tokens are rounded from, (batch, tokens, levels), is from mean 0
+    and deviation 1 among its voices.
+
+    Left alone, they drift to where all are rounded alike, and every voice has the same tokens.
+    """
+    deviations = (scalars.var(dim=0, correction=0) + 1e-4).sqrt()
+    return (scalars.mean(dim=0).square() + (deviations - 1).square()).mean()
+
+
+def _converted(network: BiCodecNetwork, codes: Tensor, voices: Tensor, scalars: Tensor) -> Tensor:
+    """Distance of the voice that the network itself hears in converted speech from the one asked for.
+
+    `codes` (batch, dim, tokens) are said with other `voices` (batch, width), of these `scalars`.
+    """
+    hidden = network.prenet(network.quantizer.out_project(codes), voices) + voices[:, :, None]
+    mel = mel_spectrogram(network.decoder(hidden), network.mel_params)
+    # What hears must not learn to hear what is wanted.
+    ears = network.speaker_encoder.requires_grad_(False)
+    heard = ears.quantizer.project_in(ears.latents(mel))
+    ears.requires_grad_(True)
+    return F.l1_loss(heard, scalars)
 
 
 def _spoken(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import soundfile
@@ -14,6 +15,8 @@ import torch
 from rapidfuzz.distance import Levenshtein
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from gpa.curation.curated import CuratedUtterance
 from gpa.curation.models.protocols import ASR
@@ -24,6 +27,7 @@ from gpa.tokenize.bicodec.loading import WAV2VEC2
 from gpa.tokenize.bicodec.model import Waveform
 from gpa.tokenize.bicodec.network import BiCodecNetwork
 from gpa.tokenize.clips import SAMPLE_RATE
+from gpa.tokenize.glm.tokenizer import RELEASED
 from gpa.tokenize.report import perplexity
 from gpa.train.codec.codebook import Codebook
 from gpa.train.codec.data import Pieces, Speech
@@ -35,13 +39,17 @@ from gpa.train.trainer import WholeCheckpoints
 
 SAMPLES = "samples"
 DISCRIMINATORS = "discriminators.pt"
+# Of the learning rate. At the whole of it d-vectors grow without end, and the loss with them.
+VOICES_RATE = 0.1
 # Pieces that the codebook's first codes are drawn from.
 STARTING_PIECES = 200
 
 
 def complete(folder: Path, parts: Mapping[str, Path]) -> None:
-    """Lay what is not trained beside the weights in `folder`: config.yaml, and wav2vec 2.0."""
+    """Lay what is not trained beside the weights in `folder`: config.yaml, and what it hears by."""
     shutil.copy(parts["bicodec"] / "config.yaml", folder)
+    if "glm" in parts:
+        shutil.copytree(parts["glm"], folder / RELEASED, dirs_exist_ok=True)
     if "wav2vec2" in parts and not (folder / WAV2VEC2).exists():
         (folder / WAV2VEC2).symlink_to(parts["wav2vec2"].resolve())
 
@@ -69,6 +77,7 @@ def word_error_rate(
 class CodecTrainer(WholeCheckpoints):
     """Trains the network of `codec`; every checkpoint is a folder that BiCodec.load takes.
 
+    Its tokens are learnt in the first `tokens_steps`, or everything at once where that is None.
     `held` are the clips that it is evaluated on: whole, through tokens and back; where
     `judges` has an ASR of their language, it listens. `parts` are the folders of the codec that
     training began with.
@@ -83,7 +92,7 @@ class CodecTrainer(WholeCheckpoints):
         out: Path,
         keep: int,
         fresh: bool,
-        phases: int,
+        tokens_steps: int | None,
         parts: Mapping[str, Path],
         judges: Mapping[str, ASR],
         **options: Any,
@@ -92,11 +101,13 @@ class CodecTrainer(WholeCheckpoints):
             pieces, out, keep, model=codec.network, eval_dataset=held or None, **options
         )
         self.codec, self.held, self.settings, self.parts = codec, held, settings, parts
-        self.phases, self.judges = phases, judges
+        self.tokens_steps, self.judges = tokens_steps, judges
         self.codebook = Codebook(codec.network.quantizer)
         self.fresh = fresh
         # A codebook that was trained before is looked up in from the first step.
         self.continuous_steps = settings.continuous_steps if fresh else 0
+        if tokens_steps is not None:
+            self.continuous_steps = min(self.continuous_steps, tokens_steps // 2)
         adversarial = settings.adversarial or settings.matching
         self.discriminators = (
             Discriminators(settings.discriminators, self.args.device) if adversarial else None
@@ -112,14 +123,14 @@ class CodecTrainer(WholeCheckpoints):
     ) -> Tensor:
         """The sum of all losses of a batch of pieces."""
         step = self.state.global_step
-        if self.fresh and step == 0:
+        if self.fresh and step == (self.tokens_steps or 0):
             voices = (batch.mel for batch in self._starting_batches())
             spread_voices(self.codec.network.speaker_encoder, list(voices))
         if step == self.continuous_steps and step > 0:
             self._start_codebook()
         codebook = self.codebook if step >= self.continuous_steps else None
         part = self._part()
-        if part == "decoder":
+        if part == "speech":
             model.eval()  # no code moves any more
         # Batches are too small to normalise by, and a voice must not depend on its neighbours.
         self._network(model).speaker_encoder.eval()
@@ -137,23 +148,45 @@ class CodecTrainer(WholeCheckpoints):
             self._parts["discriminators"].append(self.discriminators.loss)
         return torch.stack(list(found.values())).sum()
 
+    def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
+        """That of the arguments, but for voices, which learn more slowly."""
+        optimizer = super().create_optimizer(model)
+        voices = set(self.codec.network.speaker_encoder.parameters())
+        for group in list(optimizer.param_groups):
+            slow = [each for each in group["params"] if each in voices]
+            group["params"] = [each for each in group["params"] if each not in voices]
+            optimizer.add_param_group({**group, "params": slow, "lr": VOICES_RATE * group["lr"]})
+        return optimizer
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: Optimizer | None = None
+    ) -> LRScheduler:
+        """In each of the two parts warmed up, and then falling to 0 by a cosine."""
+        warmup = self.args.get_warmup_steps(num_training_steps)
+
+        def rate(step: int) -> float:
+            start, end = 0, self.tokens_steps or 0
+            if step >= end:
+                start, end = end, num_training_steps
+            fallen = (step - start) / max(1, end - start)
+            return min(1, (step - start + 1) / (warmup + 1)) * (1 + math.cos(math.pi * fallen)) / 2
+
+        self.lr_scheduler = LambdaLR(cast(Optimizer, optimizer or self.optimizer), rate)
+        return self.lr_scheduler
+
     def _part(self) -> Part:
-        """In two phases, the decoder alone learns in the second half, from tokens that stay."""
-        if self.phases == 1:
+        """First the tokens are learnt, then all that speaks them, and they stay."""
+        if self.tokens_steps is None:
             return "all"
-        return "tokens" if 2 * self.state.global_step < self.args.max_steps else "decoder"
+        return "tokens" if self.state.global_step < self.tokens_steps else "speech"
 
     def _network(self, model: nn.Module) -> BiCodecNetwork:
         return self.accelerator.unwrap_model(model)
 
     @torch.no_grad()
     def _batch(self, inputs: dict[str, Tensor]) -> Batch:
-        mel_params = self.codec.config.audio_tokenizer.mel_params
-        return Batch(
-            inputs["waveforms"],
-            self.codec.features(list(inputs["heard"])),
-            mel_spectrogram(inputs["voices"], mel_params),
-        )
+        mel = mel_spectrogram(inputs["voices"], self.codec.network.mel_params)
+        return Batch(inputs["waveforms"], inputs["features"], mel)
 
     def _starting_batches(self) -> Iterator[Batch]:
         """Pieces beyond those of the run."""

@@ -1,18 +1,14 @@
-"""A small codec's own parts: log-mel features and the ISTFT head, in batches and in pieces."""
+"""A small codec's own parts: the ISTFT head, in batches and in pieces."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from gpa.tokenize.bicodec import BiCodec, StreamingDecoder
 from gpa.tokenize.bicodec.config import read_config
-from gpa.tokenize.bicodec.features import frame_count
 from gpa.tokenize.bicodec.istft import ISTFTGenerator
-from gpa.tokenize.bicodec.log_mel import LogMel
 from gpa.tokenize.weights import SMALL_BICODEC
 
 SPEAKER = np.arange(32) * 100
@@ -25,25 +21,8 @@ def codec() -> BiCodec:
 
 
 @pytest.fixture(scope="module")
-def log_mel() -> LogMel:
-    return LogMel(read_config(SMALL_BICODEC / "config.yaml").audio_tokenizer.features)
-
-
-@pytest.fixture(scope="module")
 def head() -> ISTFTGenerator:
     return ISTFTGenerator(read_config(SMALL_BICODEC / "config.yaml").audio_tokenizer.decoder)
-
-
-@settings(max_examples=10)
-@given(st.lists(st.integers(400, 20_000), min_size=1, max_size=4))
-def test_features_of_a_batch_are_those_of_single_clips_frame_for_frame(log_mel, lengths):
-    generator = torch.Generator().manual_seed(len(lengths))
-    clips = [torch.randn(length, generator=generator) for length in lengths]
-    together = log_mel(clips)
-    assert together.shape == (len(clips), frame_count(max(lengths)), 80)
-    for row, clip in zip(together, clips, strict=True):
-        frames = frame_count(len(clip))
-        torch.testing.assert_close(row[:frames], log_mel([clip])[0, :frames])
 
 
 def test_overlapping_frames_of_a_waveform_give_it_back(head):

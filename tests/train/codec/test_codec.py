@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,23 @@ from gpa.runtime.errors import UserError
 from gpa.tokenize.bicodec import BiCodec
 from gpa.tokenize.bicodec.audio import mel_spectrogram
 from gpa.tokenize.bicodec.config import QuantizerConfig
+from gpa.tokenize.bicodec.loading import find_parts
 from gpa.tokenize.bicodec.quantizer import SemanticQuantizer
 from gpa.tokenize.bicodec.speaker_encoder import FiniteScalarQuantizer
 from gpa.tokenize.weights import SMALL_BICODEC
 from gpa.train.codec import command
 from gpa.train.codec.codebook import Codebook
 from gpa.train.codec.command import FRESH, CodecConfig, begin, train_codec
-from gpa.train.codec.data import split
+from gpa.train.codec.data import Pieces, Speech, read_utterances, split
 from gpa.train.codec.fresh import spread_voices
-from gpa.train.codec.objective import LossConfig, spectral_losses, unevenness
+from gpa.train.codec.objective import (
+    Batch,
+    LossConfig,
+    losses,
+    sameness,
+    spectral_losses,
+    unevenness,
+)
 from gpa.train.codec.trainer import word_error_rate
 from gpa.train.metrics import read_metrics
 from gpa.train.trainer import checkpoints
@@ -39,6 +48,7 @@ def short(**changes) -> CodecConfig:
     return CodecConfig.model_validate(
         {
             "held_back_share": 0.3,
+            "fresh_tokens_share": 0.5,
             "pieces": 2,
             "piece_tokens": 10,
             "voice_s": 0.3,
@@ -130,12 +140,35 @@ def test_the_word_error_rate_is_of_what_has_a_text_and_a_judge():
     assert np.isnan(word_error_rate(utterances[1:], heard[1:], judges))
 
 
-def test_first_the_tokens_are_trained_and_then_the_decoder_alone(whole_run):
+def test_a_fresh_codec_learns_its_tokens_first_and_then_all_that_speaks_them(whole_run):
     halfway, _, end = (BiCodec.load(each).network.state_dict() for each in checkpoints(whole_run))
-    changed = {name.split(".")[0] for name in end if not torch.equal(halfway[name], end[name])}
-    assert changed == {"decoder"}
-    begun = begin(SMALL_BICODEC, 0, fresh=True).network.decoder.state_dict()
-    assert all(torch.equal(halfway[f"decoder.{name}"], begun[name]) for name in begun)
+    assert parts_changed(halfway, end) == SPEAKING
+    begun = begin(find_parts(SMALL_BICODEC), 0, fresh=True).network.state_dict()
+    assert not parts_changed(begun, halfway) & {"decoder", "speaker_encoder"}
+
+
+def test_the_learning_rate_rises_and_falls_alike_in_both_parts(whole_run):
+    lines = read_metrics(whole_run / "metrics.jsonl")
+    rates = [line["learning_rate"] for line in lines if "loss" in line]
+    assert rates[: STEPS // 2] == rates[STEPS // 2 :]
+    assert max(rates) not in (rates[0], rates[STEPS // 2 - 1])
+
+
+def test_semantic_tokens_of_a_trained_codec_stay_what_they_were(curated, whole_run, tmp_path):
+    out = train_codec(short(), curated=str(curated), out=tmp_path, steps=2, start=str(whole_run))
+    before, after = (BiCodec.load(each).network.state_dict() for each in (whole_run, out))
+    assert parts_changed(before, after) == SPEAKING
+
+
+SPEAKING = {"decoder", "prenet", "postnet", "speaker_encoder", "quantizer.out_project"}
+
+
+def parts_changed(
+    before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor]
+) -> set[str]:
+    """The parts of a network that training changed, of the quantizer each by itself."""
+    changed = [name.split(".") for name in after if not torch.equal(before[name], after[name])]
+    return {".".join(each[: 2 if each[0] == "quantizer" else 1]) for each in changed}
 
 
 def test_checkpoints_and_the_result_are_folders_that_bicodec_loads(whole_run, speech):
@@ -185,6 +218,31 @@ def test_no_speaker_is_on_both_sides_and_the_one_who_says_most_is_trained_on():
     assert not speakers[0] & speakers[1]
     assert "much" in speakers[0]
     assert len(trained) + len(held) == len(utterances)
+
+
+def test_a_piece_is_cut_out_of_what_is_heard_of_its_whole_clip(curated):
+    """Of two utterances of one speaker each says whose voice it is for the other, too."""
+    utterances = read_utterances(str(curated))[0][:2]
+    for each in utterances:
+        each.metadata["speaker"] = "one"
+    codec = begin(find_parts(SMALL_BICODEC), 0, fresh=True)
+    speech = Speech(utterances, codec)
+    clips = [speech.clip(number, 1.25) for number in range(2)]
+    whole = [speech.heard(number, 1.25) for number in range(2)]
+    assert [len(clip) for clip in clips] == [12_800, 12_800]
+    pieces = [Pieces(speech, 20, 10, 0.3, 0, speeds=(1.25,))[number] for number in range(20)]
+    voices = set()
+    for piece in pieces:
+        (spoken,) = (number for number in range(2) if contains(clips[number], piece["waveforms"]))
+        (voice,) = (number for number in range(2) if contains(clips[number], piece["voices"]))
+        assert contains(whole[spoken].ravel(), piece["features"].ravel())
+        voices.add(spoken == voice)
+    assert voices == {True, False}
+
+
+def contains(long: np.ndarray, part: np.ndarray) -> bool:
+    windows = np.lib.stride_tricks.sliding_window_view(long, len(part))
+    return bool((windows == part).all(axis=1).any())
 
 
 def test_of_one_speaker_utterances_are_held_back():
@@ -253,8 +311,31 @@ def test_latents_that_use_all_dimensions_alike_are_even_and_collapsed_ones_are_n
     assert unevenness(frames[:, :1].expand(-1, 8, -1)) == pytest.approx(7)
 
 
+def test_voices_that_have_the_same_tokens_are_drawn_apart():
+    scalars = torch.randn(64, 32, 6, generator=torch.Generator().manual_seed(0))
+    assert sameness(scalars) < 0.05
+    alike = (1e-3 * scalars + 3).requires_grad_()
+    sameness(alike).backward()
+    moved = alike - 1e3 * alike.grad
+    assert moved.mean().abs() < alike.mean().abs()
+    assert (moved.var(dim=0) > alike.var(dim=0)).all()
+
+
+def test_what_is_converted_teaches_how_to_speak_and_not_how_to_hear():
+    network = begin(find_parts(SMALL_BICODEC), 0, fresh=True).network
+    speech = torch.stack([torch.from_numpy(make_speech(9_600, voice)) for voice in range(2)])
+    batch = Batch(speech, torch.randn(2, 30, 384), mel_spectrogram(speech, network.mel_params))
+    found = losses(network, batch, LossConfig(), Codebook(network.quantizer), "speech")
+    found["conversion"].backward()
+    taught = {
+        name.split(".")[0] for name, each in network.named_parameters() if each.grad is not None
+    }
+    assert taught == {"quantizer", "prenet", "decoder"}
+    assert all(each.requires_grad for each in network.speaker_encoder.parameters())
+
+
 def test_fresh_weights_give_voices_tokens_that_differ_from_voice_to_voice_and_token_to_token():
-    codec = begin(SMALL_BICODEC, 0, fresh=True)
+    codec = begin(find_parts(SMALL_BICODEC), 0, fresh=True)
     params = codec.config.audio_tokenizer.mel_params
     voices = torch.stack([torch.from_numpy(make_speech(16_000, voice)) for voice in range(8)])
     mels = mel_spectrogram(voices, params)
