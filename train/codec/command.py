@@ -88,7 +88,10 @@ def train_codec(
     utterances, data = read_utterances(curated)
     parts = find_parts(SMALL_BICODEC if start == FRESH else find_bicodec(start))
     codec = begin(parts, config.seed, fresh=start == FRESH)
-    trained, held = (Speech(part, codec) for part in split(utterances, config.held_back_share))
+    trained, held = (
+        Speech(part, codec, max(config.speeds))
+        for part in split(utterances, config.held_back_share)
+    )
     held.utterances = held.utterances[: config.evaluated_utterances]
     identity = {
         "data": data,

@@ -72,11 +72,14 @@ def _seconds(utterances: Sequence[CuratedUtterance]) -> float:
 
 
 class Speech:
-    """Utterances as the codec prepares them; those that it can't use are left out."""
+    """Utterances as the codec prepares them; those that it can't use, played at the fastest of the
+    speeds, are left out."""
 
-    def __init__(self, utterances: Sequence[CuratedUtterance], codec: BiCodec):
+    def __init__(
+        self, utterances: Sequence[CuratedUtterance], codec: BiCodec, fastest: float = 1.0
+    ):
         self.codec = codec
-        self.utterances = [each for each in utterances if _usable(each, codec)]
+        self.utterances = [each for each in utterances if _usable(each, codec, fastest)]
         self.left_out = len(utterances) - len(self.utterances)
         self.clip = lru_cache(CLIPS_IN_MEMORY)(self._clip)
         self.heard = lru_cache(CLIPS_IN_MEMORY)(self._heard)
@@ -96,9 +99,10 @@ class Speech:
         return self.codec.features([waveform])[0].half().numpy()
 
 
-def _usable(utterance: CuratedUtterance, codec: BiCodec) -> bool:
+def _usable(utterance: CuratedUtterance, codec: BiCodec, speed: float) -> bool:
     try:
-        codec.prepare(0, *utterance.decode())
+        samples, rate = utterance.decode()
+        codec.prepare(0, samples, round(rate * speed))
     except (ClipError, ValueError):
         return False
     return True

@@ -240,6 +240,15 @@ def test_a_piece_is_cut_out_of_what_is_heard_of_its_whole_clip(curated):
     assert voices == {True, False}
 
 
+def test_what_is_too_short_at_the_fastest_speed_is_left_out():
+    clips = [
+        CuratedUtterance({"duration_s": samples / 16_000}, flac(make_speech(samples), 16_000))
+        for samples in (420, 16_000)
+    ]
+    codec = begin(find_parts(SMALL_BICODEC), 0, fresh=True)
+    assert [Speech(clips, codec, speed).left_out for speed in (1.0, 1.25)] == [0, 1]
+
+
 def contains(long: np.ndarray, part: np.ndarray) -> bool:
     windows = np.lib.stride_tricks.sliding_window_view(long, len(part))
     return bool((windows == part).all(axis=1).any())
