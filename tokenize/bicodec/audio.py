@@ -67,6 +67,7 @@ def magnitudes(waveforms: Tensor, config: MelConfig, center: bool = True) -> Ten
 
 
 @lru_cache(maxsize=16)
+@torch.inference_mode(False)  # kept for training, whoever asks for them first
 def mel_bands(config: MelConfig) -> Tensor:
     """Triangular bands (mels, frequencies)."""
     bands = mel_filter_bank(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from gpa.tokenize.bicodec.audio import normalize_volume, reference_clip
+from gpa.tokenize.bicodec.audio import mel_bands, mel_spectrogram, normalize_volume, reference_clip
+from gpa.tokenize.bicodec.config import read_config
 from gpa.tokenize.bicodec.features import frame_count, standardize
+from gpa.tokenize.weights import SMALL_BICODEC
 
 waveforms = arrays(np.float64, st.integers(1, 300), elements=st.floats(-1, 1, width=32))
 
@@ -56,3 +59,13 @@ def test_a_standardized_clip_has_zero_mean_and_unit_variance(speech):
     standardized = standardize(speech(16_000) + 0.3)
     assert standardized.mean() == pytest.approx(0, abs=1e-6)
     assert standardized.var() == pytest.approx(1, abs=1e-3)
+
+
+def test_mel_bands_that_were_first_asked_for_at_inference_serve_training_too():
+    config = read_config(SMALL_BICODEC / "config.yaml").audio_tokenizer.mel_params
+    mel_bands.cache_clear()
+    with torch.inference_mode():
+        mel_bands(config)
+    waveforms = torch.randn(1, 4_000, requires_grad=True)
+    mel_spectrogram(waveforms, config).sum().backward()
+    assert waveforms.grad is not None
