@@ -20,14 +20,13 @@ from gpa.tokenize.bicodec import BiCodec
 from gpa.tokenize.bicodec.loading import find_parts
 from gpa.tokenize.checkpoint import WEIGHT_FILES
 from gpa.tokenize.glm import GLMTokenizer
-from gpa.tokenize.glm.tokenizer import RELEASED, SHIPPED, find_folder
+from gpa.tokenize.glm.tokenizer import RELEASED, SMALL_GLM, find_folder
 from gpa.tokenize.licences import licence_of
 
 # The small tokenizers that are shipped, made from public-domain and CC BY speech; and networks of
 # random weights, drawn from a seed, for trying the chain.
 SMALL = "small"
 SMALL_BICODEC = Path(__file__).parent / "bicodec" / "small"
-SMALL_GLM = SHIPPED
 RANDOM = "random"
 # What we need of a repository on the hub: Spark-TTS, GPA and GLM-4-Voice hold more, or less.
 BICODEC_FILES = ("BiCodec/*", "wav2vec2-large-xlsr-53/*")

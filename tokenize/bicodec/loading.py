@@ -16,7 +16,7 @@ from gpa.tokenize.bicodec.network import BiCodecNetwork
 from gpa.tokenize.bicodec.weight_norm import fold_weight_norm
 from gpa.tokenize.bicodec.whisper import WhisperFeatures, load_whisper
 from gpa.tokenize.checkpoint import load_strictly, read_tensors
-from gpa.tokenize.glm.tokenizer import RELEASED, SHIPPED
+from gpa.tokenize.glm.tokenizer import RELEASED, SMALL_GLM
 
 WAV2VEC2 = "wav2vec2-large-xlsr-53"
 
@@ -40,7 +40,7 @@ def find_parts(folder: Path) -> dict[str, Path]:
         folder = folder / "BiCodec"
     if read_config(folder / "config.yaml").audio_tokenizer.features:
         inside = folder / RELEASED
-        return {"bicodec": folder, "glm": inside if inside.is_dir() else SHIPPED}
+        return {"bicodec": folder, "glm": inside if inside.is_dir() else SMALL_GLM}
     for wav2vec2 in (folder / WAV2VEC2, folder.parent / WAV2VEC2):
         if wav2vec2.is_dir():
             return {"bicodec": folder, "wav2vec2": wav2vec2}

@@ -48,5 +48,8 @@ class BiCodecNetwork(nn.Module):
 
         `semantic_tokens` (batch, tokens), `d_vectors` (batch, dim), `valid` as in padding.py.
         """
-        latents = self.quantizer.decode(semantic_tokens)
+        return self.voiced(self.quantizer.decode(semantic_tokens), d_vectors, valid)
+
+    def voiced(self, latents: Tensor, d_vectors: Tensor, valid: Tensor | None = None) -> Tensor:
+        """The same from what the semantic tokens stand for, (batch, dim, tokens)."""
         return self.prenet(latents, d_vectors, valid) + d_vectors[:, :, None]

@@ -34,7 +34,7 @@ PREFIX = "model.encoder."
 # The folder's name inside the GPA release, whose root holds files of the same names.
 RELEASED = "glm-4-voice-tokenizer"
 # The small one, which comes with the package.
-SHIPPED = Path(__file__).parent / "small"
+SMALL_GLM = Path(__file__).parent / "small"
 
 # Larger batches pay on a GPU; on one CPU core this is the fastest.
 MAX_BATCH_S = 30.0

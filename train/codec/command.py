@@ -42,7 +42,7 @@ class CodecConfig(Config):
     evaluated_utterances: PositiveInt = 16
     # In this share of a fresh codec's steps the tokens are learnt, by what can be heard in them, and
     # then all that speaks them; those of a trained one stay as they are from the first step.
-    fresh_tokens_share: float = Field(default=0.25, ge=0, lt=1)
+    fresh_tokens_share: float = Field(default=0.25, gt=0, lt=1)
     # Everything at once instead, tokens too.
     at_once: bool = False
     steps: PositiveInt = 1000
@@ -89,8 +89,7 @@ def train_codec(
     parts = find_parts(SMALL_BICODEC if start == FRESH else find_bicodec(start))
     codec = begin(parts, config.seed, fresh=start == FRESH)
     trained, held = (
-        Speech(part, codec, max(config.speeds))
-        for part in split(utterances, config.held_back_share)
+        Speech(part, codec, config.speeds) for part in split(utterances, config.held_back_share)
     )
     held.utterances = held.utterances[: config.evaluated_utterances]
     identity = {
@@ -109,7 +108,6 @@ def train_codec(
         config.voice_s,
         config.seed,
         read_step(going_on) * config.pieces if going_on else 0,
-        config.speeds,
     )
     tokens_steps = round(config.fresh_tokens_share * steps) if start == FRESH else 0
     losses = config.losses

@@ -72,14 +72,17 @@ def _seconds(utterances: Sequence[CuratedUtterance]) -> float:
 
 
 class Speech:
-    """Utterances as the codec prepares them; those that it can't use, played at the fastest of the
-    speeds, are left out."""
+    """Utterances as the codec prepares them, at some `speeds`; those that it can't use at the
+    fastest are left out."""
 
     def __init__(
-        self, utterances: Sequence[CuratedUtterance], codec: BiCodec, fastest: float = 1.0
+        self,
+        utterances: Sequence[CuratedUtterance],
+        codec: BiCodec,
+        speeds: Sequence[float] = (1.0,),
     ):
-        self.codec = codec
-        self.utterances = [each for each in utterances if _usable(each, codec, fastest)]
+        self.codec, self.speeds = codec, speeds
+        self.utterances = [each for each in utterances if _usable(each, codec, max(speeds))]
         self.left_out = len(utterances) - len(self.utterances)
         self.clip = lru_cache(CLIPS_IN_MEMORY)(self._clip)
         self.heard = lru_cache(CLIPS_IN_MEMORY)(self._heard)
@@ -112,8 +115,8 @@ class Pieces(Dataset):
     """Random pieces of speech, each a function of the seed and its number: a run can be resumed.
 
     `first` is the piece that training begins with. A piece has `tokens` tokens; `voice_s` seconds
-    of any utterance of its speaker say who speaks, and never what is said. At another of `speeds`
-    a speaker is another voice, and heard at one speed and spoken at another, frame by frame, tokens
+    of any utterance of its speaker say who speaks, and seldom what is said. At another speed a
+    speaker is another voice, and heard at one speed and spoken at another, frame by frame, tokens
     do not give the voice away.
     """
 
@@ -125,12 +128,11 @@ class Pieces(Dataset):
         voice_s: float,
         seed: int,
         first: int = 0,
-        speeds: Sequence[float] = (1.0,),
     ):
         if not len(speech):
             raise UserError("No curated utterance is left to train the codec on; curate more.")
         self.speech, self.count, self.seed, self.first = speech, count, seed, first
-        self.tokens, self.speeds = tokens, speeds
+        self.tokens = tokens
         self.voice_samples = int(voice_s * SAMPLE_RATE)
         seconds = np.array([utterance.duration_s for utterance in speech.utterances])
         _, self.speakers = np.unique(list(map(_speaker, speech.utterances)), return_inverse=True)
@@ -141,14 +143,14 @@ class Pieces(Dataset):
     @property
     def voices(self) -> int:
         """How many there are, each speed of a speaker being one."""
-        return (self.speakers.max() + 1) * len(set(self.speeds))
+        return (self.speakers.max() + 1) * len(set(self.speech.speeds))
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, number: int) -> dict[str, NDArray[np.float32]]:
         rng = np.random.default_rng((self.seed, number))
-        speed, heard_speed = map(float, rng.choice(self.speeds, 2))
+        speed, heard_speed = map(float, rng.choice(self.speech.speeds, 2))
         utterance = int(rng.choice(len(self.shares), p=self.shares))
         other = int(rng.choice(np.flatnonzero(self.speakers == self.speakers[utterance])))
         clip, voice = (self.speech.clip(each, speed) for each in (utterance, other))

@@ -142,8 +142,8 @@ def _converted(network: BiCodecNetwork, codes: Tensor, voices: Tensor, scalars: 
 
     `codes` (batch, dim, tokens) are said with other `voices` (batch, width), of these `scalars`.
     """
-    hidden = network.prenet(network.quantizer.out_project(codes), voices) + voices[:, :, None]
-    mel = mel_spectrogram(network.decoder(hidden), network.mel_params)
+    rendered = network.voiced(network.quantizer.out_project(codes), voices)
+    mel = mel_spectrogram(network.decoder(rendered), network.mel_params)
     # What hears must not learn to hear what is wanted.
     ears = network.speaker_encoder.requires_grad_(False)
     heard = ears.quantizer.project_in(ears.latents(mel))
