@@ -134,6 +134,11 @@ class Catalogue:
         step = 1 + (random_bits(targets, key) % others.astype(np.uint64)).astype(np.int64)
         return first + (targets - first + step) % count
 
+    def anyone(self, targets: NDArray[Any], key: Sequence[int]) -> Numbers:
+        """For each an utterance trained on, of any speaker, at random."""
+        drawn = random_bits(targets, key) % np.uint64(self.trained)
+        return self.held_back + drawn.astype(np.int64)
+
     def positions(self, numbers: NDArray[Any]) -> Numbers:
         """Positions of utterances given by their numbers in the shards."""
         place = np.empty(len(self), np.uint32)

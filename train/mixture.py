@@ -12,7 +12,7 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,8 @@ class MixtureConfig(Config):
 
     `tasks` are shares of the tokens; a task that is not named is left out. `languages` and
     `sources` say how many times as often as it stands in the data something is drawn: 2 is twice
-    as often, 0 never, and what is not named 1.
+    as often, 0 never, and what is not named 1. `vc_voice` says in whose voice an utterance is
+    converted into itself: its speaker's own, or anyone's, where semantic tokens carry no voice.
     """
 
     tasks: dict[Composition, NonNegativeFloat] = Field(
@@ -45,6 +46,7 @@ class MixtureConfig(Config):
     )
     languages: dict[str, NonNegativeFloat] = {}
     sources: dict[str, NonNegativeFloat] = {}
+    vc_voice: Literal["own", "any"] = "own"
 
 
 class Draw(NamedTuple):
@@ -220,7 +222,7 @@ class Mixture:
             key = [self.seed, number, turn]
             chosen = permuted(places, len(stream), key)
             sources, targets = self._pairs(stream, chosen)
-            references = self.catalogue.references(targets, [*key, 1])
+            references = self._references(stream.task, sources, targets, [*key, 1])
             lengths = self.catalogue.sequence_lengths(stream.task, sources, targets, references)
             columns = rows[sources], rows[targets], rows[references], lengths
             for i, draw in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
@@ -244,6 +246,15 @@ class Mixture:
         targets = sources.copy()
         sources[given], targets[given] = stream.pairs[chosen[given] - alone].T
         return sources, targets
+
+    def _references(
+        self, task: Composition, sources: Numbers, targets: Numbers, key: list[int]
+    ) -> Numbers:
+        """Positions of those in whose voice targets are said; the two of a given pair in its own."""
+        own = self.catalogue.references(targets, key)
+        if task != "vc" or self.config.vc_voice == "own":
+            return own
+        return np.where(sources == targets, self.catalogue.anyone(targets, key), own)
 
     def _sums(self, stream: Stream) -> Sums:
         """What is in a stream; lengths that hang on the reference are those of one pass."""

@@ -139,6 +139,28 @@ def test_given_pairs_are_converted_besides_each_utterance_from_itself(shards):
     assert {draw.target for draw in draws} == set(range(40))
 
 
+def test_conversions_are_in_anyones_voice_where_asked_for_but_given_pairs_in_their_own(shards):
+    speaker = column(shards, "speaker_key")
+
+    def voices(**config) -> tuple[list[bool], set[int]]:
+        """Whether each conversion into itself has its speaker's voice, and who gives a voice."""
+        vc = mixture(shards, tasks={"vc": 1}, pairs=[(0, 5)], held_back=0.2, **config)
+        draws = list(islice(vc, 2000))
+        own = {each.source == each.target: [] for each in draws}
+        for each in draws:
+            same = speaker[each.reference] == speaker[each.target]
+            own[each.source == each.target].append(same)
+        assert all(own.get(False, []))
+        return own[True], {each.reference for each in draws}
+
+    own, _ = voices()
+    assert all(own)
+    own, given = voices(vc_voice="any")
+    catalogue = Catalogue(shards, 0.2)
+    assert given == set(catalogue.rows[catalogue.held_back :].tolist())
+    assert 0.1 < np.mean(own) < 0.4
+
+
 def test_the_same_seed_draws_the_same_and_another_seed_does_not(shards):
     first, again, other = (list(islice(mixture(shards, seed=s), 300)) for s in (1, 1, 2))
     assert first == again
