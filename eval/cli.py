@@ -142,7 +142,7 @@ def resynthesize(
     from gpa.tokenize.run import choose
     from gpa.tokenize.run import read_config as read_tokenize
     from gpa.tokenize.weights import load_bicodec
-    from gpa.train.judges import load_judges
+    from gpa.train.judges import Judges
 
     codec = load_bicodec(choose(read_tokenize(config), tokenizer))
     scorer = DNSMOS(DNSMOSConfig())
@@ -150,10 +150,13 @@ def resynthesize(
     by_language: dict[str, list] = {}
     for utterance in islice(read_curated(curated), limit):
         by_language.setdefault(utterance.metadata["language"], []).append(utterance)
-    judges = load_judges(read_config(config).judges, by_language, "eval")
+    judges = Judges.load(read_config(config), by_language, "eval")
     for language, utterances in by_language.items():
         console.print(f"{curated}, {language}:")
-        for line in resynthesis.measure(utterances, codec, judges[language], scorer).lines():
+        found = resynthesis.measure(
+            utterances, codec, judges.by_language[language], scorer, judges.encoder
+        )
+        for line in found.lines():
             console.print(f"  {line}")
 
 
