@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from safetensors.torch import save_file
 from torch import nn
 from transformers.trainer_callback import ProgressCallback
@@ -15,8 +15,10 @@ from gpa.curation.transcribe.stage import ASRSection
 from gpa.runtime.config import Config, digest, parse, read_yaml
 from gpa.tokenize.bicodec import BiCodec
 from gpa.tokenize.bicodec.config import read_config as read_codec_config
+from gpa.tokenize.bicodec.features import HOP_SAMPLES
 from gpa.tokenize.bicodec.loading import find_parts, load_ear
 from gpa.tokenize.bicodec.weight_norm import unfold_weight_norm
+from gpa.tokenize.clips import SAMPLE_RATE
 from gpa.tokenize.weights import SMALL, SMALL_BICODEC, find_bicodec
 from gpa.train.codec.data import Pieces, Speech, collate, read_utterances, split
 from gpa.train.codec.fresh import fresh_network
@@ -24,6 +26,7 @@ from gpa.train.codec.objective import LossConfig
 from gpa.train.codec.trainer import CodecTrainer, complete
 from gpa.train.judges import load_judges
 from gpa.train.metrics import LossBar, MetricsFile, draw_losses
+from gpa.train.similarity import LEAST_VOICE_S
 from gpa.train.trainer import DataIdentity, arguments, check_identity, last_checkpoint, read_step
 
 # Instead of a checkpoint to start from: the small codec, its weights drawn from the seed.
@@ -52,14 +55,22 @@ class CodecConfig(Config):
     pieces: PositiveInt = 8
     piece_tokens: PositiveInt = 50
     voice_s: PositiveFloat = 1.5
-    # Speech is also played faster and slower, and so higher and lower: as other voices.
-    speeds: tuple[PositiveFloat, ...] = (1.0,)
     evaluate_every_steps: PositiveInt = 500
     save_every_steps: PositiveInt = 250
     keep_checkpoints: PositiveInt = 2
     losses: LossConfig = LossConfig()
     # An ASR a language: who listens to what is evaluated; clips of other languages are not heard.
     judges: dict[str, ASRSection] = {}
+
+    @model_validator(mode="after")
+    def _voices_can_be_heard(self) -> CodecConfig:
+        shortest_s = min(self.piece_tokens * HOP_SAMPLES / SAMPLE_RATE, self.voice_s)
+        if self.losses.conversion and shortest_s < LEAST_VOICE_S:
+            raise ValueError(
+                f"speech of {shortest_s} s has no voice to be heard; raise piece_tokens or voice_s to "
+                f"{LEAST_VOICE_S} s, or set losses.conversion to 0"
+            )
+        return self
 
 
 def read_config(file: Path) -> CodecConfig:
@@ -88,9 +99,7 @@ def train_codec(
     utterances, data = read_utterances(curated)
     parts = find_parts(SMALL_BICODEC if start == FRESH else find_bicodec(start))
     codec = begin(parts, config.seed, fresh=start == FRESH)
-    trained, held = (
-        Speech(part, codec, config.speeds) for part in split(utterances, config.held_back_share)
-    )
+    trained, held = (Speech(part, codec) for part in split(utterances, config.held_back_share))
     held.utterances = held.utterances[: config.evaluated_utterances]
     identity = {
         "data": data,

@@ -72,17 +72,11 @@ def _seconds(utterances: Sequence[CuratedUtterance]) -> float:
 
 
 class Speech:
-    """Utterances as the codec prepares them, at some `speeds`; those that it can't use at the
-    fastest are left out."""
+    """Utterances as the codec prepares them; those that it can't use are left out."""
 
-    def __init__(
-        self,
-        utterances: Sequence[CuratedUtterance],
-        codec: BiCodec,
-        speeds: Sequence[float] = (1.0,),
-    ):
-        self.codec, self.speeds = codec, speeds
-        self.utterances = [each for each in utterances if _usable(each, codec, max(speeds))]
+    def __init__(self, utterances: Sequence[CuratedUtterance], codec: BiCodec):
+        self.codec = codec
+        self.utterances = [each for each in utterances if _usable(each, codec)]
         self.left_out = len(utterances) - len(self.utterances)
         self.clip = lru_cache(CLIPS_IN_MEMORY)(self._clip)
         self.heard = lru_cache(CLIPS_IN_MEMORY)(self._heard)
@@ -90,22 +84,20 @@ class Speech:
     def __len__(self) -> int:
         return len(self.utterances)
 
-    def _clip(self, number: int, speed: float = 1) -> Waveform:
-        """The waveform (samples,) at 16 kHz, played faster or slower and so higher or lower."""
-        samples, rate = self.utterances[number].decode()
-        return self.codec.prepare(number, samples, round(rate * speed))
+    def _clip(self, number: int) -> Waveform:
+        """The waveform (samples,) at 16 kHz."""
+        return self.codec.prepare(number, *self.utterances[number].decode())
 
     @torch.inference_mode()
-    def _heard(self, number: int, speed: float = 1) -> NDArray[np.float16]:
+    def _heard(self, number: int) -> NDArray[np.float16]:
         """What the codec hears of the whole clip, (frames, channels)."""
-        waveform = torch.from_numpy(standardize(self.clip(number, speed)))
+        waveform = torch.from_numpy(standardize(self.clip(number)))
         return self.codec.features([waveform])[0].half().numpy()
 
 
-def _usable(utterance: CuratedUtterance, codec: BiCodec, speed: float) -> bool:
+def _usable(utterance: CuratedUtterance, codec: BiCodec) -> bool:
     try:
-        samples, rate = utterance.decode()
-        codec.prepare(0, samples, round(rate * speed))
+        codec.prepare(0, *utterance.decode())
     except (ClipError, ValueError):
         return False
     return True
@@ -115,9 +107,7 @@ class Pieces(Dataset):
     """Random pieces of speech, each a function of the seed and its number: a run can be resumed.
 
     `first` is the piece that training begins with. A piece has `tokens` tokens; `voice_s` seconds
-    of any utterance of its speaker say who speaks, and seldom what is said. At another speed a
-    speaker is another voice, and heard at one speed and spoken at another, frame by frame, tokens
-    do not give the voice away.
+    of any utterance of its speaker say who speaks, and seldom what is said.
     """
 
     def __init__(
@@ -142,25 +132,22 @@ class Pieces(Dataset):
 
     @property
     def voices(self) -> int:
-        """How many there are, each speed of a speaker being one."""
-        return (self.speakers.max() + 1) * len(set(self.speech.speeds))
+        """How many there are."""
+        return int(self.speakers.max()) + 1
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, number: int) -> dict[str, NDArray[np.float32]]:
         rng = np.random.default_rng((self.seed, number))
-        speed, heard_speed = map(float, rng.choice(self.speech.speeds, 2))
         utterance = int(rng.choice(len(self.shares), p=self.shares))
         other = int(rng.choice(np.flatnonzero(self.speakers == self.speakers[utterance])))
-        clip, voice = (self.speech.clip(each, speed) for each in (utterance, other))
-        heard = self.speech.heard(utterance, heard_speed)
-        count = frame_count(len(clip))
-        frames = _cut(count, self.tokens, rng)
+        clip, voice = self.speech.clip(utterance), self.speech.clip(other)
+        frames = _cut(frame_count(len(clip)), self.tokens, rng)
         samples = frames[:, None] * HOP_SAMPLES + np.arange(HOP_SAMPLES)
         return {
             "waveforms": clip[samples.ravel()],
-            "features": heard[frames * len(heard) // count].astype(np.float32),
+            "features": self.speech.heard(utterance)[frames].astype(np.float32),
             "voices": voice[_cut(len(voice), self.voice_samples, rng)],
         }
 

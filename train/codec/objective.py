@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Literal, NamedTuple
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gpa.runtime.config import Config
-from gpa.tokenize.bicodec.audio import magnitudes, mel_bands, mel_spectrogram
+from gpa.tokenize.bicodec.audio import magnitudes, mel_bands
 from gpa.tokenize.bicodec.config import MelConfig
 from gpa.tokenize.bicodec.istft import ISTFTGenerator
 from gpa.tokenize.bicodec.network import BiCodecNetwork
@@ -27,6 +28,8 @@ MOST_MELS = 100
 # What a step trains: tokens and what is heard in them (all but the decoder), or all that speaks
 # tokens which stay (all but what makes the semantic ones).
 Part = Literal["tokens", "speech", "all"]
+# Who hears whose voice it is: waveforms (batch, 1, samples) to embeddings (batch, width).
+Ear = Callable[[Tensor], Tensor]
 
 
 class LossConfig(Config):
@@ -46,7 +49,7 @@ class LossConfig(Config):
     # How unevenly the latents lie in the codebook's dimensions, and how alike the voices are.
     spread: NonNegativeFloat = 0.3
     voices: NonNegativeFloat = 0.3
-    # How far the voice of what is said with another's tokens is from that other's.
+    # How far the voice of what is said with another's tokens is from that other's, to GE2E.
     conversion: NonNegativeFloat = 1.0
     # How surely discriminators tell what is decoded, and how differently they see it.
     adversarial: NonNegativeFloat = 0.0
@@ -58,10 +61,12 @@ class LossConfig(Config):
 
 class Batch(NamedTuple):
     """Pieces of speech: `waveforms` (batch, samples), what is heard of them (`features`, shape
-    (batch, tokens, channels)), and who speaks, `mel` (batch, mels, frames)."""
+    (batch, tokens, channels)), and who speaks: other speech of theirs, `voices` (batch, samples),
+    and `mel` (batch, mels, frames) of it."""
 
     waveforms: Tensor
     features: Tensor
+    voices: Tensor
     mel: Tensor
 
 
@@ -72,6 +77,7 @@ def losses(
     codebook: Codebook | None,
     part: Part = "all",
     discriminators: Discriminators | None = None,
+    ear: Ear | None = None,
 ) -> dict[str, Tensor]:
     """Each weighted loss of a batch, by name, with gradients for `part` of the network.
 
@@ -91,7 +97,8 @@ def losses(
     else:
         latents = network.speaker_encoder.latents(batch.mel)
         d_vectors = network.speaker_encoder.straight_through(latents)
-    hidden = network.prenet(network.quantizer.out_project(passed), d_vectors)
+    said = network.quantizer.out_project(passed)
+    hidden = network.prenet(said, d_vectors)
     heard = network.postnet(hidden, None).transpose(1, 2)
     change = F.l1_loss(heard.diff(dim=1), batch.features.diff(dim=1))
     found = {
@@ -106,9 +113,9 @@ def losses(
     if part != "tokens":
         scalars = network.speaker_encoder.quantizer.project_in(latents)
         found["voices"] = config.voices * sameness(scalars)
-        if config.conversion and len(scalars) > 1:
+        if ear and len(d_vectors) > 1:
             found["conversion"] = config.conversion * _converted(
-                network, passed.detach(), d_vectors.detach().roll(1, 0), scalars.detach().roll(1, 0)
+                network, said, d_vectors, batch.voices, ear
             )
         rendered = hidden + d_vectors[:, :, None]
         found |= _spoken(network.decoder, rendered, batch.waveforms, config, discriminators)
@@ -137,18 +144,19 @@ def sameness(scalars: Tensor) -> Tensor:
     return (scalars.mean(dim=0).square() + (deviations - 1).square()).mean()
 
 
-def _converted(network: BiCodecNetwork, codes: Tensor, voices: Tensor, scalars: Tensor) -> Tensor:
-    """Distance of the voice that the network itself hears in converted speech from the one asked for.
+def _converted(
+    network: BiCodecNetwork, said: Tensor, d_vectors: Tensor, voices: Tensor, ear: Ear
+) -> Tensor:
+    """Distance, 1 - cosine to the ear, of converted speech from the voice that it was asked for.
 
-    `codes` (batch, dim, tokens) are said with other `voices` (batch, width), of these `scalars`.
+    The first half of the batch, what is `said` (batch, dim, tokens), is spoken with the `d_vectors`
+    (batch, width) of the other half, whose `voices` are (batch, samples).
     """
-    rendered = network.voiced(network.quantizer.out_project(codes), voices)
-    mel = mel_spectrogram(network.decoder(rendered), network.mel_params)
-    # What hears must not learn to hear what is wanted.
-    ears = network.speaker_encoder.requires_grad_(False)
-    heard = ears.quantizer.project_in(ears.latents(mel))
-    ears.requires_grad_(True)
-    return F.l1_loss(heard, scalars)
+    half = len(said) // 2
+    spoken = network.decoder(network.voiced(said[:half], d_vectors[-half:]))
+    with torch.no_grad():
+        asked_for = ear(voices[-half:, None])
+    return 1 - F.cosine_similarity(ear(spoken[:, None]), asked_for).mean()
 
 
 def _spoken(

@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from gpa.curation.curated import CuratedUtterance
+from gpa.curation.models.diarization.hearing import load_voice
 from gpa.curation.models.protocols import ASR
 from gpa.curation.text.units import units
 from gpa.tokenize.bicodec import BiCodec
@@ -112,6 +113,8 @@ class CodecTrainer(WholeCheckpoints):
         self.discriminators = (
             Discriminators(settings.discriminators, self.args.device) if adversarial else None
         )
+        ear = settings.conversion and load_voice(str(self.args.device)).requires_grad_(False)
+        self.ear = ear or None
         self._parts: dict[str, list[Tensor]] = defaultdict(list)
 
     def compute_loss(
@@ -141,6 +144,7 @@ class CodecTrainer(WholeCheckpoints):
             codebook,
             part,
             self.discriminators,
+            self.ear if part != "tokens" else None,
         )
         for name, loss in found.items():
             self._parts[name].append(loss.detach())
@@ -186,7 +190,7 @@ class CodecTrainer(WholeCheckpoints):
     @torch.no_grad()
     def _batch(self, inputs: dict[str, Tensor]) -> Batch:
         mel = mel_spectrogram(inputs["voices"], self.codec.network.mel_params)
-        return Batch(inputs["waveforms"], inputs["features"], mel)
+        return Batch(inputs["waveforms"], inputs["features"], inputs["voices"], mel)
 
     def _starting_batches(self) -> Iterator[Batch]:
         """Pieces beyond those of the run."""

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from gpa.curation.curated import CuratedUtterance
+from gpa.curation.models.diarization.hearing import load_voice
 from gpa.curation.models.protocols import Hypothesis
 from gpa.runtime.errors import UserError
 from gpa.tokenize.bicodec import BiCodec
@@ -52,8 +53,8 @@ def short(**changes) -> CodecConfig:
             "held_back_share": 0.3,
             "fresh_tokens_share": 0.5,
             "pieces": 2,
-            "piece_tokens": 10,
-            "voice_s": 0.3,
+            "piece_tokens": 30,
+            "voice_s": 0.6,
             "evaluate_every_steps": 4,
             "save_every_steps": 2,
             "keep_checkpoints": 3,
@@ -193,6 +194,12 @@ def test_a_codec_of_the_published_layout_is_trained_by_the_same_code(
     assert not torch.equal(before["decoder.model.0.weight_v"], after["decoder.model.0.weight_v"])
 
 
+def test_pieces_too_short_to_have_a_voice_are_refused_where_voices_are_converted():
+    with pytest.raises(ValueError, match="no voice to be heard; raise piece_tokens"):
+        short(piece_tokens=20)
+    assert short(piece_tokens=20, losses={"conversion": 0}).piece_tokens == 20
+
+
 def test_fewer_than_one_step_or_no_speech_is_said_before_any_work(curated, tmp_path):
     with pytest.raises(UserError, match="make curate"):
         train_codec(short(), curated=str(tmp_path), out=tmp_path / "out", start=FRESH)
@@ -225,10 +232,9 @@ def test_a_piece_is_cut_out_of_what_is_heard_of_its_whole_clip(curated):
     for each in utterances:
         each.metadata["speaker"] = "one"
     codec = begin(find_parts(SMALL_BICODEC), 0, fresh=True)
-    speech = Speech(utterances, codec, speeds=(1.25,))
-    clips = [speech.clip(number, 1.25) for number in range(2)]
-    whole = [speech.heard(number, 1.25) for number in range(2)]
-    assert [len(clip) for clip in clips] == [12_800, 12_800]
+    speech = Speech(utterances, codec)
+    clips = [speech.clip(number) for number in range(2)]
+    whole = [speech.heard(number) for number in range(2)]
     pieces = [Pieces(speech, 20, 10, 0.3, 0)[number] for number in range(20)]
     voices = set()
     for piece in pieces:
@@ -239,13 +245,12 @@ def test_a_piece_is_cut_out_of_what_is_heard_of_its_whole_clip(curated):
     assert voices == {True, False}
 
 
-def test_what_is_too_short_at_the_fastest_speed_is_left_out():
+def test_what_is_too_short_for_the_codec_is_left_out():
     clips = [
         CuratedUtterance({"duration_s": samples / 16_000}, flac(make_speech(samples), 16_000))
-        for samples in (420, 16_000)
+        for samples in (300, 16_000)
     ]
-    codec = begin(find_parts(SMALL_BICODEC), 0, fresh=True)
-    assert [Speech(clips, codec, speeds).left_out for speeds in ((1.0,), (1.0, 1.25))] == [0, 1]
+    assert Speech(clips, begin(find_parts(SMALL_BICODEC), 0, fresh=True)).left_out == 1
 
 
 def contains(long: np.ndarray, part: np.ndarray) -> bool:
@@ -329,17 +334,21 @@ def test_voices_that_have_the_same_tokens_are_drawn_apart():
     assert (moved.var(dim=0) > alike.var(dim=0)).all()
 
 
-def test_what_is_converted_teaches_how_to_speak_and_not_how_to_hear():
+def test_what_is_converted_teaches_how_to_speak_in_a_voice_and_nothing_to_who_listens():
     network = begin(find_parts(SMALL_BICODEC), 0, fresh=True).network
     speech = torch.stack([torch.from_numpy(make_speech(9_600, voice)) for voice in range(2)])
-    batch = Batch(speech, torch.randn(2, 30, 384), mel_spectrogram(speech, network.mel_params))
-    found = losses(network, batch, LossConfig(), Codebook(network.quantizer), "speech")
-    found["conversion"].backward()
+    mel = mel_spectrogram(speech, network.mel_params)
+    batch = Batch(speech, torch.randn(2, 30, 384), speech, mel)
+    codebook, ear = Codebook(network.quantizer), load_voice("cpu").requires_grad_(False)
+    assert "conversion" not in losses(network, batch, LossConfig(), codebook, "speech")
+    conversion = losses(network, batch, LossConfig(), codebook, "speech", ear=ear)["conversion"]
+    assert 0 < conversion < 2
+    conversion.backward()
     taught = {
         name.split(".")[0] for name, each in network.named_parameters() if each.grad is not None
     }
-    assert taught == {"quantizer", "prenet", "decoder"}
-    assert all(each.requires_grad for each in network.speaker_encoder.parameters())
+    assert taught == {"quantizer", "prenet", "decoder", "speaker_encoder"}
+    assert network.quantizer.in_project.weight_v.grad is None
 
 
 def test_fresh_weights_give_voices_tokens_that_differ_from_voice_to_voice_and_token_to_token():
