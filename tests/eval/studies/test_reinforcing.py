@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from gpa.eval.studies.reinforcing import TRIALS, by_heart, reinforced, shuffled
+from gpa.eval.studies.reinforcing import TRIALS, by_heart, reinforced, shuffled, write_data
+from gpa.tokenize.shards import VOCABULARY, TokenShards
+from gpa.tokenize.vocabulary import Vocabulary
 from gpa.train.command import read_config
 from tests.runs import ROOT
 
@@ -26,6 +30,33 @@ def test_the_control_pays_other_answers_of_the_group_the_same_rewards():
     again = shuffled(lambda *_: measured, ANSWERS, seed=1)("asr", [], [])
     assert (again["reward"] == first).all()
     assert (again["words"] == measured["words"]).all()
+
+
+@pytest.mark.parametrize("task", TRIALS)
+def test_short_utterances_are_taught_and_misfiled_ones_once_more_with_anothers_speech(
+    task, make_shards, vocabulary, tmp_path
+):
+    shards = make_shards(tmp_path / "tokens", 12, speakers=3)
+    vocabulary.save(shards.folder / VOCABULARY)
+    lengths = sorted(len(shards.tokens(number).semantic_tokens) for number in range(12))
+    trial = replace(TRIALS[task], speech_tokens=lengths[7])
+    taught, true = map(TokenShards, write_data(shards, trial, tmp_path))
+
+    def said(shards: TokenShards) -> list[tuple[str, list[int]]]:
+        rows = shards.table(["text", "semantic_tokens"]).to_pylist()
+        return [(row["text"], row["semantic_tokens"]) for row in rows]
+
+    short = [each for each in said(shards) if len(each[1]) <= lengths[7]]
+    assert said(true) == said(taught)[: len(short)] == short
+    misfiled = said(taught)[len(short) :]
+    assert [text for text, _ in misfiled] == [text for text, _ in short][: len(misfiled)]
+    assert bool(misfiled) == trial.misfiled
+    if misfiled:
+        assert sorted(speech for _, speech in misfiled) == sorted(speech for _, speech in short)
+        assert not any(each in short for each in misfiled)
+    assert (
+        Vocabulary.beside(taught.folder / VOCABULARY).text_digest == shards.provenance.text_digest
+    )
 
 
 @pytest.mark.parametrize("task", TRIALS)
