@@ -45,7 +45,7 @@ class CodecConfig(Config):
     evaluated_utterances: PositiveInt = 16
     # In this share of a fresh codec's steps the tokens are learnt, by what can be heard in them, and
     # then all that speaks them; those of a trained one stay as they are from the first step.
-    fresh_tokens_share: float = Field(default=0.25, gt=0, lt=1)
+    fresh_tokens_share: float = Field(default=0.1, gt=0, lt=1)
     # Everything at once instead, tokens too.
     at_once: bool = False
     steps: PositiveInt = 1000
