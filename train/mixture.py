@@ -37,8 +37,9 @@ class MixtureConfig(Config):
 
     `tasks` are shares of the tokens; a task that is not named is left out. `languages` and
     `sources` say how many times as often as it stands in the data something is drawn: 2 is twice
-    as often, 0 never, and what is not named 1. `vc_voice` says in whose voice an utterance is
-    converted into itself: its speaker's own, or anyone's, where semantic tokens carry no voice.
+    as often, 0 never, and what is not named 1. An utterance is converted into
+    itself in its speaker's own voice, or with `vc_voice` in that of any, where semantic tokens carry
+    no voice.
     """
 
     tasks: dict[Composition, NonNegativeFloat] = Field(
@@ -46,7 +47,7 @@ class MixtureConfig(Config):
     )
     languages: dict[str, NonNegativeFloat] = {}
     sources: dict[str, NonNegativeFloat] = {}
-    vc_voice: Literal["own", "any"] = "own"
+    vc_voice: Literal["any"] | None = None
 
 
 class Draw(NamedTuple):
@@ -252,7 +253,7 @@ class Mixture:
     ) -> Numbers:
         """Positions of those in whose voice targets are said; the two of a given pair in its own."""
         own = self.catalogue.references(targets, key)
-        if task != "vc" or self.config.vc_voice == "own":
+        if task != "vc" or self.config.vc_voice is None:
             return own
         return np.where(sources == targets, self.catalogue.anyone(targets, key), own)
 
