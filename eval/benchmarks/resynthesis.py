@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -69,7 +68,8 @@ def measure(
 ) -> Resynthesis:
     """Each usable utterance of LEAST_VOICE_S and more through the codec and back, heard by the
     judge; texts are its labels."""
-    used: list[Mapping[str, Any]] = []
+    texts: list[tuple[str, str]] = []
+    speakers: list[str] = []
     originals: list[Waveform] = []
     for number, utterance in enumerate(utterances):
         try:
@@ -78,13 +78,14 @@ def measure(
             continue
         if len(clip) >= LEAST_VOICE_S * SAMPLE_RATE:
             originals.append(clip)
-            used.append(utterance.metadata)
+            texts.append((utterance.metadata["text"], utterance.metadata["language"]))
+            speakers.append(utterance.metadata["speaker"])
     started = time.process_time()
     tokens = [codec.encode_prepared([clip])[0] for clip in originals]
     encoded = time.process_time()
     spoken = [codec.decode(each.semantic_tokens, each.global_tokens) for each in tokens]
     decoded = time.process_time()
-    others = other_voices([each["speaker"] for each in used], seed=0)
+    others = other_voices(speakers, seed=0)
     converted = [
         codec.decode(each.semantic_tokens, tokens[other].global_tokens)
         for each, other in zip(tokens, others, strict=False)
@@ -93,9 +94,8 @@ def measure(
 
     def wer(waveforms: Sequence[Waveform]) -> Estimate:
         heard = [
-            (_units(each["text"], language), _units(hear(judge, waveform, language), language))
-            for each, waveform in zip(used, waveforms, strict=True)
-            for language in [each["language"]]
+            (_units(text, language), _units(hear(judge, waveform, language), language))
+            for (text, language), waveform in zip(texts, waveforms, strict=True)
         ]
         return error_rate(heard)
 

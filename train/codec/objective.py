@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gpa.runtime.config import Config
-from gpa.tokenize.bicodec.audio import magnitudes, mel_bands
+from gpa.tokenize.bicodec.audio import magnitudes, mel_bands, mel_spectrogram
 from gpa.tokenize.bicodec.config import MelConfig
 from gpa.tokenize.bicodec.istft import ISTFTGenerator
 from gpa.tokenize.bicodec.network import BiCodecNetwork
@@ -61,13 +61,11 @@ class LossConfig(Config):
 
 class Batch(NamedTuple):
     """Pieces of speech: `waveforms` (batch, samples), what is heard of them (`features`, shape
-    (batch, tokens, channels)), and who speaks: other speech of theirs, `voices` (batch, samples),
-    and `mel` (batch, mels, frames) of it."""
+    (batch, tokens, channels)), and other speech of who speaks, `voices` (batch, samples)."""
 
     waveforms: Tensor
     features: Tensor
     voices: Tensor
-    mel: Tensor
 
 
 def losses(
@@ -91,11 +89,12 @@ def losses(
         passed = projected + (codes - projected).detach()
     if part == "tokens":
         # What is heard has no voice in it, and would teach all voices to be one.
-        d_vectors = batch.mel.new_zeros(
-            len(batch.mel), network.speaker_encoder.project.out_features
+        d_vectors = batch.voices.new_zeros(
+            len(batch.voices), network.speaker_encoder.project.out_features
         )
     else:
-        latents = network.speaker_encoder.latents(batch.mel)
+        mel = mel_spectrogram(batch.voices, network.mel_params)
+        latents = network.speaker_encoder.latents(mel)
         d_vectors = network.speaker_encoder.straight_through(latents)
     said = network.quantizer.out_project(passed)
     hidden = network.prenet(said, d_vectors)

@@ -113,8 +113,9 @@ class CodecTrainer(WholeCheckpoints):
         self.discriminators = (
             Discriminators(settings.discriminators, self.args.device) if adversarial else None
         )
-        ear = settings.conversion and load_voice(str(self.args.device)).requires_grad_(False)
-        self.ear = ear or None
+        self.ear = (
+            load_voice(str(self.args.device)).requires_grad_(False) if settings.conversion else None
+        )
         self._parts: dict[str, list[Tensor]] = defaultdict(list)
 
     def compute_loss(
@@ -127,8 +128,12 @@ class CodecTrainer(WholeCheckpoints):
         """The sum of all losses of a batch of pieces."""
         step = self.state.global_step
         if self.fresh and step == (self.tokens_steps or 0):
-            voices = (batch.mel for batch in self._starting_batches())
-            spread_voices(self.codec.network.speaker_encoder, list(voices))
+            network = self.codec.network
+            voices = (
+                mel_spectrogram(batch.voices, network.mel_params)
+                for batch in self._starting_batches()
+            )
+            spread_voices(network.speaker_encoder, list(voices))
         if step == self.continuous_steps and step > 0:
             self._start_codebook()
         codebook = self.codebook if step >= self.continuous_steps else None
@@ -139,12 +144,12 @@ class CodecTrainer(WholeCheckpoints):
         self._network(model).speaker_encoder.eval()
         found = losses(
             self._network(model),
-            self._batch(inputs),
+            Batch(**inputs),
             self.settings,
             codebook,
             part,
             self.discriminators,
-            self.ear if part != "tokens" else None,
+            self.ear,
         )
         for name, loss in found.items():
             self._parts[name].append(loss.detach())
@@ -187,17 +192,12 @@ class CodecTrainer(WholeCheckpoints):
     def _network(self, model: nn.Module) -> BiCodecNetwork:
         return self.accelerator.unwrap_model(model)
 
-    @torch.no_grad()
-    def _batch(self, inputs: dict[str, Tensor]) -> Batch:
-        mel = mel_spectrogram(inputs["voices"], self.codec.network.mel_params)
-        return Batch(inputs["waveforms"], inputs["features"], inputs["voices"], mel)
-
     def _starting_batches(self) -> Iterator[Batch]:
         """Pieces beyond those of the run."""
         count, size = len(self.rows), self.args.per_device_train_batch_size
         for first in range(count, count + STARTING_PIECES, size):
             pieces = [self.rows[number] for number in range(first, first + size)]
-            yield self._batch(self._prepare_inputs(self.data_collator(pieces)))
+            yield Batch(**self._prepare_inputs(self.data_collator(pieces)))
 
     @torch.no_grad()
     def _start_codebook(self) -> None:

@@ -337,8 +337,7 @@ def test_voices_that_have_the_same_tokens_are_drawn_apart():
 def test_what_is_converted_teaches_how_to_speak_in_a_voice_and_nothing_to_who_listens():
     network = begin(find_parts(SMALL_BICODEC), 0, fresh=True).network
     speech = torch.stack([torch.from_numpy(make_speech(9_600, voice)) for voice in range(2)])
-    mel = mel_spectrogram(speech, network.mel_params)
-    batch = Batch(speech, torch.randn(2, 30, 384), speech, mel)
+    batch = Batch(speech, torch.randn(2, 30, 384), speech)
     codebook, ear = Codebook(network.quantizer), load_voice("cpu").requires_grad_(False)
     assert "conversion" not in losses(network, batch, LossConfig(), codebook, "speech")
     conversion = losses(network, batch, LossConfig(), codebook, "speech", ear=ear)["conversion"]
