@@ -30,6 +30,7 @@ class Resynthesis:
     share that is nearer to the other's voice than to its own; None of one speaker alone."""
 
     utterances: int
+    left_out: int
     seconds: float
     wer_original: Estimate
     wer_codec: Estimate
@@ -43,7 +44,8 @@ class Resynthesis:
 
     def lines(self) -> list[str]:
         lines = [
-            f"{self.utterances} utterances, {self.seconds / 60:.1f} min",
+            f"{self.utterances} utterances, {self.seconds / 60:.1f} min; {self.left_out} left out "
+            f"(unreadable, or under {LEAST_VOICE_S} s)",
             f"WER of the original  {_percent(self.wer_original)}",
             f"WER of the codec     {_percent(self.wer_codec)}",
             f"DNSMOS               {self.mos_original:.2f} original, {self.mos_codec:.2f} codec",
@@ -108,7 +110,7 @@ def measure(
     asked_for = alike(converted, [originals[other] for other in others])
     own = alike(converted, originals[: len(converted)])
     return Resynthesis(
-        len(originals), seconds,
+        len(originals), len(utterances) - len(originals), seconds,
         wer(originals), wer(spoken), mos(originals), mos(spoken),
         mean(alike(spoken, originals)),
         wer(converted) if converted else None,

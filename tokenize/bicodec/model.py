@@ -54,10 +54,9 @@ class BiCodec:
         max_batch_s: float = MAX_BATCH_S,
     ) -> None:
         self.config = config
-        self.device = torch.device(device)
-        self.network = network.to(self.device)
-        self.features = features.to(self.device)
+        self.network, self.features = network, features
         self.max_batch_s = max_batch_s
+        self.to(device)
 
     @classmethod
     def load(
@@ -71,6 +70,12 @@ class BiCodec:
         Raises UserError naming every key that is missing, unexpected or wrongly shaped.
         """
         return cls(*load_parts(Path(folder)), device, max_batch_s)
+
+    def to(self, device: str | torch.device) -> None:
+        """Work on another device."""
+        self.device = torch.device(device)
+        self.network.to(self.device)
+        self.features.to(self.device)
 
     def prepare(self, clip: int, waveform: ArrayLike, sample_rate: int) -> Waveform:
         """First channel at 16 kHz and at the common volume, shape (samples,).

@@ -69,6 +69,7 @@ def log_mel(chunk: Tensor, mels: int) -> Tensor:
 
 
 @lru_cache(maxsize=2)
+@torch.inference_mode(False)  # kept for training, whoever asks for them first
 def _mel_bands(mels: int) -> Tensor:
     """Triangular slaney bands (frequencies, mels)."""
     bands = mel_filter_bank(

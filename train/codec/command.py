@@ -63,12 +63,12 @@ class CodecConfig(Config):
     judges: dict[str, ASRSection] = {}
 
     @model_validator(mode="after")
-    def _voices_can_be_heard(self) -> CodecConfig:
+    def _pieces_can_be_heard(self) -> CodecConfig:
         shortest_s = min(self.piece_tokens * HOP_SAMPLES / SAMPLE_RATE, self.voice_s)
-        if self.losses.conversion and shortest_s < LEAST_VOICE_S:
+        if (self.losses.words or self.losses.conversion) and shortest_s < LEAST_VOICE_S:
             raise ValueError(
-                f"speech of {shortest_s} s has no voice to be heard; raise piece_tokens or voice_s to "
-                f"{LEAST_VOICE_S} s, or set losses.conversion to 0"
+                f"speech of {shortest_s} s is too short to be heard; raise piece_tokens or voice_s to "
+                f"{LEAST_VOICE_S} s, or set losses.words and losses.conversion to 0"
             )
         return self
 

@@ -91,8 +91,8 @@ class Speech:
     @torch.inference_mode()
     def _heard(self, number: int) -> NDArray[np.float16]:
         """What the codec hears of the whole clip, (frames, channels)."""
-        waveform = torch.from_numpy(standardize(self.clip(number)))
-        return self.codec.features([waveform])[0].half().numpy()
+        waveform = torch.from_numpy(standardize(self.clip(number))).to(self.codec.device)
+        return self.codec.features([waveform])[0].half().cpu().numpy()
 
 
 def _usable(utterance: CuratedUtterance, codec: BiCodec) -> bool:

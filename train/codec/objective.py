@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Literal, NamedTuple
 
@@ -28,8 +28,6 @@ MOST_MELS = 100
 # What a step trains: tokens and what is heard in them (all but the decoder), or all that speaks
 # tokens which stay (all but what makes the semantic ones).
 Part = Literal["tokens", "speech", "all"]
-# Who hears whose voice it is: waveforms (batch, 1, samples) to embeddings (batch, width).
-Ear = Callable[[Tensor], Tensor]
 
 
 class LossConfig(Config):
@@ -49,6 +47,9 @@ class LossConfig(Config):
     # How unevenly the latents lie in the codebook's dimensions, and how alike the voices are.
     spread: NonNegativeFloat = 0.3
     voices: NonNegativeFloat = 0.3
+    # Distance of the words of what is spoken, and of what is said with another's tokens, to the ear
+    # that the tokens were heard with.
+    words: NonNegativeFloat = 2.0
     # How far the voice of what is said with another's tokens is from that other's, to GE2E.
     conversion: NonNegativeFloat = 1.0
     # How surely discriminators tell what is decoded, and how differently they see it.
@@ -57,6 +58,21 @@ class LossConfig(Config):
     discriminators: DiscriminatorConfig = DiscriminatorConfig()
     # Steps in which nothing is looked up, until the codebook starts from what there is.
     continuous_steps: int = Field(default=150, ge=0)
+
+
+class Listeners(NamedTuple):
+    """Who hears what is spoken, and is asked where the weight of their loss is not 0.
+
+    `words` are heard in standardized waveforms (samples,), as features (batch, tokens, channels); a
+    `voice` in waveforms (batch, 1, samples), as embeddings (batch, width).
+    """
+
+    words: Callable[[Sequence[Tensor]], Tensor] | None = None
+    voice: Callable[[Tensor], Tensor] | None = None
+    discriminators: Discriminators | None = None
+
+
+NOBODY = Listeners()
 
 
 class Batch(NamedTuple):
@@ -74,8 +90,7 @@ def losses(
     config: LossConfig,
     codebook: Codebook | None,
     part: Part = "all",
-    discriminators: Discriminators | None = None,
-    ear: Ear | None = None,
+    listeners: Listeners = NOBODY,
 ) -> dict[str, Tensor]:
     """Each weighted loss of a batch, by name, with gradients for `part` of the network.
 
@@ -112,12 +127,10 @@ def losses(
     if part != "tokens":
         scalars = network.speaker_encoder.quantizer.project_in(latents)
         found["voices"] = config.voices * sameness(scalars)
-        if ear and len(d_vectors) > 1:
-            found["conversion"] = config.conversion * _converted(
-                network, said, d_vectors, batch.voices, ear
-            )
         rendered = hidden + d_vectors[:, :, None]
-        found |= _spoken(network.decoder, rendered, batch.waveforms, config, discriminators)
+        found |= _spoken(network.decoder, rendered, batch.waveforms, config, listeners)
+        if listeners.voice and len(d_vectors) > 1:
+            found |= _converted(network, said, d_vectors, batch, config, listeners)
     return found
 
 
@@ -144,18 +157,44 @@ def sameness(scalars: Tensor) -> Tensor:
 
 
 def _converted(
-    network: BiCodecNetwork, said: Tensor, d_vectors: Tensor, voices: Tensor, ear: Ear
-) -> Tensor:
-    """Distance, 1 - cosine to the ear, of converted speech from the voice that it was asked for.
+    network: BiCodecNetwork,
+    said: Tensor,
+    d_vectors: Tensor,
+    batch: Batch,
+    config: LossConfig,
+    listeners: Listeners,
+) -> dict[str, Tensor]:
+    """Losses of converted speech: 1 - cosine of its voice to the one asked for, and its words.
 
     The first half of the batch, what is `said` (batch, dim, tokens), is spoken with the `d_vectors`
-    (batch, width) of the other half, whose `voices` are (batch, samples).
+    (batch, width) of the other half.
     """
+    assert listeners.voice
     half = len(said) // 2
     spoken = network.decoder(network.voiced(said[:half], d_vectors[-half:]))
     with torch.no_grad():
-        asked_for = ear(voices[-half:, None])
-    return 1 - F.cosine_similarity(ear(spoken[:, None]), asked_for).mean()
+        asked_for = listeners.voice(batch.voices[-half:, None])
+    alike = F.cosine_similarity(listeners.voice(spoken[:, None]), asked_for)
+    found = {"conversion": config.conversion * (1 - alike.mean())}
+    if listeners.words:
+        misheard = words_loss(spoken, batch.waveforms[:half], listeners.words)
+        found["converted_words"] = config.words * misheard
+    return found
+
+
+def words_loss(
+    spoken: Tensor, target: Tensor, words: Callable[[Sequence[Tensor]], Tensor]
+) -> Tensor:
+    """Mean distance of what is heard in waveforms (batch, samples), whatever their level."""
+    with torch.no_grad():
+        said = words(list(_standardized(target)))
+    return F.l1_loss(words(list(_standardized(spoken))), said)
+
+
+def _standardized(waveforms: Tensor) -> Tensor:
+    """As features.standardize: zero mean and unit variance over each waveform."""
+    centred = waveforms - waveforms.mean(dim=1, keepdim=True)
+    return centred / (centred.square().mean(dim=1, keepdim=True) + 1e-7).sqrt()
 
 
 def _spoken(
@@ -163,7 +202,7 @@ def _spoken(
     rendered: Tensor,
     waveforms: Tensor,
     config: LossConfig,
-    discriminators: Discriminators | None,
+    listeners: Listeners,
 ) -> dict[str, Tensor]:
     """Losses of the waveforms that the decoder makes."""
     found: dict[str, Tensor] = {}
@@ -176,9 +215,11 @@ def _spoken(
     else:
         spoken = decoder(rendered)
     found["mel"], found["stft"] = spectral_losses(spoken, target, config)
-    if discriminators:
-        discriminators.learn(spoken, target)
-        told, unlike = discriminators.losses(spoken, target)
+    if listeners.words:
+        found["words"] = config.words * words_loss(spoken, target, listeners.words)
+    if listeners.discriminators:
+        listeners.discriminators.learn(spoken, target)
+        told, unlike = listeners.discriminators.losses(spoken, target)
         found |= {"adversarial": config.adversarial * told, "matching": config.matching * unlike}
     return found
 

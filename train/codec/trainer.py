@@ -34,7 +34,7 @@ from gpa.train.codec.codebook import Codebook
 from gpa.train.codec.data import Pieces, Speech
 from gpa.train.codec.discriminators import Discriminators
 from gpa.train.codec.fresh import spread_voices
-from gpa.train.codec.objective import Batch, LossConfig, Part, losses, spectral_losses
+from gpa.train.codec.objective import Batch, Listeners, LossConfig, Part, losses, spectral_losses
 from gpa.train.judges import hear
 from gpa.train.trainer import WholeCheckpoints
 
@@ -109,12 +109,18 @@ class CodecTrainer(WholeCheckpoints):
         self.continuous_steps = settings.continuous_steps if fresh else 0
         if tokens_steps is not None:
             self.continuous_steps = min(self.continuous_steps, tokens_steps // 2)
-        adversarial = settings.adversarial or settings.matching
+        codec.to(self.args.device)
         self.discriminators = (
-            Discriminators(settings.discriminators, self.args.device) if adversarial else None
+            Discriminators(settings.discriminators, self.args.device)
+            if settings.adversarial or settings.matching
+            else None
         )
-        self.ear = (
-            load_voice(str(self.args.device)).requires_grad_(False) if settings.conversion else None
+        self.listeners = Listeners(
+            words=codec.features if settings.words else None,
+            voice=load_voice(str(self.args.device)).requires_grad_(False)
+            if settings.conversion
+            else None,
+            discriminators=self.discriminators,
         )
         self._parts: dict[str, list[Tensor]] = defaultdict(list)
 
@@ -148,8 +154,7 @@ class CodecTrainer(WholeCheckpoints):
             self.settings,
             codebook,
             part,
-            self.discriminators,
-            self.ear,
+            self.listeners,
         )
         for name, loss in found.items():
             self._parts[name].append(loss.detach())

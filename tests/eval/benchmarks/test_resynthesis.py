@@ -52,7 +52,7 @@ def test_originals_and_what_came_through_are_judged_by_the_labels(tokenizers):
     clips.append(utterance(2, b"no FLAC", 1.0))
     clips.append(utterance(3, flac(make_speech(8_000), 16_000), 0.5))
     found = measure(clips, tokenizers[0], Judge(2), Scorer(), Encoder())
-    assert (found.utterances, found.seconds) == (2, 2.0)
+    assert (found.utterances, found.left_out, found.seconds) == (2, 2, 2.0)
     assert found.voice_codec.value == 1
     assert found.wer_converted is None
     assert found.wer_original.value == 0

@@ -29,11 +29,13 @@ from gpa.train.codec.data import Pieces, Speech, read_utterances, split
 from gpa.train.codec.fresh import spread_voices
 from gpa.train.codec.objective import (
     Batch,
+    Listeners,
     LossConfig,
     losses,
     sameness,
     spectral_losses,
     unevenness,
+    words_loss,
 )
 from gpa.train.codec.trainer import word_error_rate
 from gpa.train.metrics import read_metrics
@@ -44,6 +46,8 @@ from tests.models import make_speech
 STEPS = 8
 # The parts that speak semantic tokens.
 SPEAKING = {"decoder", "prenet", "postnet", "speaker_encoder", "quantizer.out_project"}
+# And those that make them.
+MAKING = {"encoder", *(f"quantizer.{part}" for part in ("in_project", "codebook", "cluster_size"))}
 DISCRIMINATORS = {"periods": [2], "windows": [256], "channels": 2, "learning_rate": 1e-2}
 
 
@@ -157,10 +161,14 @@ def test_the_learning_rate_rises_and_falls_alike_in_both_parts(whole_run):
     assert max(rates) not in (rates[0], rates[STEPS // 2 - 1])
 
 
-def test_semantic_tokens_of_a_trained_codec_stay_what_they_were(curated, whole_run, tmp_path):
-    out = train_codec(short(), curated=str(curated), out=tmp_path, steps=2, start=str(whole_run))
+@pytest.mark.parametrize("at_once", [False, True])
+def test_semantic_tokens_of_a_trained_codec_stay_unless_everything_is_learnt(
+    at_once, curated, whole_run, tmp_path
+):
+    config = short(at_once=at_once)
+    out = train_codec(config, curated=str(curated), out=tmp_path, steps=2, start=str(whole_run))
     before, after = (BiCodec.load(each).network.state_dict() for each in (whole_run, out))
-    assert parts_changed(before, after) == SPEAKING
+    assert parts_changed(before, after) == SPEAKING | (MAKING if at_once else set())
 
 
 def parts_changed(
@@ -194,10 +202,12 @@ def test_a_codec_of_the_published_layout_is_trained_by_the_same_code(
     assert not torch.equal(before["decoder.model.0.weight_v"], after["decoder.model.0.weight_v"])
 
 
-def test_pieces_too_short_to_have_a_voice_are_refused_where_voices_are_converted():
-    with pytest.raises(ValueError, match="no voice to be heard; raise piece_tokens"):
-        short(piece_tokens=20)
-    assert short(piece_tokens=20, losses={"conversion": 0}).piece_tokens == 20
+@pytest.mark.parametrize("heard", ["words", "conversion"])
+def test_pieces_too_short_to_be_heard_are_refused_where_somebody_listens(heard):
+    deaf = {"words": 0, "conversion": 0}
+    with pytest.raises(ValueError, match="too short to be heard; raise piece_tokens"):
+        short(piece_tokens=20, losses=deaf | {heard: 1})
+    assert short(piece_tokens=20, losses=deaf).piece_tokens == 20
 
 
 def test_fewer_than_one_step_or_no_speech_is_said_before_any_work(curated, tmp_path):
@@ -338,9 +348,10 @@ def test_what_is_converted_teaches_how_to_speak_in_a_voice_and_nothing_to_who_li
     network = begin(find_parts(SMALL_BICODEC), 0, fresh=True).network
     speech = torch.stack([torch.from_numpy(make_speech(9_600, voice)) for voice in range(2)])
     batch = Batch(speech, torch.randn(2, 30, 384), speech)
-    codebook, ear = Codebook(network.quantizer), load_voice("cpu").requires_grad_(False)
+    codebook, voice = Codebook(network.quantizer), load_voice("cpu").requires_grad_(False)
     assert "conversion" not in losses(network, batch, LossConfig(), codebook, "speech")
-    conversion = losses(network, batch, LossConfig(), codebook, "speech", ear=ear)["conversion"]
+    listeners = Listeners(voice=voice)
+    conversion = losses(network, batch, LossConfig(), codebook, "speech", listeners)["conversion"]
     assert 0 < conversion < 2
     conversion.backward()
     taught = {
@@ -348,6 +359,17 @@ def test_what_is_converted_teaches_how_to_speak_in_a_voice_and_nothing_to_who_li
     }
     assert taught == {"quantizer", "prenet", "decoder", "speaker_encoder"}
     assert network.quantizer.in_project.weight_v.grad is None
+
+
+def test_words_are_heard_in_what_is_spoken_at_any_level_and_teach_who_speaks():
+    words = BiCodec.load(SMALL_BICODEC).features
+    spoken, other = (torch.from_numpy(make_speech(16_000, voice))[None] for voice in range(2))
+    assert words_loss(spoken / 3, spoken, words) < 1e-4
+    assert words_loss(other, spoken, words) > 0.1
+    spoken.requires_grad_()
+    words_loss(spoken, other, words).backward()
+    moved = (spoken - 0.01 * spoken.grad / spoken.grad.abs().max()).detach()
+    assert words_loss(moved, other, words) < words_loss(spoken, other, words)
 
 
 def test_fresh_weights_give_voices_tokens_that_differ_from_voice_to_voice_and_token_to_token():
