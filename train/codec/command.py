@@ -43,11 +43,8 @@ class CodecConfig(Config):
     # Share of the speech whose speakers are only evaluated on; evaluated are so many utterances.
     held_back_share: float = Field(default=0.05, ge=0, lt=1)
     evaluated_utterances: PositiveInt = 16
-    # In this share of a fresh codec's steps the tokens are learnt, by what can be heard in them, and
-    # then all that speaks them; those of a trained one stay as they are from the first step.
-    fresh_tokens_share: float = Field(default=0.1, gt=0, lt=1)
-    # Everything at once instead, tokens too.
-    at_once: bool = False
+    # The semantic tokens of a trained codec stay as they are; a fresh one learns its own.
+    tokens_stay: bool = True
     steps: PositiveInt = 1000
     learning_rate: PositiveFloat = 1e-3
     warmup_share: float = Field(default=0.02, ge=0, lt=1)
@@ -118,7 +115,6 @@ def train_codec(
         config.seed,
         read_step(going_on) * config.pieces if going_on else 0,
     )
-    tokens_steps = round(config.fresh_tokens_share * steps) if start == FRESH else 0
     losses = config.losses
     if pieces.voices == 1:  # of one speaker, differences are none of voices
         losses = losses.model_copy(update={"voices": 0, "conversion": 0})
@@ -141,7 +137,7 @@ def train_codec(
         out,
         config.keep_checkpoints,
         fresh=start == FRESH,
-        tokens_steps=None if config.at_once else tokens_steps,
+        tokens_stay=config.tokens_stay and start != FRESH,
         parts=parts,
         judges=load_judges(config.judges, judged, "codec"),
         args=arguments(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt
@@ -24,10 +24,6 @@ from gpa.train.codec.discriminators import DiscriminatorConfig, Discriminators
 # Magnitudes below are all the same silence.
 FLOOR = 1e-3
 MOST_MELS = 100
-
-# What a step trains: tokens and what is heard in them (all but the decoder), or all that speaks
-# tokens which stay (all but what makes the semantic ones).
-Part = Literal["tokens", "speech", "all"]
 
 
 class LossConfig(Config):
@@ -89,48 +85,41 @@ def losses(
     batch: Batch,
     config: LossConfig,
     codebook: Codebook | None,
-    part: Part = "all",
+    tokens_stay: bool = False,
     listeners: Listeners = NOBODY,
 ) -> dict[str, Tensor]:
-    """Each weighted loss of a batch, by name, with gradients for `part` of the network.
+    """Each weighted loss of a batch, by name, with gradients for the network, or, where the semantic
+    tokens stay, for all but what makes them.
 
     Without a codebook nothing is looked up; discriminators learn a step.
     """
-    with torch.set_grad_enabled(part != "speech"):
+    with torch.set_grad_enabled(not tokens_stay):
         projected = network.quantizer.in_project(network.encoder(batch.features.transpose(1, 2)))
         # Without a codebook every direction is a code.
         codes = codebook.look_up(projected) if codebook else F.normalize(projected.detach(), dim=1)
         # The gradient passes the lookup as if it were not there.
         passed = projected + (codes - projected).detach()
-    if part == "tokens":
-        # What is heard has no voice in it, and would teach all voices to be one.
-        d_vectors = batch.voices.new_zeros(
-            len(batch.voices), network.speaker_encoder.project.out_features
-        )
-    else:
-        mel = mel_spectrogram(batch.voices, network.mel_params)
-        latents = network.speaker_encoder.latents(mel)
-        d_vectors = network.speaker_encoder.straight_through(latents)
+    latents = network.speaker_encoder.latents(mel_spectrogram(batch.voices, network.mel_params))
+    d_vectors = network.speaker_encoder.straight_through(latents)
     said = network.quantizer.out_project(passed)
     hidden = network.prenet(said, d_vectors)
     heard = network.postnet(hidden, None).transpose(1, 2)
     change = F.l1_loss(heard.diff(dim=1), batch.features.diff(dim=1))
+    scalars = network.speaker_encoder.quantizer.project_in(latents)
     found = {
         "features": config.features * F.l1_loss(heard, batch.features),
         "change": config.change * change,
+        "voices": config.voices * sameness(scalars),
     }
-    if part != "speech":
+    if not tokens_stay:
         found |= {
             "commitment": config.commitment * F.mse_loss(projected, codes),
             "spread": config.spread * unevenness(projected),
         }
-    if part != "tokens":
-        scalars = network.speaker_encoder.quantizer.project_in(latents)
-        found["voices"] = config.voices * sameness(scalars)
-        rendered = hidden + d_vectors[:, :, None]
-        found |= _spoken(network.decoder, rendered, batch.waveforms, config, listeners)
-        if listeners.voice and len(d_vectors) > 1:
-            found |= _converted(network, said, d_vectors, batch, config, listeners)
+    rendered = hidden + d_vectors[:, :, None]
+    found |= _spoken(network.decoder, rendered, batch.waveforms, config, listeners)
+    if listeners.voice and len(d_vectors) > 1:
+        found |= _converted(network, said, d_vectors, batch, config, listeners)
     return found
 
 

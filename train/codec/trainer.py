@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -16,7 +15,6 @@ from rapidfuzz.distance import Levenshtein
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from gpa.curation.curated import CuratedUtterance
 from gpa.curation.models.diarization.hearing import load_voice
@@ -34,7 +32,7 @@ from gpa.train.codec.codebook import Codebook
 from gpa.train.codec.data import Pieces, Speech
 from gpa.train.codec.discriminators import Discriminators
 from gpa.train.codec.fresh import spread_voices
-from gpa.train.codec.objective import Batch, Listeners, LossConfig, Part, losses, spectral_losses
+from gpa.train.codec.objective import Batch, Listeners, LossConfig, losses, spectral_losses
 from gpa.train.judges import hear
 from gpa.train.trainer import WholeCheckpoints
 
@@ -78,8 +76,7 @@ def word_error_rate(
 class CodecTrainer(WholeCheckpoints):
     """Trains the network of `codec`; every checkpoint is a folder that BiCodec.load takes.
 
-    Its tokens are learnt in the first `tokens_steps`, or everything at once where that is None.
-    `held` are the clips that it is evaluated on: whole, through tokens and back; where
+    Its semantic tokens may stay; those of a `fresh` one can't. `held` are the clips that it is evaluated on: whole, through tokens and back; where
     `judges` has an ASR of their language, it listens. `parts` are the folders of the codec that
     training began with.
     """
@@ -93,7 +90,7 @@ class CodecTrainer(WholeCheckpoints):
         out: Path,
         keep: int,
         fresh: bool,
-        tokens_steps: int | None,
+        tokens_stay: bool,
         parts: Mapping[str, Path],
         judges: Mapping[str, ASR],
         **options: Any,
@@ -102,13 +99,12 @@ class CodecTrainer(WholeCheckpoints):
             pieces, out, keep, model=codec.network, eval_dataset=held or None, **options
         )
         self.codec, self.held, self.settings, self.parts = codec, held, settings, parts
-        self.tokens_steps, self.judges = tokens_steps, judges
+        self.tokens_stay, self.judges = tokens_stay, judges
         self.codebook = Codebook(codec.network.quantizer)
         self.fresh = fresh
         # A codebook that was trained before is looked up in from the first step.
-        self.continuous_steps = settings.continuous_steps if fresh else 0
-        if tokens_steps is not None:
-            self.continuous_steps = min(self.continuous_steps, tokens_steps // 2)
+        half = self.args.max_steps // 2
+        self.continuous_steps = min(settings.continuous_steps, half) if fresh else 0
         codec.to(self.args.device)
         self.discriminators = (
             Discriminators(settings.discriminators, self.args.device)
@@ -133,7 +129,7 @@ class CodecTrainer(WholeCheckpoints):
     ) -> Tensor:
         """The sum of all losses of a batch of pieces."""
         step = self.state.global_step
-        if self.fresh and step == (self.tokens_steps or 0):
+        if self.fresh and step == 0:
             network = self.codec.network
             voices = (
                 mel_spectrogram(batch.voices, network.mel_params)
@@ -143,9 +139,8 @@ class CodecTrainer(WholeCheckpoints):
         if step == self.continuous_steps and step > 0:
             self._start_codebook()
         codebook = self.codebook if step >= self.continuous_steps else None
-        part = self._part()
-        if part == "speech":
-            model.eval()  # no code moves any more
+        if self.tokens_stay:
+            model.eval()  # no code moves
         # Batches are too small to normalise by, and a voice must not depend on its neighbours.
         self._network(model).speaker_encoder.eval()
         found = losses(
@@ -153,12 +148,12 @@ class CodecTrainer(WholeCheckpoints):
             Batch(**inputs),
             self.settings,
             codebook,
-            part,
+            self.tokens_stay,
             self.listeners,
         )
         for name, loss in found.items():
             self._parts[name].append(loss.detach())
-        if self.discriminators and part != "tokens":
+        if self.discriminators:
             self._parts["discriminators"].append(self.discriminators.loss)
         return torch.stack(list(found.values())).sum()
 
@@ -171,28 +166,6 @@ class CodecTrainer(WholeCheckpoints):
             group["params"] = [each for each in group["params"] if each not in voices]
             optimizer.add_param_group({**group, "params": slow, "lr": VOICES_RATE * group["lr"]})
         return optimizer
-
-    def create_scheduler(
-        self, num_training_steps: int, optimizer: Optimizer | None = None
-    ) -> LRScheduler:
-        """In each of the two parts warmed up, and then falling to 0 by a cosine."""
-        warmup = self.args.get_warmup_steps(num_training_steps)
-
-        def rate(step: int) -> float:
-            start, end = 0, self.tokens_steps or 0
-            if step >= end:
-                start, end = end, num_training_steps
-            fallen = (step - start) / max(1, end - start)
-            return min(1, (step - start + 1) / (warmup + 1)) * (1 + math.cos(math.pi * fallen)) / 2
-
-        self.lr_scheduler = LambdaLR(cast(Optimizer, optimizer or self.optimizer), rate)
-        return self.lr_scheduler
-
-    def _part(self) -> Part:
-        """First the tokens are learnt, then all that speaks them, and they stay."""
-        if self.tokens_steps is None:
-            return "all"
-        return "tokens" if self.state.global_step < self.tokens_steps else "speech"
 
     def _network(self, model: nn.Module) -> BiCodecNetwork:
         return self.accelerator.unwrap_model(model)
