@@ -73,12 +73,24 @@ def word_error_rate(
     return edits / count if count else float("nan")
 
 
+def _listeners(settings: LossConfig, codec: BiCodec) -> Listeners:
+    """Those whose loss has a weight, where the codec works."""
+    words = voice = discriminators = None
+    if settings.words:
+        words = codec.features
+    if settings.conversion:
+        voice = load_voice(str(codec.device)).requires_grad_(False)
+    if settings.adversarial or settings.matching:
+        discriminators = Discriminators(settings.discriminators, codec.device)
+    return Listeners(words, voice, discriminators)
+
+
 class CodecTrainer(WholeCheckpoints):
     """Trains the network of `codec`; every checkpoint is a folder that BiCodec.load takes.
 
-    Its semantic tokens may stay; those of a `fresh` one can't. `held` are the clips that it is evaluated on: whole, through tokens and back; where
-    `judges` has an ASR of their language, it listens. `parts` are the folders of the codec that
-    training began with.
+    Its semantic tokens may stay; those of a `fresh` one can't. `held` are the clips that it is
+    evaluated on: whole, through tokens and back; where `judges` has an ASR of their language, it
+    listens. `parts` are the folders of the codec that training began with.
     """
 
     def __init__(
@@ -106,18 +118,8 @@ class CodecTrainer(WholeCheckpoints):
         half = self.args.max_steps // 2
         self.continuous_steps = min(settings.continuous_steps, half) if fresh else 0
         codec.to(self.args.device)
-        self.discriminators = (
-            Discriminators(settings.discriminators, self.args.device)
-            if settings.adversarial or settings.matching
-            else None
-        )
-        self.listeners = Listeners(
-            words=codec.features if settings.words else None,
-            voice=load_voice(str(self.args.device)).requires_grad_(False)
-            if settings.conversion
-            else None,
-            discriminators=self.discriminators,
-        )
+        self.listeners = _listeners(settings, codec)
+        self.discriminators = self.listeners.discriminators
         self._parts: dict[str, list[Tensor]] = defaultdict(list)
 
     def compute_loss(
